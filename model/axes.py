@@ -1,0 +1,24 @@
+"""The dimension letters, once, and the logical axis names that shardings refer to.
+
+Shapes in signatures and einsum strings use these letters and no others:
+
+    B  rows of a batch            D  embedding
+    T  query tokens of a row      N  query heads, N = K · G
+    S  keys of a row              K  key-value heads
+    P  cache pages                G  query heads that share one kv head
+    F  feed-forward width         H  head dimension
+    E  experts                    V  vocabulary
+    R  row slots of the engine    M  pages in a row's page table
+
+Parameters name the logical axes below; `mesh.py` maps those to mesh axes.
+"""
+
+VOCAB = "vocab"
+EMBED = "embed"
+KV_HEADS = "kv_heads"
+HEAD_GROUP = "head_group"
+HEAD_DIM = "head_dim"
+FFN = "ffn"
+GATE_UP = "gate_up"
+PAGES = "pages"
+PAGE = "page"

@@ -1,0 +1,40 @@
+"""Qwen3: grouped-query attention with RMSNorm on queries and keys.
+
+Keys and meanings follow the configuration that Qwen3 checkpoints are published with.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from model.config import ModelConfig
+from model.families.keys import ConfigKeys
+
+
+def qwen3_config(config: Mapping[str, Any], source: str) -> ModelConfig:
+    """The decoder's shape from a Qwen3 `config.json`.
+
+    Raises:
+        CheckpointError: a key is missing, unknown, or has a value we don't implement.
+    """
+    keys = ConfigKeys(config, source)
+    keys.require("hidden_act", ["silu"])
+    keys.require("attention_bias", [False])
+    keys.require("use_sliding_window", [False])
+    keys.ignore("sliding_window", "max_window_layers")
+    keys.require("layer_types", [None, ["full_attention"] * config.get("num_hidden_layers", 0)])
+    result = ModelConfig(
+        vocab_size=keys.take("vocab_size", int),
+        embed_dim=keys.take("hidden_size", int),
+        num_layers=keys.take("num_hidden_layers", int),
+        num_heads=keys.take("num_attention_heads", int),
+        num_kv_heads=keys.take("num_key_value_heads", int),
+        head_dim=keys.take("head_dim", int, 128),
+        ffn_dim=keys.take("intermediate_size", int),
+        context_length=keys.take("max_position_embeddings", int),
+        rope_theta=keys.rope_theta(10_000.0),
+        norm_eps=keys.take("rms_norm_eps", float, 1e-6),
+        qk_norm=True,
+        tied_head=keys.take("tie_word_embeddings", bool, False),
+    )
+    keys.finish()
+    return result

@@ -1,0 +1,1 @@
+"""Logits in, tokens out. Knows nothing of models or requests."""

@@ -1,0 +1,1 @@
+"""The chat-completions service: HTTP, text and the engine."""

@@ -1,0 +1,1 @@
+"""HTTP: from bytes to a validated request, from token events to bytes."""

@@ -1,0 +1,1 @@
+"""The engine: owns the device, batches sequences, turns requests into token events."""

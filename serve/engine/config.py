@@ -1,0 +1,89 @@
+"""The engine's settings, resolved once at start-up."""
+
+from dataclasses import dataclass
+
+MIN_PREFILL_BUCKET = 16
+
+
+class EngineConfigError(ValueError):
+    """Settings that cannot work together; the message says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """How the engine batches and how much cache it has.
+
+    Attributes:
+        context_length: most tokens that a prompt and its answer have together.
+        cache_tokens: tokens that the cache pages hold in all, at least context_length.
+        max_rows: most choices decoded in one step.
+        page_size: tokens per cache page, a power of two.
+        prefill_chunk: most prompt tokens run in one step, a power of two, at least a page
+            and at least 16.
+        queue_limit: most choices that wait for a row.
+        deterministic: a seeded request gives the same bytes under any load, at the price of
+            always decoding `max_rows` rows and reserving a choice's pages up front.
+        check_integrity: verify the page bookkeeping whenever the engine is idle.
+    """
+
+    context_length: int
+    cache_tokens: int
+    max_rows: int = 64
+    page_size: int = 16
+    prefill_chunk: int = 256
+    queue_limit: int = 512
+    deterministic: bool = False
+    check_integrity: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("context_length", "max_rows", "queue_limit"):
+            if getattr(self, name) < 1:
+                raise EngineConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("page_size", "prefill_chunk"):
+            value = getattr(self, name)
+            if value < 1 or value & (value - 1):
+                raise EngineConfigError(f"{name} is {value}; it must be a power of two")
+        if self.prefill_chunk < max(self.page_size, MIN_PREFILL_BUCKET):
+            raise EngineConfigError(
+                f"prefill_chunk is {self.prefill_chunk}; it must be at least "
+                f"{max(self.page_size, MIN_PREFILL_BUCKET)}"
+            )
+        if self.num_pages * self.page_size < self.context_length:
+            raise EngineConfigError(
+                f"a cache of {self.cache_tokens} tokens cannot hold one context of "
+                f"{self.context_length}; raise the cache or lower the context"
+            )
+
+    @property
+    def num_pages(self) -> int:
+        """Pages in the pool."""
+        return -(-self.cache_tokens // self.page_size)
+
+    def pages_for(self, tokens: int) -> int:
+        """Pages that `tokens` consecutive tokens take."""
+        return -(-tokens // self.page_size)
+
+    @property
+    def row_buckets(self) -> tuple[int, ...]:
+        """Batch sizes that are compiled: powers of two up to `max_rows`, and `max_rows`."""
+        if self.deterministic:
+            return (self.max_rows,)
+        return (*_powers_of_two(1, self.max_rows), self.max_rows)
+
+    @property
+    def prefill_buckets(self) -> tuple[int, ...]:
+        """Chunk lengths that are compiled."""
+        return (*_powers_of_two(MIN_PREFILL_BUCKET, self.prefill_chunk), self.prefill_chunk)
+
+
+def _powers_of_two(start: int, below: int) -> list[int]:
+    powers: list[int] = []
+    while start < below:
+        powers.append(start)
+        start *= 2
+    return powers
+
+
+def bucket(size: int, buckets: tuple[int, ...]) -> int:
+    """The smallest bucket that holds `size`."""
+    return next(width for width in buckets if width >= size)

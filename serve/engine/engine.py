@@ -1,0 +1,209 @@
+"""The engine thread: commands in, plan → execute → commit, deliveries out.
+
+Owns the scheduler, the runner and the thread they live on. Other threads talk to it through
+`submit` and `cancel`; it answers through one call of the listener per step. It knows nothing
+of event loops or text.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Protocol
+
+from serve.engine.compilations import CompilationCounter
+from serve.engine.config import EngineConfig
+from serve.engine.plan import StepPlan
+from serve.engine.scheduler import Delivery, Scheduler
+from serve.engine.types import (
+    EngineInfo,
+    EngineState,
+    EngineStats,
+    EngineUnavailableError,
+    GenerationRequest,
+    QueueFullError,
+    StepReport,
+)
+
+logger = logging.getLogger(__name__)
+
+Listener = Callable[[Sequence[Delivery]], None]
+Command = Callable[[], None]
+
+
+class StepHandle(Protocol):
+    """A dispatched step."""
+
+    def fetch(self) -> list[list[int]]:
+        """Wait for its tokens, one list per group of the plan's `samples()`."""
+        ...
+
+
+class StepRunner(Protocol):
+    """What executes plans."""
+
+    def compile(self, on_progress: Callable[[int, int], None]) -> None:
+        """Compile all programs."""
+        ...
+
+    def execute(self, plan: StepPlan) -> StepHandle:
+        """Dispatch a step without waiting for it."""
+        ...
+
+
+class Engine:
+    """A scheduler and a runner on a thread of their own.
+
+    Attributes:
+        info: facts about the model and engine.
+        death: completes with the exception when the thread dies of one, or with None when it
+            was stopped.
+    """
+
+    def __init__(self, runner: StepRunner, config: EngineConfig, info: EngineInfo) -> None:
+        self.info = info
+        self.death: Future[BaseException | None] = Future()
+        self._runner = runner
+        self._config = config
+        self._scheduler = Scheduler(config)
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._listener: Listener = lambda deliveries: None
+        self._observer: Callable[[StepReport], None] = lambda report: None
+        self._state = EngineState.STARTING
+        self._compilations = CompilationCounter()
+        self._lock = threading.Lock()
+        self._unqueued = 0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    # --- for other threads -------------------------------------------------------------
+
+    def start(
+        self,
+        listener: Listener,
+        observer: Callable[[StepReport], None] = lambda report: None,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """Compile, then take requests. Returns when ready; meant to be called on a thread.
+
+        Args:
+            listener: called on the engine thread with the deliveries of each step.
+            observer: called on the engine thread with a report of each step.
+            on_progress: called with (programs compiled, programs in all).
+        """
+        self._listener, self._observer = listener, observer
+        self._runner.compile(on_progress)
+        self._compilations.start()
+        self._state = EngineState.READY
+        self._thread.start()
+
+    @property
+    def state(self) -> EngineState:
+        """Where the engine is in its life."""
+        return self._state
+
+    @property
+    def stats(self) -> EngineStats:
+        """A snapshot of counters and gauges."""
+        stats = self._scheduler.stats()
+        waiting = stats.waiting + self._unqueued
+        return replace(stats, waiting=waiting, compilations=self._compilations.count)
+
+    def submit(self, request: GenerationRequest) -> None:
+        """Queue a request. Returns at once.
+
+        Raises:
+            EngineUnavailableError: the engine is not ready.
+            QueueFullError: no room for the request's choices.
+            ValueError: prompt and answer cannot fit the context, or the prompt is empty.
+        """
+        if self._state is not EngineState.READY:
+            raise EngineUnavailableError(self._state)
+        total = len(request.prompt) + request.max_tokens
+        if not request.prompt or request.max_tokens < 1 or total > self._config.context_length:
+            raise ValueError(
+                f"{len(request.prompt)} prompt tokens and {request.max_tokens} more do not fit "
+                f"a context of {self._config.context_length}; both must be at least 1"
+            )
+        with self._lock:
+            waiting = self._scheduler.waiting + self._unqueued
+            if waiting + request.choices > self._config.queue_limit:
+                raise QueueFullError(waiting, self._config.queue_limit, retry_after=1)
+            self._unqueued += request.choices
+        self._commands.put(lambda: self._queue(request))
+
+    def cancel(self, request_id: str, choice: int | None = None) -> None:
+        """End a choice, or all choices of a request; harmless if they have ended."""
+        self._commands.put(lambda: self._scheduler.cancel(request_id, choice))
+
+    def drain(self) -> None:
+        """Take no more requests; those in the engine go on."""
+        if self._state is EngineState.READY:
+            self._state = EngineState.DRAINING
+
+    def stop(self) -> None:
+        """End the thread, dropping what still runs. Returns when it has ended."""
+        self.drain()
+        self._commands.put(self._stop)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    # --- on the engine thread ----------------------------------------------------------
+
+    def _queue(self, request: GenerationRequest) -> None:
+        with self._lock:
+            self._unqueued -= request.choices
+            self._scheduler.submit(request)
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:
+            logger.exception("the engine thread died")
+            self._state = EngineState.DEAD
+            self.death.set_result(error)
+        else:
+            self._state = EngineState.DEAD
+            self.death.set_result(None)
+
+    def _loop(self) -> None:
+        scheduler = self._scheduler
+        running: tuple[StepPlan, StepHandle] | None = None
+        fetched = dispatched = time.perf_counter()
+        while True:
+            self._take_commands(wait=running is None and not scheduler.has_work)
+            if self._stopping:
+                return
+            plan = scheduler.plan()
+            step = None if plan is None else self._runner.execute(plan)
+            now = time.perf_counter()
+            if plan is not None and running is not None:
+                report = StepReport(
+                    rows=len(plan.decode),
+                    prefill_tokens=plan.prefill_tokens,
+                    host_seconds=now - fetched,
+                    step_seconds=now - dispatched,
+                )
+                self._observer(report)
+            dispatched = now
+            if running is not None:
+                tokens = running[1].fetch()
+                fetched = time.perf_counter()
+                deliveries = scheduler.commit(running[0], tokens)
+                if deliveries:
+                    self._listener(deliveries)
+            running = None if plan is None or step is None else (plan, step)
+
+    def _take_commands(self, wait: bool) -> None:
+        if wait:
+            if self._config.check_integrity:
+                self._scheduler.check_integrity()
+            self._commands.get()()
+        while not self._commands.empty():
+            self._commands.get()()

@@ -1,0 +1,90 @@
+"""What one engine step does: the scheduler writes it, the runner executes it.
+
+Plain small data, so that it could be sent to other hosts.
+"""
+
+from dataclasses import dataclass, field
+
+from serve.engine.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillChunk:
+    """Tokens `start : start + len(tokens)` of a sequence, to be written to its pages.
+
+    Attributes:
+        slot: row slot.
+        start: position of the first token.
+        tokens: ids.
+        table: the sequence's pages.
+        sampling: the sequences that sample their next token from the logits after the last
+            token: none unless the prompt is complete, else the sequence itself and the
+            choices that fork from it.
+    """
+
+    slot: int
+    start: int
+    tokens: list[int]
+    table: list[int]
+    sampling: list[Sequence] = field(default_factory=list[Sequence])
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A slot that starts out as a copy: its page table, and the last page to be copied.
+
+    Attributes:
+        slot: the new row's slot.
+        table: its pages.
+        source: page to copy, or −1 when the prompt fills its pages.
+        target: page to copy to.
+    """
+
+    slot: int
+    table: list[int]
+    source: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeRow:
+    """One token of a running sequence.
+
+    Attributes:
+        sequence: whose it is.
+        position: position of the token that is fed in; the sampled one comes after it.
+        page: page that holds that position.
+    """
+
+    sequence: Sequence
+    position: int
+    page: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """One step, executed in the order of the fields.
+
+    Attributes:
+        loads: sequences that have just got a slot: their settings go to the device.
+        prefill: prompt chunks.
+        forks: choices that start from a prompt completed in this step.
+        decode: running sequences.
+    """
+
+    loads: list[Sequence]
+    prefill: list[PrefillChunk]
+    forks: list[Fork]
+    decode: list[DecodeRow]
+
+    @property
+    def prefill_tokens(self) -> int:
+        """Prompt tokens run in the step."""
+        return sum(len(chunk.tokens) for chunk in self.prefill)
+
+    def samples(self) -> list[list[Sequence]]:
+        """The sequences that get a token, grouped by sampling call, in execution order."""
+        groups = [chunk.sampling for chunk in self.prefill if chunk.sampling]
+        if self.decode:
+            groups.append([row.sequence for row in self.decode])
+        return groups

@@ -1,0 +1,219 @@
+"""Executes step plans on the device.
+
+Owns the compiled programs, the cache and the sampler's rows; knows slots and pages as
+numbers. Everything is dispatched without waiting: the device runs the calls in order, and
+tokens are fetched a step later. After `compile` nothing is compiled any more.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from model import steps
+from model.attention import KEYS_PER_BLOCK
+from model.cache import Cache, LayerCache, empty_cache
+from model.loading import LoadedModel
+from model.mesh import replicated, sharding
+from model.axes import HEAD_DIM, KV_HEADS, PAGE, PAGES
+from sampling.batch import Rows, RowSettings, empty_rows, load_rows, row_settings
+from sampling.sampler import sample
+from serve.engine.config import EngineConfig, bucket
+from serve.engine.plan import DecodeRow, Fork, PrefillChunk, StepPlan
+from serve.engine.sequence import Sequence
+
+LOAD_WIDTH = 8
+Program = Callable[..., Any]
+
+
+class Step:
+    """A dispatched step whose tokens are on their way to the host."""
+
+    def __init__(self, tokens: list[tuple[jax.Array, int]]) -> None:
+        self._tokens = tokens
+        for array, _ in tokens:
+            array.copy_to_host_async()
+
+    def fetch(self) -> list[list[int]]:
+        """Wait for the tokens: one list per group of the plan's `samples()`."""
+        return [np.asarray(array)[:count].tolist() for array, count in self._tokens]
+
+
+class Runner:
+    """The device's side of the engine."""
+
+    def __init__(self, model: LoadedModel, config: EngineConfig) -> None:
+        self._model = model
+        self._config = config
+        block_pages = max(1, KEYS_PER_BLOCK // config.page_size)
+        blocks = -(-config.pages_for(config.context_length) // block_pages)
+        self._table_width = blocks * block_pages
+        self._programs: dict[tuple[str, int], Program] = {}
+        self._cache: Cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())()
+        self._rows: Rows = jax.jit(
+            partial(empty_rows, config.max_rows), out_shardings=replicated(model.mesh)
+        )()
+
+    def _make_cache(self) -> Cache:
+        return empty_cache(
+            self._model.config,
+            pages=self._config.num_pages,
+            page_size=self._config.page_size,
+            rows=self._config.max_rows,
+            table_width=self._table_width,
+            dtype=self._model.dtype,
+        )
+
+    def _cache_sharding(self) -> Cache:
+        pool = sharding(self._model.mesh, (KV_HEADS, PAGES, PAGE, HEAD_DIM))
+        layers = (LayerCache(pool, pool),) * self._model.config.num_layers  # type: ignore[arg-type]
+        return Cache(layers, replicated(self._model.mesh))  # type: ignore[arg-type]
+
+    # --- compiling ---------------------------------------------------------------------
+
+    def compile(self, on_progress: Callable[[int, int], None]) -> None:
+        """Compile every program of every bucket, in parallel threads.
+
+        Args:
+            on_progress: called with (programs compiled, programs in all).
+        """
+        jobs = self._jobs()
+        on_progress(0, len(jobs))
+        with ThreadPoolExecutor() as pool:
+            futures = {pool.submit(job): key for key, job in jobs.items()}
+            for done, future in enumerate(as_completed(futures), start=1):
+                self._programs[futures[future]] = future.result()
+                on_progress(done, len(jobs))
+
+    def _jobs(self) -> dict[tuple[str, int], Callable[[], Program]]:
+        config, model = self._config, self._model
+        whole = replicated(model.mesh)
+
+        def like(tree: Any) -> Any:
+            return jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree
+            )
+
+        def array(shape: tuple[int, ...], dtype: Any = jnp.int32) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
+
+        parameters, cache, rows = like(model.parameters), like(self._cache), like(self._rows)
+        vocab, width = model.config.vocab_size, self._table_width
+        cache_out = self._cache_sharding()
+        rows_out = jax.tree.map(lambda _: whole, rows)
+        settings = jax.tree.map(
+            lambda x: array(x.shape, x.dtype), row_settings([], LOAD_WIDTH)
+        )
+        jobs: dict[tuple[str, int], Callable[[], Program]] = {}
+
+        def add(name: str, size: int, function: Program, donate: int, out: Any, *args: Any) -> None:
+            jobs[name, size] = partial(
+                steps.compile_step, function, (donate,) if donate >= 0 else (), out, *args
+            )
+
+        for length in reversed(config.prefill_buckets):
+            prompt = (array((1, length)), array((3, 1)), array((1, width)))
+            step = partial(steps.prefill, model.config)
+            add("prefill", length, step, 1, (whole, cache_out), parameters, cache, *prompt)
+        for size in reversed(config.row_buckets):
+            step = partial(steps.decode, model.config)
+            last = rows.last_token
+            add("decode", size, step, 1, (whole, cache_out), parameters, cache, last, array((3, size)))
+            logits = array((size, vocab), jnp.float32)
+            add("sample", size, sample, 0, (rows_out, whole), rows, logits, array((2, size)))
+            add("spread", size, _spread(size), -1, whole, array((1, vocab), jnp.float32))
+        add("load", LOAD_WIDTH, load_rows, 0, rows_out, rows, array((LOAD_WIDTH,)), settings)
+        fork_rows = (array((3, LOAD_WIDTH)), array((LOAD_WIDTH, width)))
+        add("fork", LOAD_WIDTH, steps.fork, 0, cache_out, cache, *fork_rows)
+        return jobs
+
+    # --- executing ---------------------------------------------------------------------
+
+    def execute(self, plan: StepPlan) -> Step:
+        """Dispatch a step's calls, in the order that `StepPlan` lists them."""
+        for start in range(0, len(plan.loads), LOAD_WIDTH):
+            self._load(plan.loads[start : start + LOAD_WIDTH])
+        tokens: list[tuple[jax.Array, int]] = []
+        # Prompts first, so that forks can copy their pages before anyone samples.
+        finished = [(self._prefill(chunk), chunk) for chunk in plan.prefill]
+        for start in range(0, len(plan.forks), LOAD_WIDTH):
+            self._fork(plan.forks[start : start + LOAD_WIDTH])
+        for logits, chunk in finished:
+            if chunk.sampling:
+                tokens.append(self._sample_prompt(logits, chunk))
+        if plan.decode:
+            tokens.append(self._decode(plan.decode))
+        return Step(tokens)
+
+    def _load(self, sequences: list[Sequence]) -> None:
+        settings: RowSettings = row_settings(
+            [(sequence.request.sampling, sequence.choice) for sequence in sequences], LOAD_WIDTH
+        )
+        slots = np.full(LOAD_WIDTH, self._config.max_rows, np.int32)
+        slots[: len(sequences)] = [sequence.slot for sequence in sequences]
+        self._rows = self._programs["load", LOAD_WIDTH](self._rows, slots, settings)
+
+    def _prefill(self, chunk: PrefillChunk) -> Float[Array, "1 V"]:
+        length = bucket(len(chunk.tokens), self._config.prefill_buckets)
+        tokens = np.zeros((1, length), np.int32)
+        tokens[0, : len(chunk.tokens)] = chunk.tokens
+        rows = np.array([[chunk.slot], [chunk.start], [len(chunk.tokens)]], np.int32)
+        logits, self._cache = self._programs["prefill", length](
+            self._model.parameters, self._cache, tokens, rows, self._tables([chunk.table], 1)
+        )
+        return logits
+
+    def _fork(self, forks: list[Fork]) -> None:
+        rows = np.zeros((3, LOAD_WIDTH), np.int32)
+        rows[0], rows[2] = self._config.max_rows, self._config.num_pages
+        for index, new in enumerate(forks):
+            copies = new.source >= 0
+            rows[0, index] = new.slot
+            rows[1, index] = new.source if copies else 0
+            rows[2, index] = new.target if copies else self._config.num_pages
+        tables = self._tables([new.table for new in forks], LOAD_WIDTH)
+        self._cache = self._programs["fork", LOAD_WIDTH](self._cache, rows, tables)
+
+    def _tables(self, pages: list[list[int]], rows: int) -> Int[np.ndarray, "rows M"]:
+        tables = np.zeros((rows, self._table_width), np.int32)
+        for row, numbers in enumerate(pages):
+            tables[row, : len(numbers)] = numbers
+        return tables
+
+    def _sample_prompt(
+        self, logits: Float[Array, "1 V"], chunk: PrefillChunk
+    ) -> tuple[jax.Array, int]:
+        """The first token of every choice that starts from this prompt."""
+        size = bucket(len(chunk.sampling), self._config.row_buckets)
+        rows = np.zeros((2, size), np.int32)
+        rows[0] = self._config.max_rows
+        for index, sequence in enumerate(chunk.sampling):
+            rows[:, index] = sequence.slot, chunk.start + len(chunk.tokens)
+        if size > 1:
+            logits = self._programs["spread", size](logits)
+        return self._sample(logits, rows), len(chunk.sampling)
+
+    def _decode(self, rows: list[DecodeRow]) -> tuple[jax.Array, int]:
+        size = bucket(len(rows), self._config.row_buckets)
+        inputs = np.zeros((3, size), np.int32)
+        inputs[0], inputs[1] = self._config.max_rows, -1
+        for index, row in enumerate(rows):
+            inputs[:, index] = row.sequence.slot, row.position, row.page
+        logits, self._cache = self._programs["decode", size](
+            self._model.parameters, self._cache, self._rows.last_token, inputs
+        )
+        return self._sample(logits, inputs[:2] + np.array([[0], [1]], np.int32)), len(rows)
+
+    def _sample(self, logits: Float[Array, "B V"], rows: Int[np.ndarray, "2 B"]) -> jax.Array:
+        program = self._programs["sample", logits.shape[0]]
+        self._rows, tokens = program(self._rows, logits, rows)
+        return tokens
+
+
+def _spread(rows: int) -> Callable[[Float[Array, "1 V"]], Float[Array, "B V"]]:
+    return lambda logits: jnp.broadcast_to(logits, (rows, logits.shape[1]))

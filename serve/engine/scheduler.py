@@ -1,0 +1,367 @@
+"""Which sequence does what in the next step, and what came of the last one.
+
+Owns the queue, the row slots and every sequence's pages; knows nothing of devices, threads
+or text. `plan` decides a step and advances the counters as if it had run; `commit` takes the
+tokens when they come back, one step later. What a step writes, all steps planned after it
+can read, because the device runs them in order: so pages may be shared, freed and given out
+again at planning time.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from serve.engine.config import EngineConfig
+from serve.engine.pages import PagePool
+from serve.engine.plan import DecodeRow, Fork, PrefillChunk, StepPlan
+from serve.engine.prefix_cache import ROOT, PrefixCache, page_name, page_names
+from serve.engine.sequence import Phase, Sequence
+from serve.engine.types import EngineStats, FinishReason, GenerationRequest, TokenEvent
+
+
+class Delivery(NamedTuple):
+    """An event for a request, and how much of its prompt came from the prefix cache."""
+
+    request_id: str
+    cached_tokens: int
+    event: TokenEvent
+
+
+class Scheduler:
+    """Continuous batching over row slots and cache pages."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._prefixes = PrefixCache()
+        self._pool = PagePool(config.num_pages, self._prefixes.forget)
+        self._waiting: deque[Sequence] = deque()
+        self._running: list[Sequence] = []
+        self._free_slots = list(range(config.max_rows - 1, -1, -1))
+        self._requests: dict[str, list[Sequence]] = {}
+        self._arrivals = 0
+        self._prompt_tokens = 0
+        self._cached_tokens = 0
+        self._generated_tokens = 0
+        self._preemptions = 0
+        self._cancelled = 0
+        self._steps = 0
+
+    # --- requests in and out -----------------------------------------------------------
+
+    def submit(self, request: GenerationRequest) -> None:
+        """Queue a request's choices."""
+        sequences = [
+            Sequence(request, choice, self._arrivals + choice) for choice in range(request.choices)
+        ]
+        self._arrivals += request.choices
+        self._requests[request.id] = sequences
+        self._waiting.extend(sequences)
+        self._prompt_tokens += len(request.prompt)
+
+    def cancel(self, request_id: str, choice: int | None = None) -> None:
+        """End one choice of a request, or all, without an event; harmless if it has ended."""
+        for sequence in list(self._requests.get(request_id, ())):
+            wanted = choice is None or sequence.choice == choice
+            if wanted and sequence.phase is not Phase.FINISHED:
+                self._cancelled += 1
+                self._finish(sequence)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any choice waits or runs."""
+        return bool(self._requests)
+
+    @property
+    def waiting(self) -> int:
+        """Choices in the queue."""
+        return len(self._waiting)
+
+    # --- planning ----------------------------------------------------------------------
+
+    def plan(self) -> StepPlan | None:
+        """The next step, or None when nothing can be done before tokens come back."""
+        decode = self._plan_decode()
+        loads: list[Sequence] = []
+        forks: list[Fork] = []
+        prefill = self._plan_prefill(loads, forks)
+        if not decode and not prefill:
+            return None
+        self._steps += 1
+        return StepPlan(loads, prefill, forks, decode)
+
+    def _plan_decode(self) -> list[DecodeRow]:
+        rows: list[DecodeRow] = []
+        size = self._config.page_size
+        for sequence in sorted(self._running, key=lambda running: running.arrival):
+            if sequence.phase is not Phase.DECODING or sequence.exhausted:
+                continue
+            position = sequence.length - 1
+            if not self._cover(sequence, position):
+                continue
+            rows.append(DecodeRow(sequence, position, sequence.pages[position // size]))
+            sequence.computed = position + 1
+            sequence.sampled += 1
+        return rows
+
+    def _cover(self, sequence: Sequence, position: int) -> bool:
+        """Make sure of the page for `position`, putting back the youngest rows if need be.
+
+        Returns False when the sequence itself was the youngest and has been put back.
+        """
+        while position // self._config.page_size >= len(sequence.pages):
+            if self._pool.available:
+                sequence.pages += self._pool.take(1)
+                continue
+            youngest = max(self._running, key=lambda running: running.arrival)
+            self._put_back(youngest)
+            if youngest is sequence:
+                return False
+        return True
+
+    def _put_back(self, sequence: Sequence) -> None:
+        """Give up the sequence's row and pages; its tokens will be computed anew."""
+        self._preemptions += 1
+        self._vacate(sequence)
+        sequence.phase = Phase.WAITING
+        sequence.computed = sequence.registered = 0
+        self._waiting.appendleft(sequence)
+
+    def _plan_prefill(self, loads: list[Sequence], forks: list[Fork]) -> list[PrefillChunk]:
+        budget = self._config.prefill_chunk
+        chunks: list[PrefillChunk] = []
+        begun = [running for running in self._running if running.phase is Phase.PREFILLING]
+        for sequence in sorted(begun, key=lambda running: running.arrival):
+            budget = self._plan_chunk(sequence, budget, chunks, loads, forks)
+        for sequence in list(self._waiting):
+            if budget <= 0 or not self._free_slots:
+                break
+            # A choice taken along by a fork just now, or whose sibling's prompt it can share
+            # as soon as that is computed.
+            if sequence.phase is not Phase.WAITING or self._shares_later(sequence):
+                continue
+            if sequence.in_flight or not self._admit(sequence):
+                break
+            loads.append(sequence)
+            budget = self._plan_chunk(sequence, budget, chunks, loads, forks)
+        return chunks
+
+    def _shares_later(self, sequence: Sequence) -> bool:
+        first = self._requests[sequence.request.id][0]
+        return first is not sequence and first.phase is Phase.PREFILLING
+
+    def _admit(self, sequence: Sequence) -> bool:
+        """Give a waiting sequence a slot, the cached pages of its prefix, and the rest new."""
+        config = self._config
+        known = len(sequence.names) * config.page_size
+        if known + config.page_size <= len(sequence.tokens):
+            sequence.names = page_names(sequence.tokens, config.page_size)
+        # One token at least must be computed: its logits are what is wanted.
+        usable = (len(sequence.tokens) - 1) // config.page_size
+        cached = self._prefixes.find(sequence.names[:usable])
+        if config.deterministic:
+            del cached[len(cached) - len(cached) % self._chunk_pages :]
+        needed = config.pages_for(self._reserved_tokens(sequence)) - len(cached)
+        # Leave the running rows a page each, or they would soon put this one back again.
+        margin = 0 if config.deterministic else len(self._running)
+        if needed + margin > self._pool.available_without(cached):
+            return False
+        self._waiting.remove(sequence)
+        self._pool.hold(cached)
+        sequence.pages = cached + self._pool.take(needed)
+        sequence.computed = len(cached) * config.page_size
+        sequence.registered = len(cached)
+        if sequence.cached_tokens < 0:
+            sequence.cached_tokens = min(sequence.computed, sequence.prompt_length)
+            self._cached_tokens += sequence.cached_tokens
+        self._seat(sequence, Phase.PREFILLING)
+        return True
+
+    def _reserved_tokens(self, sequence: Sequence) -> int:
+        """Tokens whose pages a sequence is given when it starts.
+
+        A deterministic row gets all that it can ever need, so that it is never recomputed:
+        prefill would not give the bits that decode gave.
+        """
+        if self._config.deterministic:
+            return sequence.prompt_length + sequence.request.max_tokens - 1
+        return len(sequence.tokens)
+
+    @property
+    def _chunk_pages(self) -> int:
+        return self._config.prefill_chunk // self._config.page_size
+
+    def _plan_chunk(
+        self,
+        sequence: Sequence,
+        budget: int,
+        chunks: list[PrefillChunk],
+        loads: list[Sequence],
+        forks: list[Fork],
+    ) -> int:
+        """Add the sequence's next chunk if the budget allows; returns what is left of it.
+
+        Chunks end at multiples of `prefill_chunk`, whatever else the step holds: how a prompt
+        is cut depends on the prompt alone.
+        """
+        size = self._config.prefill_chunk
+        start = sequence.computed
+        end = min((start // size + 1) * size, len(sequence.tokens))
+        if end - start > budget:
+            return 0
+        chunk = PrefillChunk(sequence.slot, start, sequence.tokens[start:end], sequence.pages)
+        chunks.append(chunk)
+        sequence.computed = end
+        self._register(sequence)
+        if end == len(sequence.tokens):
+            self._begin_decoding(sequence, chunk)
+            if sequence.choice == 0 and not sequence.outputs:
+                self._fork_siblings(sequence, chunk, loads, forks)
+        return budget - (end - start)
+
+    def _begin_decoding(self, sequence: Sequence, chunk: PrefillChunk) -> None:
+        sequence.phase = Phase.DECODING
+        sequence.sampled += 1
+        chunk.sampling.append(sequence)
+
+    def _fork_siblings(
+        self, first: Sequence, chunk: PrefillChunk, loads: list[Sequence], forks: list[Fork]
+    ) -> None:
+        """Start the request's other choices from the prompt just computed.
+
+        They hold its full pages and get a copy of the last, partly filled one. A choice for
+        which there is no slot or page now starts later by itself, from the prefix cache.
+        """
+        size = self._config.page_size
+        shared = first.prompt_length // size
+        for sequence in self._requests[first.request.id][1:]:
+            needed = self._config.pages_for(self._reserved_tokens(sequence)) - shared
+            if not self._free_slots or needed > self._pool.available:
+                return
+            if sequence.phase is not Phase.WAITING or sequence.sampled:
+                continue
+            self._waiting.remove(sequence)
+            own = self._pool.take(needed)
+            self._pool.hold(first.pages[:shared])
+            sequence.pages = first.pages[:shared] + own
+            sequence.names = first.names[:shared]
+            sequence.registered = shared
+            sequence.computed = first.prompt_length
+            sequence.cached_tokens = first.cached_tokens
+            self._seat(sequence, Phase.DECODING)
+            loads.append(sequence)
+            copies = first.prompt_length % size > 0
+            source, target = (first.pages[shared], own[0]) if copies else (-1, -1)
+            forks.append(Fork(sequence.slot, sequence.pages, source, target))
+            self._begin_decoding(sequence, chunk)
+
+    def _seat(self, sequence: Sequence, phase: Phase) -> None:
+        sequence.slot = self._free_slots.pop()
+        sequence.phase = phase
+        self._running.append(sequence)
+
+    def _register(self, sequence: Sequence) -> None:
+        """Tell the prefix cache of pages that are full and whose tokens are known.
+
+        A deterministic engine shares only what whole prefill chunks computed: the same bits
+        as any other prompt with that prefix would get.
+        """
+        config = self._config
+        known = min(sequence.computed, len(sequence.tokens))
+        if config.deterministic:
+            known = min(known, sequence.prompt_length)
+            known -= known % config.prefill_chunk
+        for index in range(sequence.registered, known // config.page_size):
+            if index == len(sequence.names):
+                start = index * config.page_size
+                parent = sequence.names[-1] if sequence.names else ROOT
+                page_tokens = sequence.tokens[start : start + config.page_size]
+                sequence.names.append(page_name(parent, page_tokens))
+            self._prefixes.add(sequence.names[index], sequence.pages[index])
+            sequence.registered = index + 1
+
+    # --- results -----------------------------------------------------------------------
+
+    def commit(self, plan: StepPlan, tokens: list[list[int]]) -> list[Delivery]:
+        """Take a step's tokens, one list per group of `plan.samples()`.
+
+        Returns:
+            An event for every choice that got a token and had not been cancelled.
+        """
+        deliveries: list[Delivery] = []
+        for group, sampled in zip(plan.samples(), tokens, strict=True):
+            for sequence, token in zip(group, sampled, strict=True):
+                # A choice that ended or was cancelled while the step ran.
+                if sequence.phase is not Phase.FINISHED:
+                    event = self._accept(sequence, token)
+                    deliveries.append(
+                        Delivery(sequence.request.id, sequence.cached_tokens, event)
+                    )
+        return deliveries
+
+    def _accept(self, sequence: Sequence, token: int) -> TokenEvent:
+        request = sequence.request
+        if token in request.end_ids:
+            self._finish(sequence)
+            return TokenEvent(sequence.choice, None, "stop")
+        sequence.tokens.append(token)
+        self._generated_tokens += 1
+        finish: FinishReason | None = None
+        if sequence.phase is Phase.DECODING:
+            self._register(sequence)
+        if sequence.outputs == request.max_tokens:
+            self._finish(sequence)
+            finish = "length"
+        return TokenEvent(sequence.choice, token, finish)
+
+    def _finish(self, sequence: Sequence) -> None:
+        if sequence.phase is Phase.WAITING:
+            self._waiting.remove(sequence)
+        else:
+            self._vacate(sequence)
+        sequence.phase = Phase.FINISHED
+        siblings = self._requests[sequence.request.id]
+        if all(sibling.phase is Phase.FINISHED for sibling in siblings):
+            del self._requests[sequence.request.id]
+
+    def _vacate(self, sequence: Sequence) -> None:
+        self._pool.release(sequence.pages, self._prefixes.knows)
+        sequence.pages = []
+        self._free_slots.append(sequence.slot)
+        sequence.slot = -1
+        self._running.remove(sequence)
+
+    # --- watching ----------------------------------------------------------------------
+
+    def stats(self) -> EngineStats:
+        """Counters and gauges as they are now."""
+        return EngineStats(
+            running=len(self._running),
+            waiting=len(self._waiting),
+            pages_total=self._pool.total,
+            pages_free=self._pool.free,
+            pages_cached=self._pool.kept,
+            prompt_tokens=self._prompt_tokens,
+            cached_tokens=self._cached_tokens,
+            generated_tokens=self._generated_tokens,
+            preemptions=self._preemptions,
+            cancelled=self._cancelled,
+            steps=self._steps,
+        )
+
+    def check_integrity(self) -> None:
+        """Verify slots, queue and pages against each other.
+
+        Raises:
+            AssertionError: something is lost or counted twice.
+        """
+        self._pool.check((running.pages for running in self._running), self._prefixes.knows)
+        slots = sorted([*self._free_slots, *(running.slot for running in self._running)])
+        if slots != list(range(self._config.max_rows)):
+            raise AssertionError("the row slots are not exactly the free and the running ones")
+        alive = [
+            sequence
+            for sequences in self._requests.values()
+            for sequence in sequences
+            if sequence.phase is not Phase.FINISHED
+        ]
+        if {id(s) for s in alive} != {id(s) for s in [*self._waiting, *self._running]}:
+            raise AssertionError("a sequence is neither queued nor running, or is forgotten")

@@ -1,0 +1,92 @@
+"""One choice of a request on its way through the engine.
+
+Owns the choice's tokens, pages and counters. The counters run ahead of the tokens: a step is
+planned while the one before it still runs, so `sampled` counts tokens that the device has
+been told to sample, and `outputs` those that have come back.
+"""
+
+from enum import Enum
+
+from serve.engine.types import GenerationRequest
+
+
+class Phase(Enum):
+    """Where a sequence is."""
+
+    WAITING = "waiting"
+    PREFILLING = "prefilling"
+    DECODING = "decoding"
+    FINISHED = "finished"
+
+
+class Sequence:
+    """A prompt and one growing answer.
+
+    Attributes:
+        request: what was asked.
+        choice: index among the request's choices.
+        phase: see `Phase`.
+        slot: row slot while it has one, else −1.
+        tokens: the prompt and the answer's tokens that have come back.
+        pages: cache pages held, in order; together they cover `computed` tokens and more.
+        computed: tokens whose keys and values are written, or will be by planned steps.
+        sampled: answer tokens sampled, or that planned steps will sample.
+        names: prefix-cache names of the first full pages of `tokens`.
+        registered: how many of its pages the prefix cache has been told of.
+        cached_tokens: prompt tokens the prefix cache supplied at first admission; −1 before.
+        arrival: order of arrival; the youngest is put back first.
+    """
+
+    __slots__ = (
+        "arrival",
+        "cached_tokens",
+        "choice",
+        "computed",
+        "names",
+        "pages",
+        "phase",
+        "registered",
+        "request",
+        "sampled",
+        "slot",
+        "tokens",
+    )
+
+    def __init__(self, request: GenerationRequest, choice: int, arrival: int) -> None:
+        self.request = request
+        self.choice = choice
+        self.arrival = arrival
+        self.phase = Phase.WAITING
+        self.slot = -1
+        self.tokens = list(request.prompt)
+        self.pages: list[int] = []
+        self.names: list[bytes] = []
+        self.registered = 0
+        self.computed = 0
+        self.sampled = 0
+        self.cached_tokens = -1
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of the prompt."""
+        return len(self.request.prompt)
+
+    @property
+    def outputs(self) -> int:
+        """Answer tokens that have come back."""
+        return len(self.tokens) - self.prompt_length
+
+    @property
+    def in_flight(self) -> int:
+        """Sampled tokens that have not come back."""
+        return self.sampled - self.outputs
+
+    @property
+    def length(self) -> int:
+        """Tokens there will be when all that is in flight has come back."""
+        return self.prompt_length + self.sampled
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the bound on the answer is reached, counting what is in flight."""
+        return self.sampled >= self.request.max_tokens

@@ -1,0 +1,189 @@
+"""The engine's border: what goes in, what comes out, what can go wrong.
+
+Imports no JAX, so that HTTP code can use it freely.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal, Protocol
+
+from sampling.params import SamplingParams
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One request, validated and tokenized.
+
+    Attributes:
+        id: unique among the requests in the engine.
+        prompt: token ids, at least one.
+        sampling: settings shared by all choices; choice i draws with a key of (seed, i).
+        max_tokens: bound on the sampled tokens of each choice, at least 1. The caller has
+            clamped it so that prompt and answer fit the context.
+        choices: how many answers to generate from the one prompt.
+        end_ids: sampling one of these ends a choice with `stop`.
+    """
+
+    id: str
+    prompt: Sequence[int]
+    sampling: SamplingParams
+    max_tokens: int
+    choices: int = 1
+    end_ids: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """One step's outcome for one choice.
+
+    Attributes:
+        choice: index of the choice, from 0.
+        token: the sampled id, or None where the choice ended on an end-of-turn token.
+        finish_reason: set on a choice's last event and only there.
+    """
+
+    choice: int
+    token: int | None
+    finish_reason: FinishReason | None = None
+
+
+class EngineState(Enum):
+    """Where the engine is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    DEAD = "dead"
+
+
+class EngineUnavailableError(Exception):
+    """The engine takes no request now, or has dropped one: see `state`."""
+
+    def __init__(self, state: EngineState) -> None:
+        super().__init__(f"the engine is {state.value}")
+        self.state = state
+
+
+class QueueFullError(Exception):
+    """The waiting queue has no room for the request's choices.
+
+    Attributes:
+        retry_after: seconds after which trying again makes sense.
+    """
+
+    def __init__(self, waiting: int, limit: int, retry_after: int) -> None:
+        super().__init__(f"{waiting} choices wait already and the queue holds {limit}")
+        self.retry_after = retry_after
+
+
+class Generation(Protocol):
+    """A request in progress.
+
+    Iterating yields the events of one engine step at a time, in order, until every choice
+    has ended; it raises `EngineUnavailableError` if the engine dies meanwhile. Leaving the
+    iteration early does not cancel: call `cancel`.
+
+    Attributes:
+        cached_tokens: how many prompt tokens the prefix cache supplied; final once the
+            first event has come.
+    """
+
+    @property
+    def cached_tokens(self) -> int: ...
+
+    def __aiter__(self) -> AsyncIterator[Sequence[TokenEvent]]: ...
+
+    def cancel(self, choice: int | None = None) -> None:
+        """Stop one choice, or all that still run. Harmless if they have ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """A snapshot for metrics. Counters only grow; gauges say how it is now.
+
+    Attributes:
+        running: choices that occupy a row.
+        waiting: choices in the queue.
+        pages_total: cache pages there are.
+        pages_free: pages that hold nothing.
+        pages_cached: pages that only the prefix cache keeps (evictable).
+        prompt_tokens: prompt tokens accepted, counter.
+        cached_tokens: of those, supplied by the prefix cache, counter.
+        generated_tokens: tokens sampled and delivered, counter.
+        preemptions: rows put back to the queue for want of pages, counter.
+        cancelled: choices cancelled, counter.
+        steps: engine steps, counter.
+        compilations: XLA compilations since the engine became ready, counter; stays 0.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    pages_total: int = 0
+    pages_free: int = 0
+    pages_cached: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    preemptions: int = 0
+    cancelled: int = 0
+    steps: int = 0
+    compilations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one engine step took; handed to the metrics from the engine thread.
+
+    Attributes:
+        rows: choices decoded in the step.
+        prefill_tokens: prompt tokens run through prefill in the step.
+        host_seconds: time of the host between having the last step's tokens and having
+            dispatched the next step: what the device could have waited for.
+        step_seconds: from this step's dispatch to the next one's.
+    """
+
+    rows: int
+    prefill_tokens: int
+    host_seconds: float
+    step_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """Facts about the loaded model and engine that do not change.
+
+    Attributes:
+        context_length: most tokens that prompt and answer have together.
+        vocab_size: ids are below this.
+        fingerprint: `fp_` and a digest of all that can change the numbers.
+        description: name → value lines for the start-up log and `/metrics` info.
+    """
+
+    context_length: int
+    vocab_size: int
+    fingerprint: str
+    description: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class EngineClient(Protocol):
+    """The engine as the event loop sees it."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+    @property
+    def state(self) -> EngineState: ...
+    @property
+    def stats(self) -> EngineStats: ...
+
+    def submit(self, request: GenerationRequest) -> Generation:
+        """Queue a request. Called on the event loop; returns at once.
+
+        Raises:
+            QueueFullError: no room for the request's choices.
+            EngineUnavailableError: the engine is not ready.
+        """
+        ...
