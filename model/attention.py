@@ -6,7 +6,7 @@ keys and values in it. The decoder knows no more of a cache than that.
 """
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ KEYS_PER_BLOCK = 128
 NO_SCORE = -1e30
 
 
+@runtime_checkable
 class Attend(Protocol):
     """Attention over what a layer has seen so far."""
 
@@ -32,7 +33,9 @@ class Attend(Protocol):
         k: Float[Array, "B T K H"],
         v: Float[Array, "B T K H"],
         cache: LayerCache | None,
-    ) -> tuple[Float[Array, "B T K G H"], LayerCache | None]: ...
+    ) -> tuple[Float[Array, "B T K G H"], LayerCache | None]:
+        """The attended values, and the cache with the new keys and values in it."""
+        ...
 
 
 class PageView(NamedTuple):

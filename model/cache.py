@@ -40,7 +40,13 @@ class Cache(NamedTuple):
 
 
 def empty_cache(
-    config: ModelConfig, *, pages: int, page_size: int, rows: int, table_width: int, dtype: jnp.dtype
+    config: ModelConfig,
+    *,
+    pages: int,
+    page_size: int,
+    rows: int,
+    table_width: int,
+    dtype: jnp.dtype,
 ) -> Cache:
     """A cache of zeros: `pages` pages of `page_size` tokens, `rows` tables of `table_width`."""
     shape = (config.num_kv_heads, pages, page_size, config.head_dim)
@@ -65,9 +71,7 @@ def write(
     return flat.reshape(pool.shape)
 
 
-def read(
-    pool: Float[Array, "K P page H"], pages: Int[Array, "B m"]
-) -> Float[Array, "K B S H"]:
+def read(pool: Float[Array, "K P page H"], pages: Int[Array, "B m"]) -> Float[Array, "K B S H"]:
     """The vectors of the given pages, in order."""
     heads, _, page_size, width = pool.shape
     rows, count = pages.shape

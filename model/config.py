@@ -102,4 +102,4 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is not valid JSON ({error})") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds no JSON object")
-    return cast(dict[str, Any], value)
+    return cast("dict[str, Any]", value)

@@ -43,9 +43,7 @@ class Block(nnx.Module):
 class Decoder(nnx.Module):
     """Tokens to hidden vectors; `logits` turns those it is given into scores."""
 
-    def __init__(
-        self, config: ModelConfig, dtype: jnp.dtype = jnp.dtype("float32"), *, rngs: nnx.Rngs
-    ) -> None:
+    def __init__(self, config: ModelConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs) -> None:
         self.config = config
         self.embedding = Embedding(config, dtype, rngs=rngs)
         self.blocks = nnx.List([Block(config, dtype, rngs=rngs) for _ in range(config.num_layers)])

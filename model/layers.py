@@ -74,9 +74,7 @@ class GatedMLP(nnx.Module):
 
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs) -> None:
         embed, ffn = config.embed_dim, config.ffn_dim
-        self.gate_up = parameter(
-            rngs, (embed, 2, ffn), (EMBED, GATE_UP, FFN), dtype, embed**-0.5
-        )
+        self.gate_up = parameter(rngs, (embed, 2, ffn), (EMBED, GATE_UP, FFN), dtype, embed**-0.5)
         self.down = parameter(
             rngs, (ffn, embed), (FFN, EMBED), dtype, (2 * config.num_layers * ffn) ** -0.5
         )

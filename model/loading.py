@@ -1,10 +1,10 @@
 """A checkpoint directory as a whole: shape, weights, tokenizer, end-of-turn ids.
 
-    config.json             shape, as its family publishes it
-    generation_config.json  end-of-turn ids
-    tokenizer.model         SentencePiece
-    chat_template.jinja     read by whoever renders conversations
-    weights/                Orbax
+config.json             shape, as its family publishes it
+generation_config.json  end-of-turn ids
+tokenizer.model         SentencePiece
+chat_template.jinja     read by whoever renders conversations
+weights/                Orbax
 """
 
 from dataclasses import dataclass
@@ -48,9 +48,7 @@ def load_model(directory: Path, mesh: Mesh, dtype: str = "auto") -> LoadedModel:
         CheckpointError: the directory is not a checkpoint that we can serve.
     """
     if not directory.is_dir():
-        raise CheckpointError(
-            f"{directory} is not a directory; give the directory of a checkpoint"
-        )
+        raise CheckpointError(f"{directory} is not a directory; give the directory of a checkpoint")
     config = read_config(directory)
     chosen = resolve_dtype(dtype)
     parameters = load_weights(directory, config, chosen, mesh)
@@ -81,7 +79,7 @@ def load_end_ids(directory: Path, config: ModelConfig) -> frozenset[int]:
     """
     path = directory / "generation_config.json"
     value: Any = read_json(path).get("eos_token_id")
-    ids = cast(list[Any], value if isinstance(value, list) else [value])
+    ids = cast("list[Any]", value if isinstance(value, list) else [value])
     if not ids or not all(type(token) is int and 0 <= token < config.vocab_size for token in ids):
         raise CheckpointError(
             f"{path} has eos_token_id: {value!r}; it must be an id, or a list of ids, below "

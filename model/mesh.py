@@ -37,13 +37,13 @@ RULES: dict[str, str | None] = {
 }
 
 
-def make_mesh(data: int = 1, model: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh of `data` × `model` devices, the first ones there are unless given.
+def make_mesh(data: int = 1, model: int = 1) -> Mesh:
+    """A mesh of the first `data` × `model` devices.
 
     Raises:
         ValueError: there are fewer devices.
     """
-    available = list(jax.devices() if devices is None else devices)
+    available = jax.devices()
     if data * model > len(available):
         raise ValueError(
             f"a mesh of data={data}, model={model} needs {data * model} devices and there are "

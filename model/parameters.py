@@ -6,6 +6,7 @@ what the compiled steps take: it costs no Python work per parameter per step.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -31,8 +32,11 @@ def _flat_state(state: Any) -> dict[str, nnx.Variable[Any]]:
     return {".".join(str(part) for part in path): leaf for path, leaf in nnx.to_flat_state(state)}
 
 
+@cache
 def _abstract_decoder(config: ModelConfig) -> tuple[Any, Any]:
-    return nnx.split(nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(0))))
+    return nnx.split(
+        nnx.eval_shape(lambda: Decoder(config, jnp.dtype("float32"), rngs=nnx.Rngs(0)))
+    )
 
 
 def parameter_specs(config: ModelConfig) -> dict[str, ParameterSpec]:

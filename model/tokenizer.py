@@ -6,7 +6,7 @@ control tokens are looked up by their spelling with `control_id`.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import sentencepiece
 
@@ -15,6 +15,7 @@ class TokenizerError(ValueError):
     """A tokenizer that cannot be used; the message says which file and what to do."""
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Ids and exact bytes.
 
@@ -24,9 +25,14 @@ class Tokenizer(Protocol):
     """
 
     @property
-    def vocab_size(self) -> int: ...
+    def vocab_size(self) -> int:
+        """Number of ids."""
+        ...
+
     @property
-    def controls(self) -> Mapping[str, int]: ...
+    def controls(self) -> Mapping[str, int]:
+        """Spelling → id of the control tokens."""
+        ...
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text. Spellings of control tokens in it are text like any other.

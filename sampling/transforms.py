@@ -6,10 +6,12 @@ removed tokens are −inf. Order and skipping are `sampler.py`'s business.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 # Bit pattern of 1.0: positive floats are ordered like their bits taken as integers.
 _ONE_BITS = 0x3F800000
+# Tokens per chunk of the two-level draw.
+_CHUNK = 256
 
 
 def apply_temperature(
@@ -55,7 +57,7 @@ def keep_top_p(logits: Float[Array, "B V"], top_p: Float[Array, " B"]) -> Float[
     ties_kept = jnp.maximum(jnp.ceil(missing / jnp.maximum(threshold[:, 0], 1e-38)), 1.0)
 
     def cut_ties(_: None) -> jax.Array:
-        return tied & (jnp.cumsum(tied, axis=-1) <= ties_kept[:, None])
+        return tied & (_ids(logits) <= _last_of_first(tied, ties_kept)[:, None])
 
     too_many = jnp.sum(tied, axis=-1) > ties_kept
     tied = jax.lax.cond(jnp.any(too_many), cut_ties, lambda _: tied, None)
@@ -78,10 +80,50 @@ def draw(
 
     uniforms = jax.vmap(uniform)(keys, positions)
     weights = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
-    cumulative = jnp.cumsum(weights, axis=-1)
+    # Two levels: first the chunk of the vocabulary that the target falls into, then the
+    # token inside it. A scan over the whole vocabulary would cost several times more.
+    vocab = weights.shape[1]
+    padded = jnp.pad(weights, ((0, 0), (0, -vocab % _CHUNK)))
+    chunks = padded.reshape(padded.shape[0], -1, _CHUNK)
+    totals = jnp.sum(chunks, axis=-1)
+    cumulative = jnp.cumsum(totals, axis=-1)
     target = uniforms * cumulative[:, -1]
-    # The first token whose cumulative weight exceeds the target has a positive weight. If
-    # rounding puts the target at the very end, the last token with a positive weight is it.
-    first = jnp.sum(cumulative <= target[:, None], axis=-1)
-    last = logits.shape[-1] - 1 - jnp.argmax(weights[:, ::-1] > 0, axis=-1)
-    return jnp.minimum(first, last).astype(jnp.int32)
+    chunk = _crossing(totals, cumulative, target)[:, None]
+    before = jnp.take_along_axis(cumulative - totals, chunk, axis=1)[:, 0]
+    inside = jnp.take_along_axis(chunks, chunk[..., None], axis=1)[:, 0]
+    token = _crossing(inside, jnp.cumsum(inside, axis=-1), target - before)
+    return (chunk[:, 0] * _CHUNK + token).astype(jnp.int32)
+
+
+def _crossing(
+    weights: Float[Array, "B X"], cumulative: Float[Array, "B X"], target: Float[Array, " B"]
+) -> Int[Array, " B"]:
+    """The first entry of positive weight whose cumulative weight exceeds the target.
+
+    When rounding puts the target at or past the end, the last entry of positive weight.
+    """
+    positive = weights > 0
+    crossed = positive & (cumulative > target[:, None])
+    first = jnp.argmax(crossed, axis=-1)
+    last = weights.shape[-1] - 1 - jnp.argmax(positive[:, ::-1], axis=-1)
+    return jnp.where(jnp.any(crossed, axis=-1), first, last)
+
+
+def _ids(logits: Float[Array, "B V"]) -> Int[Array, "1 V"]:
+    return jnp.arange(logits.shape[-1], dtype=jnp.int32)[None]
+
+
+def _last_of_first(marked: Bool[Array, "B V"], count: Float[Array, " B"]) -> Int[Array, " B"]:
+    """The id of the count-th marked token of each row, by bisection over the ids."""
+    vocab = marked.shape[-1]
+    ids = jnp.arange(vocab, dtype=jnp.int32)[None]
+
+    def halve(_: jax.Array, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
+        middle = (low + high) // 2
+        enough = jnp.sum(marked & (ids <= middle[:, None]), axis=-1) >= count
+        return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
+
+    shape = marked.shape[:1]
+    bounds = (jnp.zeros(shape, jnp.int32), jnp.full(shape, vocab - 1, jnp.int32))
+    return jax.lax.fori_loop(0, vocab.bit_length(), halve, bounds)[0]

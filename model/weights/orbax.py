@@ -19,9 +19,7 @@ def save_weights(directory: Path, parameters: Parameters) -> None:
         checkpointer.save((directory / DIRECTORY).absolute(), parameters, force=True)
 
 
-def load_weights(
-    directory: Path, config: ModelConfig, dtype: jnp.dtype, mesh: Mesh
-) -> Parameters:
+def load_weights(directory: Path, config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> Parameters:
     """Read `directory/weights` straight into sharded arrays of `dtype`.
 
     Raises:
@@ -43,7 +41,9 @@ def load_weights(
         shapes = {name: tuple(leaf.shape) for name, leaf in stored.tree.items()}
         expected = {name: leaf.shape for name, leaf in wanted.items()}
         if shapes != expected:
-            names = sorted(name for name in shapes | expected if shapes.get(name) != expected.get(name))
+            names = sorted(
+                name for name in shapes | expected if shapes.get(name) != expected.get(name)
+            )
             name = names[0]
             raise CheckpointError(
                 f"{path} does not fit config.json: {name} is "

@@ -15,7 +15,6 @@ from serve.engine.types import (
     EngineStats,
     EngineUnavailableError,
     GenerationRequest,
-    StepReport,
     TokenEvent,
 )
 
@@ -139,8 +138,3 @@ class EngineBridge:
     def _on_death(self) -> None:
         for generation in list(self._generations.values()):
             generation.fail(EngineUnavailableError(EngineState.DEAD))
-
-
-def observe_nothing(report: StepReport) -> None:
-    """An observer that keeps nothing."""
-    del report

@@ -24,7 +24,7 @@ class CompilationCounter:
             self._counting = True
             jax.monitoring.register_event_duration_secs_listener(self._on_event)
 
-    def _on_event(self, event: str, duration: float, **details: Any) -> None:
-        del duration, details
+    def _on_event(self, event: str, duration_secs: float, **kwargs: Any) -> None:
+        del duration_secs, kwargs
         if event == _EVENT:
             self.count += 1

@@ -65,23 +65,24 @@ class EngineConfig:
 
     @property
     def row_buckets(self) -> tuple[int, ...]:
-        """Batch sizes that are compiled: powers of two up to `max_rows`, and `max_rows`."""
+        """Batch sizes that are compiled: 1, 4, 8, 16, … up to `max_rows`."""
         if self.deterministic:
             return (self.max_rows,)
-        return (*_powers_of_two(1, self.max_rows), self.max_rows)
+        return tuple({min(size, self.max_rows): None for size in (1, *_doubling(4, self.max_rows))})
 
     @property
     def prefill_buckets(self) -> tuple[int, ...]:
-        """Chunk lengths that are compiled."""
-        return (*_powers_of_two(MIN_PREFILL_BUCKET, self.prefill_chunk), self.prefill_chunk)
+        """Chunk lengths that are compiled: 16, 64, 128, … up to `prefill_chunk`."""
+        sizes = (MIN_PREFILL_BUCKET, *_doubling(4 * MIN_PREFILL_BUCKET, self.prefill_chunk))
+        return tuple({min(size, self.prefill_chunk): None for size in sizes})
 
 
-def _powers_of_two(start: int, below: int) -> list[int]:
-    powers: list[int] = []
-    while start < below:
-        powers.append(start)
-        start *= 2
-    return powers
+def _doubling(start: int, end: int) -> list[int]:
+    """start, 2 · start, 4 · start … up to the first that is at least `end`."""
+    sizes = [start]
+    while sizes[-1] < end:
+        sizes.append(2 * sizes[-1])
+    return sizes
 
 
 def bucket(size: int, buckets: tuple[int, ...]) -> int:

@@ -31,6 +31,7 @@ from serve.engine.types import (
 logger = logging.getLogger(__name__)
 
 Listener = Callable[[Sequence[Delivery]], None]
+Observer = Callable[[StepReport], None]
 Command = Callable[[], None]
 
 
@@ -54,6 +55,10 @@ class StepRunner(Protocol):
         ...
 
 
+def _ignore(told: object) -> None:
+    del told
+
+
 class Engine:
     """A scheduler and a runner on a thread of their own.
 
@@ -70,8 +75,8 @@ class Engine:
         self._config = config
         self._scheduler = Scheduler(config)
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._listener: Listener = lambda deliveries: None
-        self._observer: Callable[[StepReport], None] = lambda report: None
+        self._listener: Listener = _ignore
+        self._observer: Observer = _ignore
         self._state = EngineState.STARTING
         self._compilations = CompilationCounter()
         self._lock = threading.Lock()
@@ -84,8 +89,8 @@ class Engine:
     def start(
         self,
         listener: Listener,
-        observer: Callable[[StepReport], None] = lambda report: None,
-        on_progress: Callable[[int, int], None] = lambda done, total: None,
+        observer: Observer,
+        on_progress: Callable[[int, int], None],
     ) -> None:
         """Compile, then take requests. Returns when ready; meant to be called on a thread.
 
@@ -175,35 +180,46 @@ class Engine:
     def _loop(self) -> None:
         scheduler = self._scheduler
         running: tuple[StepPlan, StepHandle] | None = None
+        deliveries: list[Delivery] = []
         fetched = dispatched = time.perf_counter()
         while True:
-            self._take_commands(wait=running is None and not scheduler.has_work)
+            if running is None and not scheduler.has_work:
+                self._rest()
+            self._take_commands()
             if self._stopping:
                 return
             plan = scheduler.plan()
             step = None if plan is None else self._runner.execute(plan)
             now = time.perf_counter()
             if plan is not None and running is not None:
-                report = StepReport(
-                    rows=len(plan.decode),
-                    prefill_tokens=plan.prefill_tokens,
-                    host_seconds=now - fetched,
-                    step_seconds=now - dispatched,
+                self._observer(
+                    StepReport(
+                        rows=len(plan.decode),
+                        prefill_tokens=plan.prefill_tokens,
+                        host_seconds=now - fetched,
+                        step_seconds=now - dispatched,
+                    )
                 )
-                self._observer(report)
             dispatched = now
+            # Told only now that the device has its next step: whoever listens takes time.
+            if deliveries:
+                self._listener(deliveries)
+                deliveries = []
             if running is not None:
                 tokens = running[1].fetch()
                 fetched = time.perf_counter()
                 deliveries = scheduler.commit(running[0], tokens)
-                if deliveries:
+                if not scheduler.has_work and deliveries:
                     self._listener(deliveries)
+                    deliveries = []
             running = None if plan is None or step is None else (plan, step)
 
-    def _take_commands(self, wait: bool) -> None:
-        if wait:
-            if self._config.check_integrity:
-                self._scheduler.check_integrity()
-            self._commands.get()()
+    def _rest(self) -> None:
+        """Wait for a command; the device has nothing to do."""
+        if self._config.check_integrity:
+            self._scheduler.check_integrity()
+        self._commands.get()()
+
+    def _take_commands(self) -> None:
         while not self._commands.empty():
             self._commands.get()()

@@ -17,10 +17,10 @@ from jaxtyping import Array, Float, Int
 
 from model import steps
 from model.attention import KEYS_PER_BLOCK
+from model.axes import HEAD_DIM, KV_HEADS, PAGE, PAGES
 from model.cache import Cache, LayerCache, empty_cache
 from model.loading import LoadedModel
 from model.mesh import replicated, sharding
-from model.axes import HEAD_DIM, KV_HEADS, PAGE, PAGES
 from sampling.batch import Rows, RowSettings, empty_rows, load_rows, row_settings
 from sampling.sampler import sample
 from serve.engine.config import EngineConfig, bucket
@@ -106,9 +106,7 @@ class Runner:
         vocab, width = model.config.vocab_size, self._table_width
         cache_out = self._cache_sharding()
         rows_out = jax.tree.map(lambda _: whole, rows)
-        settings = jax.tree.map(
-            lambda x: array(x.shape, x.dtype), row_settings([], LOAD_WIDTH)
-        )
+        settings = jax.tree.map(lambda x: array(x.shape, x.dtype), row_settings([], LOAD_WIDTH))
         jobs: dict[tuple[str, int], Callable[[], Program]] = {}
 
         def add(name: str, size: int, function: Program, donate: int, out: Any, *args: Any) -> None:
@@ -123,7 +121,17 @@ class Runner:
         for size in reversed(config.row_buckets):
             step = partial(steps.decode, model.config)
             last = rows.last_token
-            add("decode", size, step, 1, (whole, cache_out), parameters, cache, last, array((3, size)))
+            add(
+                "decode",
+                size,
+                step,
+                1,
+                (whole, cache_out),
+                parameters,
+                cache,
+                last,
+                array((3, size)),
+            )
             logits = array((size, vocab), jnp.float32)
             add("sample", size, sample, 0, (rows_out, whole), rows, logits, array((2, size)))
             add("spread", size, _spread(size), -1, whole, array((1, vocab), jnp.float32))

@@ -122,7 +122,6 @@ class Scheduler:
         self._preemptions += 1
         self._vacate(sequence)
         sequence.phase = Phase.WAITING
-        sequence.computed = sequence.registered = 0
         self._waiting.appendleft(sequence)
 
     def _plan_prefill(self, loads: list[Sequence], forks: list[Fork]) -> list[PrefillChunk]:
@@ -292,9 +291,7 @@ class Scheduler:
                 # A choice that ended or was cancelled while the step ran.
                 if sequence.phase is not Phase.FINISHED:
                     event = self._accept(sequence, token)
-                    deliveries.append(
-                        Delivery(sequence.request.id, sequence.cached_tokens, event)
-                    )
+                    deliveries.append(Delivery(sequence.request.id, sequence.cached_tokens, event))
         return deliveries
 
     def _accept(self, sequence: Sequence, token: int) -> TokenEvent:

@@ -92,7 +92,9 @@ class Generation(Protocol):
     """
 
     @property
-    def cached_tokens(self) -> int: ...
+    def cached_tokens(self) -> int:
+        """Prompt tokens that the prefix cache supplied."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[Sequence[TokenEvent]]: ...
 
@@ -173,11 +175,19 @@ class EngineClient(Protocol):
     """The engine as the event loop sees it."""
 
     @property
-    def info(self) -> EngineInfo: ...
+    def info(self) -> EngineInfo:
+        """Facts about the model and engine."""
+        ...
+
     @property
-    def state(self) -> EngineState: ...
+    def state(self) -> EngineState:
+        """Where the engine is in its life."""
+        ...
+
     @property
-    def stats(self) -> EngineStats: ...
+    def stats(self) -> EngineStats:
+        """A snapshot of counters and gauges."""
+        ...
 
     def submit(self, request: GenerationRequest) -> Generation:
         """Queue a request. Called on the event loop; returns at once.

@@ -1,0 +1,49 @@
+"""The system fingerprint: a digest of all that can change the numbers.
+
+Two servers with the same fingerprint and the same seed give the same answers. Weight files
+are sampled, not read whole: a checkpoint of many gigabytes must not be read twice.
+"""
+
+import json
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+
+from model.loading import LoadedModel
+from model.weights.orbax import DIRECTORY
+from serve.engine.config import EngineConfig
+
+_SAMPLES = 64
+_SAMPLE_BYTES = 4096
+_PACKAGES = ("parlance", "jax", "jaxlib", "flax")
+
+
+def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> str:
+    """`fp_` and ten hexadecimal digits over weights, shapes, mesh, dtype, platform, versions."""
+    device = jax.devices()[0]
+    facts = {
+        "config": (directory / "config.json").read_text(encoding="utf-8"),
+        "mesh": dict(model.mesh.shape),
+        "dtype": str(model.dtype),
+        "platform": [device.platform, device.device_kind],
+        "versions": {package: version(package) for package in _PACKAGES},
+        "deterministic": config.deterministic,
+        "shapes": [config.row_buckets, config.prefill_buckets, config.page_size],
+    }
+    digest = blake2b(json.dumps(facts, sort_keys=True).encode())
+    root = directory / DIRECTORY
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        digest.update(str(path.relative_to(root)).encode())
+        _sample(path, digest)
+    return f"fp_{digest.hexdigest()[:10]}"
+
+
+def _sample(path: Path, digest: blake2b) -> None:
+    size = path.stat().st_size
+    digest.update(size.to_bytes(8))
+    with path.open("rb") as file:
+        for index in range(min(_SAMPLES, -(-size // _SAMPLE_BYTES))):
+            file.seek(index * max(size // _SAMPLES, _SAMPLE_BYTES))
+            digest.update(file.read(_SAMPLE_BYTES))

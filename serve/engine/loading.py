@@ -1,0 +1,134 @@
+"""From a checkpoint directory and a person's settings to an engine ready to start."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+from model.config import ModelConfig
+from model.loading import LoadedModel, load_end_ids, load_model, load_tokenizer
+from model.mesh import make_mesh
+from model.tokenizer import Tokenizer
+from serve.engine.config import EngineConfig, EngineConfigError
+from serve.engine.engine import Engine
+from serve.engine.fingerprint import fingerprint
+from serve.engine.runner import Runner
+from serve.engine.types import EngineInfo
+
+# What the cache may take of the memory that is there: on a host that other programs share,
+# and on an accelerator after the weights are loaded.
+_HOST_SHARE = 0.125
+_DEVICE_SHARE = 0.85
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedEngine:
+    """An engine that has not been started, and what its callers need beside it.
+
+    Attributes:
+        engine: the engine.
+        tokenizer: the model's.
+        end_ids: ids that end a turn.
+    """
+
+    engine: Engine
+    tokenizer: Tokenizer
+    end_ids: frozenset[int]
+
+
+def load_engine(
+    directory: Path,
+    *,
+    dtype: str = "auto",
+    rows: int = 64,
+    context: int = 0,
+    page_size: int = 16,
+    cache_tokens: int = 0,
+    prefill_chunk: int = 256,
+    queue_limit: int = 512,
+    deterministic: bool = False,
+    compile_cache: Path | None = None,
+    check_integrity: bool = False,
+) -> LoadedEngine:
+    """Load a checkpoint and build its engine.
+
+    Args:
+        directory: the checkpoint.
+        dtype: `auto`, `float32` or `bfloat16`.
+        rows: most choices decoded in one step.
+        context: most tokens of prompt and answer; 0 for what the model was made for.
+        page_size: tokens per cache page.
+        cache_tokens: tokens the cache holds; 0 for all rows' contexts as far as memory goes.
+        prefill_chunk: most prompt tokens in one step.
+        queue_limit: most choices that wait.
+        deterministic: see `EngineConfig`.
+        compile_cache: directory of JAX's persistent compilation cache, or None for none.
+        check_integrity: see `EngineConfig`.
+
+    Raises:
+        CheckpointError: the directory cannot be served.
+        TokenizerError: its tokenizer cannot be read.
+        EngineConfigError: the settings cannot work.
+    """
+    if compile_cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(compile_cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    model = load_model(directory, make_mesh(), dtype)
+    tokenizer = load_tokenizer(directory, model.config)
+    end_ids = load_end_ids(directory, model.config)
+    length = _context_length(context, model.config)
+    config = EngineConfig(
+        context_length=length,
+        cache_tokens=cache_tokens or _default_cache_tokens(model, rows, length),
+        max_rows=rows,
+        page_size=page_size,
+        prefill_chunk=prefill_chunk,
+        queue_limit=queue_limit,
+        deterministic=deterministic,
+        check_integrity=check_integrity,
+    )
+    info = EngineInfo(
+        context_length=length,
+        vocab_size=model.config.vocab_size,
+        fingerprint=fingerprint(directory, model, config),
+        description=_description(model, config),
+    )
+    return LoadedEngine(Engine(Runner(model, config), config, info), tokenizer, end_ids)
+
+
+def _context_length(context: int, config: ModelConfig) -> int:
+    if context > config.context_length:
+        raise EngineConfigError(
+            f"context is {context}; this model was made for at most {config.context_length}"
+        )
+    return context or config.context_length
+
+
+def _default_cache_tokens(model: LoadedModel, rows: int, context: int) -> int:
+    """Every row's whole context, or what memory allows, but at least one context."""
+    stats = jax.devices()[0].memory_stats()
+    if stats:
+        spare = stats["bytes_limit"] - stats["bytes_in_use"]
+        memory = _DEVICE_SHARE * spare * model.mesh.size
+    else:
+        memory = _HOST_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    fits = int(memory) // model.config.cache_bytes_per_token(model.dtype.itemsize)
+    return max(context, min(rows * context, fits))
+
+
+def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
+    device = jax.devices()[0]
+    mesh = ", ".join(f"{name}={size}" for name, size in model.mesh.shape.items())
+    cache_bytes = model.config.cache_bytes_per_token(model.dtype.itemsize)
+    gibibytes = config.num_pages * config.page_size * cache_bytes / 2**30
+    return {
+        "parameters": f"{model.config.num_parameters / 1e6:.1f} M, {model.dtype}",
+        "devices": f"{model.mesh.size} × {device.device_kind}, mesh {mesh}",
+        "attention": "paged, plain JAX",
+        "cache": f"{config.num_pages} pages of {config.page_size} tokens, {gibibytes:.2f} GiB",
+        "rows": ", ".join(map(str, config.row_buckets)),
+        "prefill chunks": ", ".join(map(str, config.prefill_buckets)),
+        "mode": "deterministic" if config.deterministic else "fast",
+    }

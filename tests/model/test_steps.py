@@ -1,0 +1,150 @@
+"""Prefill, chunked prefill and decode through pages against the naive reference."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.naive import naive_logits
+from support.tiny import TINY, tiny_parameters
+
+from model.cache import Cache, empty_cache
+from model.config import ModelConfig
+from model.parameters import decoder_with
+from model.steps import decode, fork, forward_pages, prefill
+
+PAGE, PAGES, ROWS, WIDTH = 4, 128, 4, 64
+LENGTH = 150  # more than one block of 128 keys
+VARIANTS = {
+    "qk_norm, own head": TINY,
+    "plain, tied head": replace(TINY, qk_norm=False, tied_head=True),
+    "one kv head": replace(TINY, num_kv_heads=1),
+    "as many kv heads": replace(TINY, num_kv_heads=6),
+}
+
+
+def fresh_cache(config: ModelConfig) -> Cache:
+    return empty_cache(
+        config,
+        pages=PAGES,
+        page_size=PAGE,
+        rows=ROWS,
+        table_width=WIDTH,
+        dtype=jnp.dtype("float32"),
+    )
+
+
+def shuffled_tables(seed: int) -> np.ndarray:
+    """Page tables of two rows over randomly ordered, disjoint pages."""
+    order = np.random.default_rng(seed).permutation(PAGES).astype(np.int32)
+    return order.reshape(2, WIDTH)
+
+
+def tokens_of(seed: int, length: int = LENGTH) -> list[int]:
+    return np.random.default_rng(seed).integers(0, TINY.vocab_size, length).tolist()
+
+
+@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS.keys())
+def config(request) -> ModelConfig:
+    return request.param
+
+
+def test_prefill_agrees_with_the_reference_at_every_position(config):
+    parameters, tokens = tiny_parameters(config), tokens_of(1)
+    cache = fresh_cache(config)
+    cache = cache._replace(tables=cache.tables.at[0].set(shuffled_tables(1)[0]))
+
+    @jax.jit
+    def every_position(parameters, cache, tokens):
+        decoder = decoder_with(config, parameters)
+        positions = jnp.arange(tokens.shape[1])[None]
+        hidden, _ = forward_pages(decoder, cache, tokens, positions, jnp.array([0]))
+        return decoder.logits(hidden)
+
+    logits = every_position(parameters, cache, jnp.array([tokens]))[0]
+    np.testing.assert_allclose(logits, naive_logits(config, parameters, tokens), atol=1e-4)
+
+
+@pytest.mark.parametrize("chunk", [7, 149])
+def test_chunked_prefill_then_decode_agrees_with_the_reference(config, chunk):
+    """Two rows of different lengths, side by side in a shuffled pool."""
+    parameters, tables = tiny_parameters(config), shuffled_tables(chunk)
+    texts = [tokens_of(2), tokens_of(3, LENGTH - 37)]
+    expected = [naive_logits(config, parameters, text) for text in texts]
+    run_prefill = jax.jit(partial(prefill, config), donate_argnums=1)
+    run_decode = jax.jit(partial(decode, config), donate_argnums=1)
+    cache = fresh_cache(config)
+    width = 64 if chunk <= 64 else 149
+    prompts = [len(text) - 20 for text in texts]
+    for row, (text, prompt) in enumerate(zip(texts, prompts, strict=True)):
+        for start in range(0, prompt, chunk):
+            part = text[start : min(start + chunk, prompt)]
+            padded = np.zeros((1, width), np.int32)
+            padded[0, : len(part)] = part
+            rows = np.array([[row], [start], [len(part)]], np.int32)
+            logits, cache = run_prefill(parameters, cache, padded, rows, tables[row : row + 1])
+            at = start + len(part) - 1
+            np.testing.assert_allclose(logits[0], expected[row][at], atol=1e-4)
+    for step in range(20):
+        positions = [prompt + step for prompt in prompts]
+        last = np.zeros(ROWS, np.int32)
+        rows = np.zeros((3, 4), np.int32)
+        rows[0], rows[1] = ROWS, -1  # two padding rows
+        for row, position in enumerate(positions):
+            last[row] = texts[row][position]
+            rows[:, row] = row, position, tables[row][position // PAGE]
+        logits, cache = run_decode(parameters, cache, jnp.array(last), rows)
+        for row, position in enumerate(positions):
+            np.testing.assert_allclose(logits[row], expected[row][position], atol=1e-4)
+
+
+def test_a_rows_bits_do_not_depend_on_how_long_its_neighbour_is():
+    parameters, tables = tiny_parameters(), shuffled_tables(5)
+    run_decode = jax.jit(partial(decode, TINY))
+    cache = fresh_cache(TINY)
+    cache = cache._replace(
+        tables=cache.tables.at[:2].set(tables),
+        layers=jax.tree.map(
+            lambda pool: jax.random.normal(jax.random.key(0), pool.shape), cache.layers
+        ),
+    )
+    last = jnp.array([5, 9, 0, 0], jnp.int32)
+
+    def first_row(neighbour: int) -> np.ndarray:
+        pages = [tables[0][10 // PAGE], tables[1][neighbour // PAGE]]
+        rows = np.array([[0, 1], [10, neighbour], pages], np.int32)
+        return np.asarray(run_decode(parameters, cache, last, rows)[0][0])
+
+    np.testing.assert_array_equal(first_row(3), first_row(250))
+
+
+def test_padding_writes_nothing():
+    parameters = tiny_parameters()
+    cache = fresh_cache(TINY)
+    rows = np.array([[ROWS], [0], [0]], np.int32)
+    tables = np.full((1, WIDTH), 3, np.int32)
+    _, after = jax.jit(partial(prefill, TINY))(
+        parameters, cache, np.ones((1, 16), np.int32), rows, tables
+    )
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(after))
+
+
+def test_a_fork_continues_from_its_own_copy_of_the_last_page():
+    parameters, tokens = tiny_parameters(), tokens_of(4, 11)  # two full pages and three tokens
+    table = np.arange(WIDTH, dtype=np.int32)[None]
+    rows = np.array([[0], [0], [10]], np.int32)
+    padded = np.zeros((1, 16), np.int32)
+    padded[0, :10] = tokens[:10]
+    _, cache = jax.jit(partial(prefill, TINY))(parameters, fresh_cache(TINY), padded, rows, table)
+    forked = table.copy()
+    forked[0, 2] = 99
+    cache = jax.jit(fork)(cache, np.array([[2], [2], [99]], np.int32), forked)
+    # The original goes on with another token first: the fork must not see it.
+    other = (tokens[10] + 1) % TINY.vocab_size
+    last = jnp.array([other, 0, tokens[10], 0], jnp.int32)
+    run_decode = jax.jit(partial(decode, TINY))
+    _, cache = run_decode(parameters, cache, last, np.array([[0], [10], [2]], np.int32))
+    logits, _ = run_decode(parameters, cache, last, np.array([[2], [10], [99]], np.int32))
+    np.testing.assert_allclose(logits[0], naive_logits(TINY, parameters, tokens)[-1], atol=1e-4)

@@ -1,0 +1,284 @@
+"""Scheduler, pages and prefix cache together, on a device made of paper."""
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.paper_device import PaperDevice, expected_answer
+
+from sampling.params import SamplingParams
+from serve.engine.config import EngineConfig, EngineConfigError
+from serve.engine.scheduler import Scheduler
+from serve.engine.types import GenerationRequest, TokenEvent
+
+
+class House:
+    """A scheduler and a paper device, with one step in flight as in the engine."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.scheduler = Scheduler(config)
+        self.device = PaperDevice(config)
+        self.running = None
+        self.requests: dict[str, GenerationRequest] = {}
+        self.events: dict[tuple[str, int], list[TokenEvent]] = {}
+        self.cached: dict[str, int] = {}
+        self.cancelled: set[tuple[str, int]] = set()
+
+    def submit(self, name: str, prompt: list[int], tokens: int = 5, **fields) -> None:
+        request = GenerationRequest(name, prompt, SamplingParams(), tokens, **fields)
+        self.requests[name] = request
+        for choice in range(request.choices):
+            self.events[name, choice] = []
+        self.scheduler.submit(request)
+
+    def cancel(self, name: str, choice: int | None) -> None:
+        self.scheduler.cancel(name, choice)
+        choices = range(self.requests[name].choices) if choice is None else [choice]
+        self.cancelled.update((name, each) for each in choices)
+
+    def step(self) -> bool:
+        plan = self.scheduler.plan()
+        tokens = None if plan is None else self.device.execute(plan)
+        if self.running is not None:
+            for name, cached, event in self.scheduler.commit(*self.running):
+                assert (name, event.choice) not in self.cancelled
+                self.events[name, event.choice].append(event)
+                self.cached[name] = cached
+        self.running = None if plan is None else (plan, tokens)
+        self.scheduler.check_integrity()
+        return plan is not None
+
+    def run(self, limit: int = 10_000) -> int:
+        steps = 0
+        while self.scheduler.has_work or self.running:
+            self.step()
+            steps += 1
+            assert steps < limit, "the engine makes no progress"
+        return steps
+
+    def check_answers(self) -> None:
+        for (name, choice), events in self.events.items():
+            request = self.requests[name]
+            wanted = expected_answer(request, choice)
+            got = [event.token for event in events if event.token is not None]
+            finishes = [event.finish_reason for event in events if event.finish_reason]
+            if (name, choice) in self.cancelled:
+                assert got == wanted[: len(got)]
+                continue
+            assert got == wanted
+            assert finishes == ["length" if len(wanted) == request.max_tokens else "stop"]
+            assert events[-1].finish_reason
+
+    def check_empty(self) -> None:
+        stats = self.scheduler.stats()
+        assert (stats.running, stats.waiting) == (0, 0)
+        assert stats.pages_free + stats.pages_cached == stats.pages_total
+
+
+def house(**fields) -> House:
+    defaults = {
+        "context_length": 64,
+        "cache_tokens": 256,
+        "max_rows": 4,
+        "page_size": 4,
+        "prefill_chunk": 16,
+    }
+    return House(EngineConfig(**(defaults | fields)))
+
+
+def test_one_request():
+    h = house()
+    h.submit("a", [1, 2, 3], tokens=6)
+    h.run()
+    h.check_answers()
+    assert [e.finish_reason for e in h.events["a", 0]] == [None] * 5 + ["length"]
+
+
+def test_end_of_turn_gives_no_token():
+    h = house()
+    h.submit("a", [1, 2, 3], tokens=50, end_ids=frozenset(range(0, 97, 2)))
+    h.run()
+    h.check_answers()
+    assert h.events["a", 0][-1] == TokenEvent(0, None, "stop")
+
+
+def test_a_long_prompt_is_cut_at_multiples_of_the_chunk_and_stalls_nobody():
+    h = house(prefill_chunk=16)
+    h.submit("running", [5], tokens=30)
+    h.step()
+    h.submit("long", list(range(50)), tokens=3)
+    lengths = []
+    while True:
+        plan = h.scheduler.plan()
+        tokens = h.device.execute(plan)
+        if h.running is not None:
+            h.scheduler.commit(*h.running)
+        h.running = (plan, tokens)
+        if not plan.prefill:
+            break
+        lengths.append([(chunk.start, len(chunk.tokens)) for chunk in plan.prefill])
+        assert "running" in [row.sequence.request.id for row in plan.decode]
+    assert lengths == [[(0, 16)], [(16, 16)], [(32, 16)], [(48, 2)]]
+
+
+def test_the_second_of_two_equal_prompts_comes_from_the_cache():
+    h = house()
+    prompt = list(range(18))
+    h.submit("a", prompt)
+    h.submit("b", prompt)
+    h.run()
+    h.check_answers()
+    assert h.cached == {"a": 0, "b": 16}  # four pages of four tokens; the rest is computed
+
+
+def test_a_whole_prompt_in_full_pages_still_computes_its_last_page():
+    h = house()
+    h.submit("a", list(range(16)))
+    h.run()
+    h.submit("b", list(range(16)))
+    h.run()
+    assert h.cached["b"] == 12
+    h.check_answers()
+
+
+def test_an_answer_is_found_again_when_the_conversation_goes_on():
+    h = house()
+    h.submit("a", list(range(7)), tokens=12)
+    h.run()
+    answer = [event.token for event in h.events["a", 0]]
+    h.submit("b", [*range(7), *answer, 50, 51])
+    h.run()
+    # 7 + 12 tokens, of which the last one's keys were never computed: 18 in 4 full pages.
+    assert h.cached["b"] == 16
+    h.check_answers()
+
+
+def test_choices_share_the_prompt_and_differ():
+    h = house(max_rows=8, prefill_chunk=32)
+    h.submit("a", list(range(18)), tokens=6, choices=5)
+    h.step()
+    stats = h.scheduler.stats()
+    # Four full pages shared, and five copies of the fifth.
+    assert stats.pages_total - stats.pages_free == 4 + 5
+    h.run()
+    h.check_answers()
+    assert h.cached == {"a": 0}
+    assert len({tuple(e.token for e in events) for events in h.events.values()}) == 5
+
+
+def test_more_choices_than_rows_wait_and_use_the_cache():
+    h = house(max_rows=2)
+    h.submit("a", list(range(18)), tokens=6, choices=7)
+    h.run()
+    h.check_answers()
+    h.check_empty()
+
+
+def test_the_youngest_row_is_put_back_and_finishes_all_the_same():
+    h = house(context_length=40, cache_tokens=48, max_rows=3)
+    for name in "abc":
+        h.submit(name, [ord(name)] * 10, tokens=30)
+    h.run()
+    h.check_answers()
+    assert h.scheduler.stats().preemptions > 0
+    h.check_empty()
+
+
+def test_a_deterministic_engine_never_puts_back():
+    h = house(context_length=40, cache_tokens=48, max_rows=3, deterministic=True)
+    for name in "abc":
+        h.submit(name, [ord(name)] * 10, tokens=30, choices=2)
+    h.run()
+    h.check_answers()
+    assert h.scheduler.stats().preemptions == 0
+
+
+def test_a_deterministic_engine_shares_whole_chunks_only():
+    h = house(deterministic=True, prefill_chunk=16)
+    h.submit("a", list(range(31)))
+    h.run()
+    h.submit("b", list(range(31)))
+    h.submit("c", list(range(15)))
+    h.run()
+    assert h.cached == {"a": 0, "b": 16, "c": 0}
+    h.check_answers()
+
+
+def test_cancel_frees_pages_at_once():
+    h = house()
+    h.submit("a", list(range(10)), tokens=40, choices=3)
+    for _ in range(4):
+        h.step()
+    h.cancel("a", 1)
+    h.step()
+    h.cancel("a", None)
+    h.cancel("a", None)
+    assert h.scheduler.stats().running == 0
+    h.run()
+    h.check_answers()
+    h.check_empty()
+
+
+@st.composite
+def stories(draw):
+    """An engine's shape and a random sequence of things that happen to it."""
+    page_size = draw(st.sampled_from([1, 2, 4, 8]))
+    context = draw(st.integers(8, 48))
+    config = EngineConfig(
+        context_length=context,
+        cache_tokens=context + draw(st.integers(0, 64)),
+        max_rows=draw(st.integers(1, 6)),
+        page_size=page_size,
+        prefill_chunk=16,
+        deterministic=draw(st.booleans()),
+    )
+    return config, draw(st.integers(0, 2**32)), draw(st.integers(20, 120))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(stories())
+def test_invariants_hold_whatever_happens(story):
+    """Random arrivals, lengths, shared prefixes, choices and cancels in tiny pools."""
+    config, seed, happenings = story
+    rng = random.Random(seed)
+    h = House(config)
+    stems = [[rng.randrange(97) for _ in range(config.context_length)] for _ in range(3)]
+    for number in range(happenings):
+        happening = rng.random()
+        if happening < 0.3:
+            length = rng.randint(1, config.context_length - 1)
+            prompt = list(rng.choice(stems)[:length])
+            if rng.random() < 0.5:
+                prompt[rng.randrange(length)] = rng.randrange(97)
+            h.submit(
+                str(number),
+                prompt,
+                tokens=rng.randint(1, config.context_length - length),
+                choices=rng.choice([1, 1, 1, 2, 5]),
+                end_ids=frozenset(rng.sample(range(97), rng.choice([0, 0, 10]))),
+            )
+        elif happening < 0.4 and h.requests:
+            name = rng.choice(list(h.requests))
+            choices = h.requests[name].choices
+            if all(not any(e.finish_reason for e in h.events[name, c]) for c in range(choices)):
+                h.cancel(name, rng.choice([None, rng.randrange(choices)]))
+        else:
+            h.step()
+    h.run()
+    h.check_answers()
+    h.check_empty()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"cache_tokens": 60}, "cannot hold one context"),
+        ({"page_size": 3}, "power of two"),
+        ({"prefill_chunk": 8}, "at least 16"),
+        ({"max_rows": 0}, "at least 1"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(fields, message):
+    with pytest.raises(EngineConfigError, match=message):
+        house(**fields)

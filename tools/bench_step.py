@@ -1,0 +1,231 @@
+"""Raw prefill and decode step times of a model shape: what the device allows.
+
+    python -m tools.bench_step --layers 12 --embed 768 --heads 12 --kv-heads 4 \
+        --ffn 2048 --vocab 32000 --rows 1,16 --prefill 64,256
+
+Times the engine's own compiled programs — the forward step, and forward plus sampling — with
+random weights and nothing around them. Beside each decode time stands the floor: the time in
+which the same machine, in the same run, reads as many bytes as the weights and the visible
+keys and values have. The last line is one JSON object.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import click
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from model import steps
+from model.attention import KEYS_PER_BLOCK
+from model.cache import Cache, empty_cache
+from model.config import ModelConfig
+from model.loading import resolve_dtype
+from model.parameters import Parameters, random_parameters
+from sampling.batch import empty_rows, load_rows, row_settings
+from sampling.params import SamplingParams
+from sampling.sampler import sample
+
+PAGE_SIZE = 16
+READ_BYTES = 1 << 30
+
+
+def median_seconds(run: Callable[[], Any], repeats: int) -> float:
+    """Median time of `run`, whose result is waited for, after one warm-up."""
+    jax.block_until_ready(run())
+    times: list[float] = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        jax.block_until_ready(run())
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def read_bandwidth(repeats: int) -> float:
+    """Bytes per second at which the device sums a large array: the memory's reading rate."""
+    data = jnp.ones(READ_BYTES // 4, jnp.float32)
+    total = jax.jit(jnp.sum)
+    return READ_BYTES / median_seconds(lambda: total(data), repeats)
+
+
+class Bench:
+    """One model shape with a full page pool."""
+
+    def __init__(self, config: ModelConfig, dtype: str, rows: int, repeats: int) -> None:
+        self.config = config
+        self.dtype = resolve_dtype(dtype)
+        self.repeats = repeats
+        self.max_rows = rows
+        block_pages = KEYS_PER_BLOCK // PAGE_SIZE
+        blocks = -(-config.context_length // KEYS_PER_BLOCK)
+        self.width = blocks * block_pages
+        self.parameters: Parameters = random_parameters(config, self.dtype, seed=0)
+
+    def cache(self, rows: int) -> Cache:
+        """Pages for `rows` rows of full context, each row's in order."""
+        cache = empty_cache(
+            self.config,
+            pages=rows * self.width,
+            page_size=PAGE_SIZE,
+            rows=rows,
+            table_width=self.width,
+            dtype=self.dtype,
+        )
+        tables = np.arange(rows * self.width, dtype=np.int32).reshape(rows, self.width)
+        return cache._replace(tables=jnp.asarray(tables))
+
+    def decode(self, rows: int, context: int) -> dict[str, float]:
+        """Seconds of a decode step at `rows` rows that see `context` tokens."""
+        step = jax.jit(partial(steps.decode, self.config), donate_argnums=1)
+        sampler = jax.jit(sample, donate_argnums=0)
+        cache, state = self.cache(rows), empty_rows(rows)
+        settings = row_settings([(SamplingParams(1.0, 0.9, seed), 0) for seed in range(rows)], rows)
+        state = load_rows(state, jnp.arange(rows), settings)
+        slots = np.arange(rows, dtype=np.int32)
+        positions = np.full(rows, context - 1, np.int32)
+        pages = slots * self.width + (context - 1) // PAGE_SIZE
+        inputs = np.stack([slots, positions, pages.astype(np.int32)])
+
+        def forward() -> jax.Array:
+            nonlocal cache
+            logits, cache = step(self.parameters, cache, state.last_token, inputs)
+            return logits
+
+        def whole() -> jax.Array:
+            nonlocal state
+            state, tokens = sampler(state, forward(), inputs[:2])
+            return tokens
+
+        return {
+            "forward": median_seconds(forward, self.repeats),
+            "step": median_seconds(whole, self.repeats),
+        }
+
+    def prefill(self, tokens: int) -> float:
+        """Seconds of one prompt chunk of `tokens` tokens."""
+        step = jax.jit(partial(steps.prefill, self.config), donate_argnums=1)
+        cache = self.cache(1)
+        ids = np.random.default_rng(0).integers(0, self.config.vocab_size, (1, tokens))
+        rows = np.array([[0], [0], [tokens]], np.int32)
+        table = np.arange(self.width, dtype=np.int32)[None]
+
+        def forward() -> jax.Array:
+            nonlocal cache
+            logits, cache = step(self.parameters, cache, ids.astype(np.int32), rows, table)
+            return logits
+
+        return median_seconds(forward, self.repeats)
+
+    def floor(self, rows: int, context: int, bandwidth: float) -> float:
+        """Seconds to read the weights once and every row's keys and values once."""
+        size = self.dtype.itemsize
+        embedding = self.config.vocab_size * self.config.embed_dim
+        # Of an untied input embedding a step reads one vector per row.
+        read = self.config.num_parameters - (0 if self.config.tied_head else embedding)
+        cached = rows * context * self.config.cache_bytes_per_token(size)
+        return (read * size + cached) / bandwidth
+
+
+def _numbers(context: click.Context, option: click.Parameter, value: str) -> list[int]:
+    del context, option
+    try:
+        return [int(part) for part in value.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a list of numbers like 1,4,16") from error
+
+
+@click.command()
+@click.option("--layers", default=12, show_default=True)
+@click.option("--embed", default=768, show_default=True)
+@click.option("--heads", default=12, show_default=True)
+@click.option("--kv-heads", default=4, show_default=True)
+@click.option("--head-dim", default=64, show_default=True)
+@click.option("--ffn", default=2048, show_default=True)
+@click.option("--vocab", default=32_000, show_default=True)
+@click.option("--context", default=2048, show_default=True, help="Longest context, in tokens.")
+@click.option("--tied/--untied", default=True, show_default=True)
+@click.option("--visible", default=128, show_default=True, help="Tokens each decode row sees.")
+@click.option("--rows", callback=_numbers, default="1,4,16,32", show_default=True)
+@click.option("--prefill", callback=_numbers, default="64,256", show_default=True)
+@click.option(
+    "--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True
+)
+@click.option("--repeats", default=20, show_default=True, help="Timed runs; medians are shown.")
+def main(
+    layers: int,
+    embed: int,
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    ffn: int,
+    vocab: int,
+    context: int,
+    tied: bool,
+    visible: int,
+    rows: list[int],
+    prefill: list[int],
+    dtype: str,
+    repeats: int,
+) -> None:
+    """Time prefill and decode steps of a random model of the given shape."""
+    config = ModelConfig(
+        vocab_size=vocab,
+        embed_dim=embed,
+        num_layers=layers,
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_dim=head_dim,
+        ffn_dim=ffn,
+        context_length=context,
+        rope_theta=10_000.0,
+        norm_eps=1e-6,
+        qk_norm=False,
+        tied_head=tied,
+    )
+    bench = Bench(config, dtype, max(rows), repeats)
+    bandwidth = read_bandwidth(repeats=5)
+    result: dict[str, Any] = {
+        "device": jax.devices()[0].device_kind,
+        "dtype": str(bench.dtype),
+        "parameters": config.num_parameters,
+        "read_gb_per_s": round(bandwidth / 1e9, 2),
+        "decode": [],
+        "prefill": [],
+    }
+    with tqdm(total=len(rows) + len(prefill), unit="shape", disable=None) as progress:
+        for count in rows:
+            times = bench.decode(count, visible)
+            floor = bench.floor(count, visible, bandwidth)
+            row = {
+                "rows": count,
+                "visible": visible,
+                "forward_ms": round(1e3 * times["forward"], 3),
+                "step_ms": round(1e3 * times["step"], 3),
+                "tokens_per_s": round(count / times["step"], 1),
+                "floor_share": round(floor / times["forward"], 3),
+            }
+            result["decode"].append(row)
+            progress.write(f"decode  {row}")
+            progress.update()
+        for length in prefill:
+            seconds = bench.prefill(length)
+            row = {
+                "tokens": length,
+                "ms": round(1e3 * seconds, 3),
+                "tokens_per_s": round(length / seconds, 1),
+                "gflop_per_s": round(2e-9 * config.num_parameters * length / seconds, 1),
+            }
+            result["prefill"].append(row)
+            progress.write(f"prefill {row}")
+            progress.update()
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
