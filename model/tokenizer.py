@@ -43,7 +43,10 @@ class Tokenizer(Protocol):
         ...
 
     def token_bytes(self, token: int) -> bytes | None:
-        """The exact bytes that `token` stands for, or None for a control token."""
+        """The exact bytes that `token` stands for; None for a control token.
+
+        Ids past the vocabulary, which a padded embedding has, are like control tokens.
+        """
         ...
 
     def token_text(self, token: int) -> str:
@@ -105,11 +108,13 @@ class SentencePieceTokenizer:
 
     def token_bytes(self, token: int) -> bytes | None:
         """Exact bytes of `token`; see `Tokenizer.token_bytes`."""
-        return self._bytes[token]
+        return self._bytes[token] if token < self._vocab_size else None
 
     def token_text(self, token: int) -> str:
         """`token` for display; see `Tokenizer.token_text`."""
-        exact = self._bytes[token]
+        exact = self.token_bytes(token)
+        if token >= self._vocab_size:
+            return ""
         if exact is None:
             return str(self._processor.IdToPiece(token))
         return exact.decode(errors="replace")

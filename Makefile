@@ -1,0 +1,69 @@
+# Everything happens in .venv; `make` alone lists what there is.
+
+VENV := .venv
+BIN := $(VENV)/bin
+BASE := $(VENV)/.parlance-installed
+DEV := $(VENV)/.parlance-dev-installed
+
+# The first Python on the path that is new enough; PYTHON=/path/to/python overrides it.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for candidate in python3.13 python3.12 python3.11 python3 python; do \
+	"$$candidate" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo "$$candidate" && break; done)
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Passed on: make serve ARGS="--port 8080", make test ARGS="tests/serve -x"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install serve chat test test-slow check format clean distclean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(BASE) ## install Parlance into .venv
+
+serve: $(BASE) ## install if need be, and serve the bundled model on port 8000
+	@$(BIN)/parlance serve $(ARGS)
+
+chat: $(BASE) ## talk to the running server in this terminal
+	@$(BIN)/parlance chat $(ARGS)
+
+test: $(DEV) ## run the tests, without the slow ones
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(DEV) ## run the slow tests
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+check: $(DEV) ## check format, lint, types and import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --level error
+	$(BIN)/lint-imports
+
+format: $(DEV) ## format the code, and fix what the linter can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove caches and build outputs
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	rm -rf $(VENV)
+
+# Both stamps are as old as the last install; a change of pyproject.toml installs anew. The
+# second waits for the first, so that `make -j` never runs two installers in one environment.
+$(BASE): pyproject.toml
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c '$(NEW_ENOUGH)' || { \
+		echo "make: no Python 3.11 or newer found; install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "Installing Parlance into $(VENV); this happens once and takes a few minutes."
+	@"$(PYTHON)" -m venv $(VENV) || { \
+		echo "make: $(PYTHON) cannot create a virtual environment; on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(DEV): pyproject.toml $(BASE)
+	@echo "Installing the development tools into $(VENV); this happens once and takes a few minutes."
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@

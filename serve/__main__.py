@@ -1,0 +1,185 @@
+"""The command line: `parlance serve` and `parlance chat`.
+
+Turns what a person typed into settings and errors into one sentence and an exit code: 2 for
+what the person can correct, 1 for what broke. Knows nothing of engines or HTTP.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+from serve.config import ConfigError, settings
+from serve.options import GroupedCommand, make_options, origin, render_config, resolve
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _version() -> str:
+    try:
+        return version("parlance")
+    except PackageNotFoundError:
+        return "from a source tree that is not installed"
+
+
+@click.group(
+    name="parlance",
+    context_settings=_CONTEXT,
+    invoke_without_command=True,
+    epilog="More on each: parlance serve --help, parlance chat --help.",
+)
+@click.version_option(_version(), message="parlance %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Parlance serves the OpenAI Chat Completions API from JAX.
+
+    \b
+    Start a server with the bundled model, then talk to it from another terminal:
+      parlance serve
+      parlance chat
+
+    \b
+    Or with any client of the API:
+      curl http://127.0.0.1:8000/v1/chat/completions \\
+        -H 'Content-Type: application/json' \\
+        -d '{"model": "parlance-bundled", "messages": [{"role": "user", "content": "Hello"}]}'
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+_SERVE_HELP = """Serve chat completions over HTTP.
+
+Without --model it serves the small model that comes with Parlance. A setting is taken from its
+flag, else from its PARLANCE_… environment variable, else from the TOML file given with --config,
+else it has its default. --print-config shows what holds and why; its output is itself such a file.
+
+\b
+Examples:
+  parlance serve
+  parlance serve --model ~/models/mine --host 0.0.0.0 --port 8080
+  parlance serve --api-key-file keys.txt --certfile chain.pem --keyfile key.pem
+
+Ctrl-C or SIGTERM lets running answers end first; a second Ctrl-C ends at once. Exit codes: 0 after
+a stop that was asked for, 1 when the engine failed, 2 when the settings or the model do not work.
+"""
+
+
+@click.pass_context
+def _serve(context: click.Context, /, print_config: bool, **values: Any) -> int:
+    resolved = resolve(context, values)
+    if print_config:
+        click.echo(render_config(resolved))
+        return 0
+    # JAX takes seconds to import: only a command that needs it pays for it.
+    from serve.launch import StartupError, launch
+
+    try:
+        return launch(resolved.config)
+    except StartupError as error:
+        raise ConfigError(str(error)) from error
+
+
+cli.add_command(
+    GroupedCommand(
+        "serve",
+        context_settings=_CONTEXT,
+        params=make_options(),
+        callback=_serve,
+        help=_SERVE_HELP,
+        short_help="Serve chat completions over HTTP.",
+    )
+)
+
+
+@cli.command()
+@click.option(
+    "--url",
+    default="http://127.0.0.1:8000/v1",
+    show_default=True,
+    envvar="PARLANCE_URL",
+    metavar="URL",
+    help="Base address of the API. [PARLANCE_URL]",
+)
+@click.option(
+    "--model",
+    default="",
+    metavar="NAME",
+    help="Model to ask. [default: the first that the server lists]",
+)
+@click.option("--system", default="", metavar="TEXT", help="System message to begin with.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, 2),
+    help="Randomness of the answers, 0 to 2. [default: the server's]",
+)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    metavar="TOKENS",
+    help="Longest answer. [default: what the context leaves]",
+)
+@click.argument("message", nargs=-1)
+def chat(
+    url: str,
+    model: str,
+    system: str,
+    temperature: float | None,
+    max_tokens: int | None,
+    message: Sequence[str],
+) -> int:
+    """Talk to a running server in the terminal.
+
+    With MESSAGE, or with text on standard input, it prints one answer and ends. Else it keeps a
+    conversation: /reset forgets it, /system TEXT sets the system message, /help lists the
+    commands, /quit or Ctrl-D ends; Ctrl-C stops the answer that is being written.
+
+    The API key, if the server wants one, is read from PARLANCE_API_KEY. Exit codes: 0 after a
+    normal end, 1 when the server cannot be reached or refuses, 130 when one answer was stopped.
+    """
+    from serve.chat_client import ChatSettings, run_chat
+
+    return run_chat(
+        ChatSettings(
+            url=url,
+            model=model,
+            system=system,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            api_key=os.environ.get("PARLANCE_API_KEY", ""),
+        ),
+        " ".join(message),
+    )
+
+
+def _sentence(error: click.ClickException) -> str:
+    parameter = getattr(error, "param", None)
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.BadParameter) and parameter is not None and context is not None:
+        where = parameter.opts[0] if parameter.opts else parameter.name
+        if parameter.name in settings():
+            where = f"{parameter.name} ({origin(context, parameter.name)})"
+        return f"{where}: {error.message}"
+    return error.format_message()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    try:
+        outcome = cli.main(args=arguments, prog_name="parlance", standalone_mode=False)
+    except ConfigError as error:
+        click.echo(f"parlance: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        click.echo(f"parlance: {_sentence(error)}", err=True)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""A generation's events to the text of its choices. Knows nothing of HTTP or of JSON."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model.tokenizer import Tokenizer
+from serve.engine.types import FinishReason, Generation, TokenEvent
+from serve.text.assemble import Assembler, Delta
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceDelta:
+    """What one batch of events adds to one choice.
+
+    Attributes:
+        index: of the choice.
+        text: to append; may be empty.
+        events: the tokens that the text came from.
+        finish_reason: set when the choice has ended with this delta.
+    """
+
+    index: int
+    text: str
+    events: tuple[TokenEvent, ...]
+    finish_reason: FinishReason | None
+
+
+class Answer:
+    """The choices of one request while they are generated.
+
+    A choice that a stop string ends is cancelled in the engine at once.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, stops: Sequence[str], choices: int, generation: Generation
+    ) -> None:
+        self._assemblers = [Assembler[TokenEvent](tokenizer, stops) for _ in range(choices)]
+        self._open = choices
+        self._generation = generation
+
+    def feed(self, batch: Sequence[TokenEvent]) -> list[ChoiceDelta]:
+        """What one step's events add, at most one delta for each choice."""
+        changed: dict[int, list[Delta[TokenEvent]]] = {}
+        for event in batch:
+            assembler = self._assemblers[event.choice]
+            deltas = assembler.feed(event)
+            if deltas:
+                changed.setdefault(event.choice, []).extend(deltas)
+            if event.finish_reason is None and deltas and deltas[-1].finish_reason is not None:
+                self._generation.cancel(event.choice)
+        merged = [_merged(index, deltas) for index, deltas in changed.items()]
+        self._open -= sum(delta.finish_reason is not None for delta in merged)
+        return merged
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice has ended."""
+        return self._open == 0
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens kept so far, over all choices."""
+        return sum(assembler.tokens_kept for assembler in self._assemblers)
+
+
+def _merged(index: int, deltas: list[Delta[TokenEvent]]) -> ChoiceDelta:
+    if len(deltas) == 1:
+        (delta,) = deltas
+        return ChoiceDelta(index, delta.text, delta.events, delta.finish_reason)
+    return ChoiceDelta(
+        index,
+        "".join(delta.text for delta in deltas),
+        tuple(event for delta in deltas for event in delta.events),
+        deltas[-1].finish_reason,
+    )

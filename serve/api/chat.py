@@ -1,0 +1,271 @@
+"""`POST /chat/completions`: from the request's body to the last byte of the answer.
+
+Knows nothing of validation's rules, of JSON's shape, or of how the engine works.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from time import perf_counter
+
+from quart import Request, Response, request
+
+from model.tokenizer import Tokenizer
+from serve.api import sse
+from serve.api.answer import Answer, ChoiceDelta
+from serve.api.errors import ApiError, queue_full, unavailable, unforeseen
+from serve.api.exchange import Exchange, exchange_of
+from serve.api.prepare import Prepared, Preparer
+from serve.api.respond import ChunkWriter, Head, Usage, completion, new_completion_id
+from serve.api.settings import ApiSettings
+from serve.engine.types import (
+    EngineClient,
+    EngineUnavailableError,
+    FinishReason,
+    Generation,
+    GenerationRequest,
+    QueueFullError,
+)
+from serve.metrics import Metrics
+from serve.text.render import Renderer
+
+_LOG = logging.getLogger("parlance.api")
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One completion under way."""
+
+    prepared: Prepared
+    head: Head
+    generation: Generation
+    answer: Answer
+    exchange: Exchange
+    clock: "_TokenClock"
+
+    def feed(self, deltas: list[ChoiceDelta]) -> None:
+        """Note what the last batch of events brought."""
+        self.clock.tick(deltas)
+        self.exchange.completion_tokens = self.answer.completion_tokens
+
+    def check_finished(self) -> None:
+        """Raises RuntimeError if the engine has broken its promise to end every choice."""
+        if not self.answer.finished:
+            raise RuntimeError("the engine ended the generation before its choices had ended")
+
+    @property
+    def usage(self) -> Usage:
+        """Token counts so far."""
+        return Usage(
+            prompt=len(self.prepared.prompt),
+            completion=self.answer.completion_tokens,
+            cached=self.generation.cached_tokens,
+        )
+
+
+class ChatEndpoint:
+    """The handler.
+
+    Args:
+        engine: generates.
+        renderer: makes prompts of messages.
+        tokenizer: turns sampled ids into bytes.
+        end_ids: the ids that end the assistant's turn.
+        settings: of the HTTP side.
+        metrics: told of tokens and their times.
+    """
+
+    def __init__(
+        self,
+        engine: EngineClient,
+        renderer: Renderer,
+        tokenizer: Tokenizer,
+        end_ids: frozenset[int],
+        settings: ApiSettings,
+        metrics: Metrics,
+    ) -> None:
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._end_ids = end_ids
+        self._settings = settings
+        self._metrics = metrics
+        self._preparer = Preparer(renderer, engine.info.context_length, settings)
+
+    async def __call__(self) -> Response:
+        """Answer the current request."""
+        exchange = exchange_of(request.scope)
+        _check_content_type(request)
+        body = await request.get_data(False, False, False)
+        if len(body) > self._settings.thread_body_bytes:
+            prepared = await asyncio.to_thread(self._preparer.prepare, body)
+        else:
+            prepared = self._preparer.prepare(body)
+        wire = prepared.wire
+        exchange.metadata = wire.metadata
+        exchange.caller = wire.caller and self._hashed(wire.caller)
+        run = self._start(prepared, exchange)
+        if wire.stream:
+            response = Response(self._stream(run), headers=sse.HEADERS)
+            response.timeout = None
+            return response
+        return await self._plain(run)
+
+    def _hashed(self, caller: str) -> str:
+        key = self._settings.caller_hash_key
+        return hashlib.blake2b(caller.encode(), key=key, digest_size=8).hexdigest()
+
+    def _start(self, prepared: Prepared, exchange: Exchange) -> _Run:
+        wire = prepared.wire
+        head = Head(
+            id=new_completion_id(),
+            created=int(time.time()),
+            model=self._settings.model_id,
+            fingerprint=self._engine.info.fingerprint,
+            service_tier=wire.service_tier,
+        )
+        try:
+            generation = self._engine.submit(
+                GenerationRequest(
+                    id=head.id,
+                    prompt=prepared.prompt,
+                    sampling=prepared.sampling(),
+                    max_tokens=prepared.max_tokens,
+                    choices=prepared.choices,
+                    end_ids=self._end_ids,
+                )
+            )
+        except QueueFullError as error:
+            raise queue_full(error) from error
+        except EngineUnavailableError as error:
+            raise unavailable(error, self._settings.retry_after_seconds) from error
+        # However the exchange ends, and even if the answer below is never begun.
+        exchange.on_close(generation.cancel)
+        exchange.prompt_tokens = len(prepared.prompt)
+        answer = Answer(self._tokenizer, wire.stops, prepared.choices, generation)
+        clock = _TokenClock(self._metrics, exchange.started)
+        return _Run(prepared, head, generation, answer, exchange, clock)
+
+    async def _plain(self, run: _Run) -> Response:
+        # A task of its own, so that the exchange can end it.
+        collecting = asyncio.create_task(_collect(run))
+        run.exchange.on_close(collecting.cancel)
+        try:
+            choices = await collecting
+        except EngineUnavailableError as error:
+            raise unavailable(error, self._settings.retry_after_seconds) from error
+        finally:
+            collecting.cancel()
+        body = completion(run.head, choices, run.usage)
+        return Response(json.dumps(body, ensure_ascii=False), content_type="application/json")
+
+    async def _stream(self, run: _Run) -> AsyncGenerator[bytes]:
+        try:
+            async with aclosing(self._frames(run)) as frames:
+                async for some in frames:
+                    yield some
+        except EngineUnavailableError as error:
+            failure = unavailable(error, self._settings.retry_after_seconds)
+            yield sse.event(json.dumps(failure.body()))
+        except Exception:  # noqa: BLE001  the status line is out: say it in the stream
+            _LOG.exception("the stream of request %s failed", run.exchange.request_id)
+            yield sse.event(json.dumps(unforeseen(run.exchange.request_id).body()))
+        finally:
+            run.generation.cancel()
+
+    async def _frames(self, run: _Run) -> AsyncGenerator[bytes]:
+        options = run.prepared.wire.stream_options
+        include_usage = bool(options and options.include_usage)
+        writer = ChunkWriter(
+            run.head,
+            include_usage=include_usage,
+            obfuscate=options is None or options.include_obfuscation is not False,
+        )
+        yield _joined([writer.opening(index) for index in range(run.prepared.choices)])
+        async with sse.Paced(run.generation, self._settings.keep_alive_seconds) as batches:
+            run.exchange.on_close(batches.stop)
+            async for batch in batches:
+                if batch is None:
+                    yield sse.KEEP_ALIVE
+                    continue
+                deltas = run.answer.feed(batch)
+                run.feed(deltas)
+                frames = _joined(_chunks(writer, deltas))
+                if frames:
+                    yield frames
+                if run.answer.finished:
+                    break
+        run.check_finished()
+        last = _joined([writer.usage(run.usage)]) if include_usage else b""
+        yield last + sse.DONE
+
+
+async def _collect(run: _Run) -> list[tuple[str, FinishReason]]:
+    texts = [list[str]() for _ in range(run.prepared.choices)]
+    reasons: dict[int, FinishReason] = {}
+    async for batch in run.generation:
+        deltas = run.answer.feed(batch)
+        run.feed(deltas)
+        for delta in deltas:
+            texts[delta.index].append(delta.text)
+            if delta.finish_reason is not None:
+                reasons[delta.index] = delta.finish_reason
+        if run.answer.finished:
+            break
+    run.check_finished()
+    return [("".join(text), reasons[index]) for index, text in enumerate(texts)]
+
+
+def _chunks(writer: ChunkWriter, deltas: list[ChoiceDelta]) -> list[str]:
+    chunks: list[str] = []
+    for delta in deltas:
+        if delta.text:
+            chunks.append(writer.content(delta.index, delta.text))
+        if delta.finish_reason is not None:
+            chunks.append(writer.finish(delta.index, delta.finish_reason))
+    return chunks
+
+
+def _joined(chunks: list[str]) -> bytes:
+    return b"".join(map(sse.event, chunks))
+
+
+def _check_content_type(request: Request) -> None:
+    kind = request.mimetype
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    is_json = kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
+    if not is_json or charset not in ("utf-8", "utf8"):
+        raise ApiError(
+            415,
+            f"The body must be JSON in UTF-8, but its Content-Type is "
+            f"'{request.content_type or 'missing'}'. Send 'Content-Type: application/json'.",
+            code="unsupported_media_type",
+        )
+
+
+class _TokenClock:
+    """Times of tokens, for the metrics."""
+
+    def __init__(self, metrics: Metrics, started: float) -> None:
+        self._metrics = metrics
+        self._started = started
+        self._last: dict[int, float] = {}
+
+    def tick(self, deltas: list[ChoiceDelta]) -> None:
+        """Some choices have more tokens now."""
+        now = perf_counter()
+        for delta in deltas:
+            if not delta.events:
+                continue
+            last = self._last.get(delta.index)
+            if last is not None:
+                self._metrics.observe_between((now - last) / len(delta.events))
+            elif not self._last:
+                self._metrics.observe_first_token(now - self._started)
+            self._last[delta.index] = now

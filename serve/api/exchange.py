@@ -1,0 +1,78 @@
+"""What one HTTP request leaves for its log line and its metrics, and what its end must undo.
+
+The middleware makes an `Exchange` for each request and closes it when the client has gone or
+the last byte is sent; handlers find it with `exchange_of` and note what they know.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, cast
+
+_SCOPE_KEY = "parlance.exchange"
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its response.
+
+    Attributes:
+        request_id: the caller's own, if it is sane, or a fresh one.
+        method: of the request.
+        route: the pattern that matched; never the raw path, which could be anything.
+        started: `perf_counter()` when the request came.
+        status: of the response; None until it starts.
+        complete: whether the whole response was sent.
+        prompt_tokens: of a completion.
+        completion_tokens: of a completion, as far as it came.
+        caller: hash of who asks, where the request says so.
+        metadata: the request's.
+    """
+
+    request_id: str
+    method: str
+    route: str = "unmatched"
+    started: float = field(default_factory=perf_counter)
+    status: int | None = None
+    complete: bool = False
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    caller: str | None = None
+    metadata: Mapping[str, str] | None = None
+    _cleanups: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
+    _closed: bool = False
+
+    def on_close(self, cleanup: Callable[[], object]) -> None:
+        """Have `cleanup` called when the exchange ends, or now if it has ended."""
+        self._cleanups.append(cleanup)
+        if self._closed:
+            self.close()
+
+    def close(self) -> None:
+        """Run what `on_close` was given, the last first. The client is gone or has it all."""
+        self._closed = True
+        while self._cleanups:
+            self._cleanups.pop()()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the request came."""
+        return perf_counter() - self.started
+
+
+def request_id_of(given: str) -> str:
+    """The caller's request id if it is short and plain, else a fresh one."""
+    return given if _SANE_ID.fullmatch(given) else f"req_{secrets.token_hex(16)}"
+
+
+def attach(scope: MutableMapping[str, Any], exchange: Exchange) -> None:
+    """Make `exchange` known to the handlers of this ASGI scope."""
+    scope[_SCOPE_KEY] = exchange
+
+
+def exchange_of(scope: Mapping[str, Any] | object) -> Exchange:
+    """The exchange of an ASGI scope."""
+    return cast("Mapping[str, Exchange]", scope)[_SCOPE_KEY]

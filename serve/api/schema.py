@@ -1,0 +1,136 @@
+"""The request of `POST /chat/completions`: every field, its type and range.
+
+What a field means is told in `contract.py`; a test holds the two together.
+"""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import AfterValidator, Tag, model_validator
+
+from serve.api.checks import kind, later, one_of, string_or_array
+from serve.api.faults import TAG, fault
+from serve.api.messages import Message, Strict, check_tool_answers
+
+# The highest `n` of the API; `--max-choices` may allow fewer.
+MOST_CHOICES = 128
+
+_NonEmpty = Annotated[str, MinLen(1)]
+
+
+class ResponseFormat(Strict):
+    """Plain text."""
+
+    type: Literal["text"]
+
+
+class StreamOptions(Strict):
+    """Options of a streamed response."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+def _text_alone(value: list[str]) -> list[str]:
+    if "audio" in value:
+        raise fault(
+            "unsupported_parameter",
+            "This server does not take 'audio' yet. Supported values are: 'text'.",
+        )
+    return value
+
+
+class ChatRequest(Strict):
+    """The body of a chat completion request."""
+
+    messages: Annotated[list[Message], MinLen(1)]
+    model: str
+    temperature: Annotated[float, Ge(0), Le(2)] | None = None
+    top_p: Annotated[float, Ge(0), Le(1)] | None = None
+    frequency_penalty: Annotated[object, *later(0)] = None
+    presence_penalty: Annotated[object, *later(0)] = None
+    logit_bias: Annotated[object, *later({})] = None
+    logprobs: Annotated[object, *later(False)] = None
+    top_logprobs: Annotated[object, *later()] = None
+    max_completion_tokens: Annotated[int, Ge(1)] | None = None
+    max_tokens: Annotated[int, Ge(1)] | None = None
+    n: Annotated[int, Ge(1), Le(MOST_CHOICES)] | None = None
+    seed: Annotated[int, Ge(-(2**63)), Le(2**64 - 1)] | None = None
+    stop: (
+        Annotated[
+            Annotated[_NonEmpty, Tag(TAG + "string")]
+            | Annotated[list[_NonEmpty], MinLen(1), MaxLen(4), Tag(TAG + "array")],
+            *string_or_array("strings"),
+        ]
+        | None
+    ) = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: Annotated[str, MaxLen(64)] | None = None
+    safety_identifier: Annotated[str, MaxLen(64)] | None = None
+    metadata: (
+        Annotated[
+            dict[Annotated[str, MaxLen(64)], Annotated[str, MaxLen(512)]],
+            MaxLen(16),
+        ]
+        | None
+    ) = None
+    modalities: (
+        Annotated[list[Literal["text", "audio"]], MinLen(1), AfterValidator(_text_alone)] | None
+    ) = None
+    response_format: (
+        Annotated[ResponseFormat, kind("type", ["text"], ["json_object", "json_schema"])] | None
+    ) = None
+    tools: Annotated[object, *later()] = None
+    tool_choice: Annotated[object, *later("none")] = None
+    parallel_tool_calls: Annotated[object, *later()] = None
+    functions: Annotated[object, *later()] = None
+    function_call: Annotated[object, *later("none")] = None
+    prediction: Annotated[object, *later()] = None
+    prompt_cache_key: Annotated[object, *later()] = None
+    prompt_cache_retention: Annotated[object, *later()] = None
+    reasoning_effort: Annotated[object, *later()] = None
+    verbosity: Annotated[object, *later()] = None
+    service_tier: (
+        Annotated[
+            Literal["auto", "default"],
+            one_of(["auto", "default"], ["flex", "scale", "priority"]),
+        ]
+        | None
+    ) = None
+    store: Annotated[object, *later(False)] = None
+    audio: Annotated[object, *later()] = None
+    web_search_options: Annotated[object, *later()] = None
+    top_k: Annotated[object, *later(0)] = None
+    min_p: Annotated[object, *later(0)] = None
+    min_tokens: Annotated[object, *later(0)] = None
+    ignore_eos: Annotated[object, *later(False)] = None
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> "ChatRequest":
+        check_tool_answers(self.messages)
+        if self.stream_options is not None and not self.stream:
+            raise fault(
+                "invalid_value",
+                "The 'stream_options' parameter is only allowed when 'stream' is true.",
+                at="stream_options",
+            )
+        bounds = {self.max_tokens, self.max_completion_tokens} - {None}
+        if len(bounds) > 1:
+            raise fault(
+                "invalid_value",
+                f"'max_tokens' is {self.max_tokens} and 'max_completion_tokens' is "
+                f"{self.max_completion_tokens}: they mean the same, send one of them.",
+                at="max_tokens",
+            )
+        return self
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings, if any."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def caller(self) -> str | None:
+        """Who asks, as far as the client says."""
+        return self.safety_identifier or self.user

@@ -1,0 +1,50 @@
+"""What a person who runs the server decides about its HTTP side. Frozen, resolved at start-up."""
+
+import secrets
+from dataclasses import dataclass, field
+
+
+def _random_key() -> bytes:
+    return secrets.token_bytes(16)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """Settings of the HTTP side.
+
+    Attributes:
+        model_id: the name that requests ask for and responses carry.
+        aliases: other names that are served as the same model.
+        created: when the model was made, in seconds since 1970; shown by `/v1/models`.
+        owned_by: shown by `/v1/models`.
+        max_choices: the largest `n`.
+        max_body_bytes: a longer request body is refused with 413.
+        max_json_depth: arrays and objects nested deeper in a body are refused.
+        thread_body_bytes: longer bodies are validated and tokenized on a worker thread, so
+            that they do not hold up running streams.
+        api_keys: accepted keys; empty means that no key is asked for.
+        cors_origins: origins that browsers may call from, or `*`; empty switches CORS off.
+        keep_alive_seconds: a stream without data for so long gets a comment.
+        retry_after_seconds: what `Retry-After` says while the engine is not ready.
+        caller_hash_key: keys the hash under which callers appear in logs and metrics. The
+            default is new in each process; give one to compare across restarts.
+    """
+
+    model_id: str
+    aliases: tuple[str, ...] = ()
+    created: int = 0
+    owned_by: str = "parlance"
+    max_choices: int = 128
+    max_body_bytes: int = 8 * 2**20
+    max_json_depth: int = 64
+    thread_body_bytes: int = 32 * 2**10
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    cors_origins: tuple[str, ...] = ()
+    keep_alive_seconds: float = 15.0
+    retry_after_seconds: int = 5
+    caller_hash_key: bytes = field(default_factory=_random_key, repr=False)
+
+    @property
+    def served_names(self) -> tuple[str, ...]:
+        """All names of the model, its own first."""
+        return (self.model_id, *self.aliases)

@@ -1,0 +1,405 @@
+"""The table of requests that are wrong, and what each is answered."""
+
+import json
+from typing import Any
+
+import pytest
+
+from serve.api.answers import ErrorBody
+
+USER = {"role": "user", "content": "Hi"}
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+def field(name: str, value: Any, param: str, code: str) -> tuple[dict[str, Any], str, str]:
+    return {"model": "tiny", "messages": [USER], name: value}, param, code
+
+
+def messages(value: Any, param: str, code: str) -> tuple[dict[str, Any], str, str]:
+    return {"model": "tiny", "messages": value}, param, code
+
+
+def message(value: Any, param: str, code: str) -> tuple[dict[str, Any], str, str]:
+    path = f"messages[1]{'.' if param else ''}{param}"
+    return messages([USER, value], path, code)
+
+
+def content(value: Any, param: str, code: str) -> tuple[dict[str, Any], str, str]:
+    return message({"role": "user", "content": value}, f"content{param}", code)
+
+
+TYPE, MISSING, UNKNOWN = "invalid_type", "missing_required_parameter", "unknown_parameter"
+VALUE, LATER = "invalid_value", "unsupported_parameter"
+
+TABLE: list[tuple[dict[str, Any], str, str]] = [
+    # What must be there.
+    ({}, "messages", MISSING),
+    ({"model": "tiny"}, "messages", MISSING),
+    ({"messages": [USER]}, "model", MISSING),
+    field("model", None, "model", TYPE),
+    field("model", 3, "model", TYPE),
+    field("model", ["tiny"], "model", TYPE),
+    # What nobody knows.
+    field("foo", 1, "foo", UNKNOWN),
+    field("foo", None, "foo", UNKNOWN),
+    field("Temperature", 1, "Temperature", UNKNOWN),
+    field("best_of", 1, "best_of", UNKNOWN),
+    field("prompt", "x", "prompt", UNKNOWN),
+    field("", 1, "", UNKNOWN),
+    # Messages: the list.
+    messages(None, "messages", TYPE),
+    messages("Hi", "messages", TYPE),
+    messages({}, "messages", TYPE),
+    messages(5, "messages", TYPE),
+    messages(True, "messages", TYPE),
+    messages([], "messages", "empty_array"),
+    messages([None], "messages[0]", TYPE),
+    messages(["Hi"], "messages[0]", TYPE),
+    messages([[]], "messages[0]", TYPE),
+    messages([[USER]], "messages[0]", TYPE),
+    messages([USER, 7], "messages[1]", TYPE),
+    # Messages: the role.
+    message({}, "role", MISSING),
+    message({"content": "x"}, "role", MISSING),
+    message({"role": None, "content": "x"}, "role", TYPE),
+    message({"role": 1, "content": "x"}, "role", TYPE),
+    message({"role": ["user"], "content": "x"}, "role", TYPE),
+    message({"role": "bot", "content": "x"}, "role", VALUE),
+    message({"role": "User", "content": "x"}, "role", VALUE),
+    message({"role": "", "content": "x"}, "role", VALUE),
+    # Messages: content.
+    message({"role": "user"}, "content", MISSING),
+    message({"role": "system"}, "content", MISSING),
+    message({"role": "developer"}, "content", MISSING),
+    message({"role": "assistant"}, "content", MISSING),
+    message({"role": "assistant", "content": None}, "content", MISSING),
+    content(None, "", TYPE),
+    content(1, "", TYPE),
+    content(1.5, "", TYPE),
+    content(True, "", TYPE),
+    content({}, "", TYPE),
+    content({"type": "text", "text": "x"}, "", TYPE),
+    content([], "", "empty_array"),
+    content(["x"], "[0]", TYPE),
+    content([None], "[0]", TYPE),
+    content([[]], "[0]", TYPE),
+    content([{}], "[0].type", MISSING),
+    content([{"text": "x"}], "[0].type", MISSING),
+    content([{"type": 1}], "[0].type", TYPE),
+    content([{"type": None, "text": "x"}], "[0].type", TYPE),
+    content([{"type": "words", "text": "x"}], "[0].type", VALUE),
+    content([{"type": "refusal", "refusal": "x"}], "[0].type", VALUE),
+    content([{"type": "text"}], "[0].text", MISSING),
+    content([{"type": "text", "text": None}], "[0].text", TYPE),
+    content([{"type": "text", "text": 1}], "[0].text", TYPE),
+    content([{"type": "text", "text": ["x"]}], "[0].text", TYPE),
+    content([{"type": "text", "text": "x", "more": 1}], "[0].more", UNKNOWN),
+    content([{"type": "text", "text": "x"}, {"type": "text"}], "[1].text", MISSING),
+    content([{"type": "image_url", "image_url": {"url": "x"}}], "[0]", LATER),
+    content([{"type": "input_audio", "input_audio": {}}], "[0]", LATER),
+    content([{"type": "text", "text": "x"}, {"type": "file", "file": {}}], "[1]", LATER),
+    # Messages: the rest.
+    message({**USER, "name": 1}, "name", TYPE),
+    message({**USER, "foo": 1}, "foo", UNKNOWN),
+    message({**USER, "tool_calls": [CALL]}, "tool_calls", UNKNOWN),
+    message({**USER, "tool_call_id": "c1"}, "tool_call_id", UNKNOWN),
+    message({"role": "assistant", "content": "x", "refusal": 1}, "refusal", TYPE),
+    message({"role": "assistant", "content": "x", "audio": {"id": "a"}}, "audio", LATER),
+    message({"role": "assistant", "content": "x", "annotations": [{}]}, "annotations", LATER),
+    message({"role": "assistant", "tool_calls": []}, "tool_calls", "empty_array"),
+    message({"role": "assistant", "tool_calls": {}}, "tool_calls", TYPE),
+    message({"role": "assistant", "tool_calls": ["f"]}, "tool_calls[0]", TYPE),
+    message({"role": "assistant", "tool_calls": [{}]}, "tool_calls[0].type", MISSING),
+    message(
+        {"role": "assistant", "tool_calls": [{"type": "magic"}]}, "tool_calls[0].type", VALUE
+    ),
+    message(
+        {"role": "assistant", "tool_calls": [{**CALL, "id": 1}]}, "tool_calls[0].id", TYPE
+    ),
+    message(
+        {"role": "assistant", "tool_calls": [{"type": "function", "id": "c1"}]},
+        "tool_calls[0].function",
+        MISSING,
+    ),
+    message(
+        {"role": "assistant", "tool_calls": [{**CALL, "function": {"name": "f"}}]},
+        "tool_calls[0].function.arguments",
+        MISSING,
+    ),
+    message(
+        {
+            "role": "assistant",
+            "tool_calls": [{**CALL, "function": {"name": "f", "arguments": {}}}],
+        },
+        "tool_calls[0].function.arguments",
+        TYPE,
+    ),
+    message(
+        {"role": "assistant", "tool_calls": [CALL, {"id": "c2", "type": "custom"}]},
+        "tool_calls[1].custom",
+        MISSING,
+    ),
+    message(
+        {"role": "assistant", "function_call": {"name": "f"}}, "function_call.arguments", MISSING
+    ),
+    message({"role": "assistant", "function_call": "f"}, "function_call", TYPE),
+    message(
+        {"role": "assistant", "content": [{"type": "audio"}]}, "content[0].type", VALUE
+    ),
+    message(
+        {"role": "assistant", "content": [{"type": "refusal"}]}, "content[0].refusal", MISSING
+    ),
+    message(
+        {
+            "role": "assistant",
+            "content": [{"type": "text", "text": "x"}, {"type": "refusal", "refusal": "y"}],
+        },
+        "content",
+        VALUE,
+    ),
+    message({"role": "tool", "content": "x"}, "tool_call_id", MISSING),
+    message({"role": "tool", "content": "x", "tool_call_id": 1}, "tool_call_id", TYPE),
+    message({"role": "tool", "content": "x", "tool_call_id": "c1"}, "tool_call_id", VALUE),
+    message({"role": "tool", "tool_call_id": "c1"}, "content", MISSING),
+    messages(
+        [{"role": "assistant", "tool_calls": [CALL]},
+         {"role": "tool", "content": "x", "tool_call_id": "c2"}],
+        "messages[1].tool_call_id",
+        VALUE,
+    ),
+    messages(
+        [{"role": "tool", "content": "x", "tool_call_id": "c1"},
+         {"role": "assistant", "tool_calls": [CALL]}],
+        "messages[0].tool_call_id",
+        VALUE,
+    ),
+    message({"role": "function", "content": "x"}, "name", MISSING),
+    message({"role": "function", "name": "f"}, "content", MISSING),
+    message({"role": "function", "name": "f", "content": ["x"]}, "content", TYPE),
+    # Numbers.
+    field("temperature", "1", "temperature", TYPE),
+    field("temperature", True, "temperature", TYPE),
+    field("temperature", [1], "temperature", TYPE),
+    field("temperature", {}, "temperature", TYPE),
+    field("temperature", -0.1, "temperature", "decimal_below_min_value"),
+    field("temperature", 2.01, "temperature", "decimal_above_max_value"),
+    field("temperature", 10**30, "temperature", "decimal_above_max_value"),
+    field("top_p", "0.5", "top_p", TYPE),
+    field("top_p", False, "top_p", TYPE),
+    field("top_p", -1e-9, "top_p", "decimal_below_min_value"),
+    field("top_p", 1.0000001, "top_p", "decimal_above_max_value"),
+    field("max_tokens", 0, "max_tokens", "integer_below_min_value"),
+    field("max_tokens", -5, "max_tokens", "integer_below_min_value"),
+    field("max_tokens", 1.5, "max_tokens", TYPE),
+    field("max_tokens", 16.0, "max_tokens", TYPE),
+    field("max_tokens", "16", "max_tokens", TYPE),
+    field("max_tokens", True, "max_tokens", TYPE),
+    field("max_completion_tokens", 0, "max_completion_tokens", "integer_below_min_value"),
+    field("max_completion_tokens", "5", "max_completion_tokens", TYPE),
+    field("n", 0, "n", "integer_below_min_value"),
+    field("n", -1, "n", "integer_below_min_value"),
+    field("n", 129, "n", "integer_above_max_value"),
+    field("n", 10**100, "n", "integer_above_max_value"),
+    field("n", 1.0, "n", TYPE),
+    field("n", "2", "n", TYPE),
+    field("n", True, "n", TYPE),
+    field("n", [1], "n", TYPE),
+    field("seed", "1", "seed", TYPE),
+    field("seed", 1.5, "seed", TYPE),
+    field("seed", True, "seed", TYPE),
+    field("seed", 2**64, "seed", "integer_above_max_value"),
+    field("seed", -(2**63) - 1, "seed", "integer_below_min_value"),
+    # Strings, lists, maps.
+    field("stop", "", "stop", "empty_string"),
+    field("stop", [], "stop", "empty_array"),
+    field("stop", ["a", ""], "stop[1]", "empty_string"),
+    field("stop", ["a", 1], "stop[1]", TYPE),
+    field("stop", [["a"]], "stop[0]", TYPE),
+    field("stop", ["a", None], "stop[1]", TYPE),
+    field("stop", list("abcde"), "stop", "array_above_max_length"),
+    field("stop", 1, "stop", TYPE),
+    field("stop", {"a": 1}, "stop", TYPE),
+    field("stop", False, "stop", TYPE),
+    field("user", 1, "user", TYPE),
+    field("user", "x" * 65, "user", "string_above_max_length"),
+    field("safety_identifier", [], "safety_identifier", TYPE),
+    field("safety_identifier", "x" * 65, "safety_identifier", "string_above_max_length"),
+    field("metadata", [], "metadata", TYPE),
+    field("metadata", "x", "metadata", TYPE),
+    field("metadata", {"a": 1}, "metadata.a", TYPE),
+    field("metadata", {"a": None}, "metadata.a", TYPE),
+    field("metadata", {"a": {}}, "metadata.a", TYPE),
+    field("metadata", {"a": "x" * 513}, "metadata.a", "string_above_max_length"),
+    field("metadata", {"k" * 65: "x"}, f"metadata.{'k' * 64}…", "string_above_max_length"),
+    field("metadata", {str(n): "x" for n in range(17)}, "metadata", "object_above_max_properties"),
+    # Choices of words, flags, options.
+    field("stream", 1, "stream", TYPE),
+    field("stream", "true", "stream", TYPE),
+    field("stream", [], "stream", TYPE),
+    field("stream_options", {}, "stream_options", VALUE),
+    field("stream_options", {"include_usage": True}, "stream_options", VALUE),
+    field("stream_options", [], "stream_options", TYPE),
+    field("stream_options", True, "stream_options", TYPE),
+    field("stream_options", {"include_usage": 1}, "stream_options.include_usage", TYPE),
+    field("stream_options", {"include_obfuscation": "no"},
+          "stream_options.include_obfuscation", TYPE),
+    field("stream_options", {"foo": 1}, "stream_options.foo", UNKNOWN),
+    field("modalities", "text", "modalities", TYPE),
+    field("modalities", [], "modalities", "empty_array"),
+    field("modalities", [1], "modalities[0]", TYPE),
+    field("modalities", ["text", "smell"], "modalities[1]", VALUE),
+    field("modalities", ["text", "audio"], "modalities", LATER),
+    field("modalities", ["audio"], "modalities", LATER),
+    field("response_format", "text", "response_format", TYPE),
+    field("response_format", [], "response_format", TYPE),
+    field("response_format", {}, "response_format.type", MISSING),
+    field("response_format", {"type": 1}, "response_format.type", TYPE),
+    field("response_format", {"type": "xml"}, "response_format.type", VALUE),
+    field("response_format", {"type": "text", "foo": 1}, "response_format.foo", UNKNOWN),
+    field("response_format", {"type": "json_object"}, "response_format", LATER),
+    field("response_format", {"type": "json_schema", "json_schema": {}}, "response_format", LATER),
+    field("service_tier", 1, "service_tier", TYPE),
+    field("service_tier", "gold", "service_tier", VALUE),
+    field("service_tier", "flex", "service_tier", LATER),
+    field("service_tier", "priority", "service_tier", LATER),
+    field("service_tier", "scale", "service_tier", LATER),
+    # Fields that disagree.
+    ({"model": "tiny", "messages": [USER], "max_tokens": 5, "max_completion_tokens": 6},
+     "max_tokens", VALUE),
+    ({"model": "tiny", "messages": [USER], "stream": False, "stream_options": {}},
+     "stream_options", VALUE),
+    # The first of several faults.
+    ({"messages": [], "temperature": 9, "foo": 1}, "messages", "empty_array"),
+    ({"model": "tiny", "messages": [USER], "temperature": 9, "top_p": 9},
+     "temperature", "decimal_above_max_value"),
+]  # fmt: skip
+
+RAW: list[tuple[bytes, int, str | None, str]] = [
+    (b"", 400, None, "invalid_json"),
+    (b"{", 400, None, "invalid_json"),
+    (b"hello", 400, None, "invalid_json"),
+    (b"{'model': 'tiny'}", 400, None, "invalid_json"),
+    (b'{"model": "tiny",}', 400, None, "invalid_json"),
+    (b'{"model": "tiny"} x', 400, None, "invalid_json"),
+    (b"{}{}", 400, None, "invalid_json"),
+    (b'\xef\xbb\xbf{"model": "tiny"}', 400, None, "invalid_json"),
+    (b'{"model": "\xff"}', 400, None, "invalid_json"),
+    (b'{"model": "\xed\xa0\x80"}', 400, None, "invalid_json"),
+    (b'{"model": "a\x00b"}', 400, None, "invalid_json"),
+    (b'{"model": "a\nb"}', 400, None, "invalid_json"),
+    (b'{"model": "\\ud800"}', 400, "model", "invalid_json"),
+    (b'{"messages": [{"content": "\\udfff"}]}', 400, "messages[0].content", "invalid_json"),
+    (b'{"\\ud800": 1}', 400, None, "invalid_json"),
+    (b'{"metadata": {"a": "\\ud83d x"}}', 400, "metadata.a", "invalid_json"),
+    (b'{"temperature": NaN}', 400, None, "invalid_json"),
+    (b'{"temperature": Infinity}', 400, None, "invalid_json"),
+    (b'{"temperature": -Infinity}', 400, None, "invalid_json"),
+    (b'{"temperature": 1e999}', 400, "temperature", "invalid_json"),
+    (b'{"n": ' + b"9" * 5000 + b"}", 400, None, "invalid_json"),
+    (b'{"n": 01}', 400, None, "invalid_json"),
+    (b'{"model": "tiny", "model": "tiny"}', 400, None, "invalid_json"),
+    (b'{"metadata": {"a": "1", "a": "2"}}', 400, None, "invalid_json"),
+    (b"[" * 100_000, 400, None, "invalid_json"),
+    (b"[" * 65 + b"]" * 65, 400, None, "invalid_json"),
+    (b'{"a":' * 100_000, 400, None, "invalid_json"),
+    (b'{"metadata": ' + b"[" * 500 + b"]" * 500 + b"}", 400, None, "invalid_json"),
+    (b"null", 400, None, "invalid_type"),
+    (b"[]", 400, None, "invalid_type"),
+    (b'"hello"', 400, None, "invalid_type"),
+    (b"3", 400, None, "invalid_type"),
+    (b"true", 400, None, "invalid_type"),
+]
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(TABLE) + len(RAW) >= 150
+
+
+@pytest.mark.parametrize(("body", "param", "code"), TABLE)
+async def test_is_refused(house: Any, body: dict[str, Any], param: str, code: str) -> None:
+    response = await house.post(body)
+    answer = await response.get_json()
+    assert response.status_code == 400, answer
+    ErrorBody.model_validate(answer)
+    assert (answer["error"]["param"] or "", answer["error"]["code"]) == (param, code)
+    assert answer["error"]["type"] == "invalid_request_error"
+    assert len(answer["error"]["message"]) < 500
+    assert not house.engine.generations
+
+
+@pytest.mark.parametrize(("body", "status", "param", "code"), RAW)
+async def test_raw_body_is_refused(
+    house: Any, body: bytes, status: int, param: str | None, code: str
+) -> None:
+    response = await house.post(raw=body)
+    answer = await response.get_json()
+    assert response.status_code == status, answer
+    ErrorBody.model_validate(answer)
+    assert (answer["error"]["param"], answer["error"]["code"]) == (param, code)
+    assert len(answer["error"]["message"]) < 500
+
+
+@pytest.mark.parametrize(
+    ("field_name", "value"),
+    [
+        ("temperature", 0),
+        ("temperature", 2),
+        ("top_p", 0.0),
+        ("seed", 2**64 - 1),
+        ("seed", -(2**63)),
+        ("n", 128),
+        ("stop", None),
+        ("stop", list("abcd")),
+        ("stream", None),
+        ("metadata", {"k" * 64: "v" * 512}),
+        ("user", "x" * 64),
+        ("modalities", ["text"]),
+        ("response_format", {"type": "text"}),
+        ("response_format", None),
+        ("tool_choice", "none"),
+        ("store", False),
+        ("max_tokens", 10**9),
+    ],
+)
+async def test_borders_are_accepted(house: Any, ask: Any, field_name: str, value: Any) -> None:
+    response = await house.post(ask(**{field_name: value}))
+    assert response.status_code == 200, await response.get_data()
+
+
+async def test_server_may_allow_fewer_choices(make_house: Any, ask: Any) -> None:
+    house = make_house(settings={"max_choices": 4})
+    assert (await house.post(ask(n=4))).status_code == 200
+    response = await house.post(ask(n=5))
+    error = (await response.get_json())["error"]
+    assert (error["param"], error["code"]) == ("n", "integer_above_max_value")
+    assert error["message"] == (
+        "Invalid 'n': integer above maximum value. Expected a value <= 4, but got 5 instead."
+    )
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_long_bodies_are_checked_alike(house: Any, ask: Any, size: int) -> None:
+    body = json.dumps(ask(temperature=3, user="u"))[:-1] + " " * size + "}"
+    error = (await (await house.post(raw=body.encode())).get_json())["error"]
+    assert (error["param"], error["code"]) == ("temperature", "decimal_above_max_value")
+
+
+async def test_messages_name_what_was_given_and_what_is_allowed(house: Any, ask: Any) -> None:
+    async def message_for(**fields: Any) -> str:
+        return (await (await house.post(ask(**fields))).get_json())["error"]["message"]
+
+    assert await message_for(temperature="1") == (
+        "Invalid type for 'temperature': expected a number, but got a string instead."
+    )
+    assert await message_for(stop=list("abcde")) == (
+        "Invalid 'stop': array too long. Expected an array with maximum length 4, but got an "
+        "array with length 5 instead."
+    )
+    assert await message_for(temperature=2.5) == (
+        "Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 2.5 "
+        "instead."
+    )
+    assert await message_for(logprobs=True) == (
+        "Unsupported parameter: 'logprobs'. This server does not honour it yet: leave it out, "
+        "or send null or false."
+    )

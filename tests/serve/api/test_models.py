@@ -1,0 +1,35 @@
+from typing import Any
+
+import pytest
+
+from serve.api.answers import ModelList, ModelObject
+
+
+@pytest.mark.parametrize("prefix", ["/v1", ""])
+async def test_list(house: Any, prefix: str) -> None:
+    body = await (await house.get(f"{prefix}/models")).get_json()
+    ModelList.model_validate(body)
+    assert [(m["id"], m["created"], m["owned_by"]) for m in body["data"]] == [
+        ("tiny", 1_700_000_000, "parlance"),
+        ("gpt-4o", 1_700_000_000, "parlance"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["tiny", "gpt-4o"])
+async def test_retrieve(house: Any, name: str) -> None:
+    body = await (await house.get(f"/v1/models/{name}")).get_json()
+    ModelObject.model_validate(body)
+    assert body["id"] == name
+
+
+async def test_names_may_have_slashes(make_house: Any) -> None:
+    house = make_house(settings={"model_id": "org/model"})
+    assert (await house.get("/v1/models/org/model")).status_code == 200
+
+
+async def test_unserved_model_is_404(house: Any, ask: Any) -> None:
+    for response in (await house.post(ask(model="gpt-9")), await house.get("/v1/models/gpt-9")):
+        error = (await response.get_json())["error"]
+        assert response.status_code == 404
+        assert (error["param"], error["code"]) == ("model", "model_not_found")
+        assert "gpt-9" in error["message"]

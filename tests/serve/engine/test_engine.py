@@ -1,0 +1,247 @@
+"""The engine thread with a tiny random model: streams, determinism, cancel, death."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+from support.naive import naive_logits
+from support.tiny import TINY, tiny_model
+
+from sampling.params import SamplingParams
+from serve.engine.bridge import EngineBridge
+from serve.engine.config import EngineConfig
+from serve.engine.engine import Engine
+from serve.engine.runner import Runner
+from serve.engine.types import (
+    EngineInfo,
+    EngineState,
+    EngineUnavailableError,
+    GenerationRequest,
+    QueueFullError,
+)
+
+CONTEXT = 96
+
+
+def engine_of(**fields) -> Engine:
+    defaults = {
+        "context_length": CONTEXT,
+        "cache_tokens": 512,
+        "max_rows": 8,
+        "page_size": 4,
+        "prefill_chunk": 32,
+        "check_integrity": True,
+    }
+    config = EngineConfig(**(defaults | fields))
+    info = EngineInfo(CONTEXT, TINY.vocab_size, "fp_test")
+    return Engine(Runner(tiny_model(), config), config, info)
+
+
+@pytest.fixture(scope="module")
+def engines() -> Iterator[dict[bool, Engine]]:
+    """A fast and a deterministic engine; the listener is set by `bridged`."""
+    engines = {flag: engine_of(deterministic=flag) for flag in (False, True)}
+    for engine in engines.values():
+        engine.start(lambda deliveries: None, lambda report: None, lambda done, total: None)
+    yield engines
+    for engine in engines.values():
+        engine.stop()
+
+
+@asynccontextmanager
+async def bridged(engine: Engine) -> AsyncIterator[EngineBridge]:
+    bridge = EngineBridge(engine)
+    engine._listener = bridge.on_step
+    yield bridge
+    async with asyncio.timeout(10):
+        while engine.stats.running or engine.stats.waiting:  # noqa: ASYNC110  (a thread's state)
+            await asyncio.sleep(0.005)
+    stats = engine.stats
+    assert stats.pages_free + stats.pages_cached == stats.pages_total
+    assert bridge.open == 0
+
+
+_names = iter(range(1_000_000))
+
+
+def request(prompt: list[int], tokens: int, **fields) -> GenerationRequest:
+    choices = fields.pop("choices", 1)
+    end_ids = fields.pop("end_ids", frozenset())
+    return GenerationRequest(
+        f"r{next(_names)}", prompt, SamplingParams(**fields), tokens, choices, end_ids
+    )
+
+
+async def answers(bridge: EngineBridge, asked: GenerationRequest) -> list[list[int | None]]:
+    found: list[list[int | None]] = [[] for _ in range(asked.choices)]
+    async for events in bridge.submit(asked):
+        for event in events:
+            found[event.choice].append(event.token)
+    return found
+
+
+def prompt_of(seed: int, length: int) -> list[int]:
+    return np.random.default_rng(seed).integers(0, TINY.vocab_size, length).tolist()
+
+
+async def test_greedy_tokens_are_the_references(engines):
+    prompt = prompt_of(1, 21)
+    async with bridged(engines[False]) as bridge:
+        (answer,) = await answers(bridge, request(prompt, 12, temperature=0.0))
+    parameters = tiny_model().parameters
+    tokens = list(prompt)
+    for token in answer:
+        assert token == naive_logits(TINY, parameters, tokens)[-1].argmax()
+        tokens.append(token)
+    assert len(answer) == 12
+
+
+async def test_a_crowd_gets_what_each_would_get_alone(engines):
+    """Greedy answers under load, with chunked prompts and several choices, page by page."""
+    asked = [
+        request(prompt_of(seed, 1 + 9 * seed), 10, temperature=0.0, choices=1 + seed % 3)
+        for seed in range(10)
+    ]
+    async with bridged(engines[False]) as bridge:
+        together = await asyncio.gather(*(answers(bridge, each) for each in asked))
+    parameters = tiny_model().parameters
+    for each, choices in zip(asked, together, strict=True):
+        tokens = list(each.prompt)
+        for token in choices[0]:
+            logits = naive_logits(TINY, parameters, tokens)[-1]
+            # Random weights can nearly tie; the token must be as good as the reference's.
+            assert logits[token] > logits.max() - 1e-4
+            tokens.append(token)
+        assert all(choice == choices[0] for choice in choices)
+
+
+async def test_deterministic_mode_repeats_bytes_alone_and_in_a_crowd(engines):
+    asked = {"temperature": 1.2, "top_p": 0.95, "seed": 11, "choices": 2}
+    prompt = prompt_of(3, 45)
+    async with bridged(engines[True]) as bridge:
+        alone = await answers(bridge, request(prompt, 30, **asked))
+        crowd = [
+            answers(bridge, request(prompt_of(seed, seed * 2 + 1), 20, seed=seed))
+            for seed in range(32)
+        ]
+        crowd.insert(20, answers(bridge, request(prompt, 30, **asked)))
+        among = (await asyncio.gather(*crowd))[20]
+    assert among == alone
+    assert alone[0] != alone[1]
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+async def test_prompts_of_every_length_run_to_the_contexts_end(engines, deterministic):
+    async with bridged(engines[deterministic]) as bridge:
+        for length in (1, 2, 15, 16, 17, 31, 32, 33, 64, 94, 95):
+            (answer,) = await answers(bridge, request(prompt_of(length, length), CONTEXT - length))
+            assert len(answer) == CONTEXT - length
+        with pytest.raises(ValueError, match="do not fit"):
+            bridge.submit(request(prompt_of(1, CONTEXT), 1))
+        assert bridge.open == 0
+
+
+async def test_random_mixtures_compile_nothing(engines):
+    rng = random.Random(5)
+    before = engines[False].stats.compilations
+    async with bridged(engines[False]) as bridge:
+        work = [
+            answers(
+                bridge,
+                request(
+                    prompt_of(seed, rng.randint(1, 70)),
+                    rng.randint(1, 20),
+                    temperature=rng.choice([0.0, 0.7, 2.0]),
+                    top_p=rng.choice([0.0, 0.5, 1.0]),
+                    seed=seed,
+                    choices=rng.choice([1, 1, 2, 9]),
+                    end_ids=frozenset([seed % TINY.vocab_size]),
+                ),
+            )
+            for seed in range(60)
+        ]
+        await asyncio.gather(*work)
+    assert engines[False].stats.compilations == before
+
+
+async def test_cancelled_choices_stop_and_the_others_go_on(engines):
+    async with bridged(engines[False]) as bridge:
+        generation = bridge.submit(request(prompt_of(9, 10), 60, choices=3))
+        counts = [0, 0, 0]
+        async for events in generation:
+            for event in events:
+                counts[event.choice] += 1
+            if counts[1] == 5:
+                generation.cancel(1)
+    assert counts[0] == counts[2] == 60
+    assert counts[1] == 5
+
+
+async def test_clients_that_vanish_leave_nothing_behind(engines):
+    rng = random.Random(8)
+    engine = engines[False]
+
+    async def vanish(bridge: EngineBridge, seed: int) -> None:
+        asked = request(prompt_of(seed, rng.randint(1, 50)), 40, choices=rng.choice([1, 3]))
+        generation = bridge.submit(asked)
+        steps = rng.randint(0, 10)
+        if steps:
+            async for _ in generation:
+                steps -= 1
+                if not steps:
+                    break
+        generation.cancel()
+
+    async with bridged(engine) as bridge:
+        await asyncio.gather(*(vanish(bridge, seed) for seed in range(100)))
+        (answer,) = await answers(bridge, request(prompt_of(1, 5), 3))
+    assert len(answer) == 3
+
+
+async def test_a_full_queue_is_refused_and_says_so():
+    engine = engine_of(queue_limit=10, max_rows=1, prefill_chunk=16)
+    bridge = EngineBridge(engine)
+    with pytest.raises(EngineUnavailableError, match="starting"):
+        bridge.submit(request([1], 1))
+    await asyncio.to_thread(engine.start, bridge.on_step, print, lambda done, total: None)
+    with pytest.raises(QueueFullError, match="the queue holds 10"):
+        bridge.submit(request([1], 1, choices=11))
+    assert await answers(bridge, request([1], 1, choices=10)) != []
+    engine.drain()
+    with pytest.raises(EngineUnavailableError, match="draining"):
+        bridge.submit(request([1], 1))
+    await asyncio.to_thread(engine.stop)
+    assert engine.death.result() is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_dead_engine_tells_everybody(caplog):
+    class FaultError(Exception):
+        pass
+
+    engine = engine_of(max_rows=4, prefill_chunk=16)
+    bridge = EngineBridge(engine)
+    await asyncio.to_thread(
+        engine.start, bridge.on_step, lambda report: None, lambda done, total: None
+    )
+    runner, calls = engine._runner, iter(range(1000))
+    execute = runner.execute
+
+    def fail_after_five(plan):
+        if next(calls) == 5:
+            raise FaultError("injected")
+        return execute(plan)
+
+    runner.execute = fail_after_five
+    streams = [asyncio.create_task(answers(bridge, request([seed], 50))) for seed in range(3)]
+    results = await asyncio.gather(*streams, return_exceptions=True)
+    assert [type(result) for result in results] == [EngineUnavailableError] * 3
+    assert all(result.state is EngineState.DEAD for result in results)
+    assert isinstance(engine.death.result(timeout=5), FaultError)
+    assert bridge.state is EngineState.DEAD
+    with pytest.raises(EngineUnavailableError, match="dead"):
+        bridge.submit(request([1], 1))
+    assert "the engine thread died" in caplog.text

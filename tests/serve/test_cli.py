@@ -1,0 +1,147 @@
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from serve.__main__ import main
+
+
+def parlance(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command line."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, out, err
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_help(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> None:
+    code, out, err = parlance(capsys, *arguments)
+    assert (code, err) == (0, "")
+    assert "Serve chat completions over HTTP." in out
+    assert "Talk to a running server in the terminal." in out
+    assert "curl http://127.0.0.1:8000/v1/chat/completions" in out
+
+
+def test_help_of_serve_groups_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = parlance(capsys, "serve", "--help")
+    assert code == 0
+    headings = [line[:-1] for line in out.splitlines() if line.endswith(":") and line[0] != " "]
+    assert headings == [
+        "Model",
+        "Network",
+        "Access",
+        "Limits",
+        "Engine",
+        "Operation",
+        "General",
+    ]
+    together = " ".join(out.split())
+    assert (
+        "--port PORT TCP port to listen on; 0 takes a free one. [default: 8000; PARLANCE_PORT]"
+    ) in together
+    assert "[default: on; PARLANCE_EXIT_ON_ENGINE_DEATH]" in together
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = parlance(capsys, "--version")
+    assert code == 0
+    assert out.startswith("parlance ")
+
+
+def test_print_config(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = parlance(capsys, "serve", "--print-config", "--port", "9")
+    assert (code, err) == (0, "")
+    lines = {line.split(" = ")[0]: line for line in out.splitlines()}
+    assert lines["port"].split() == ["port", "=", "9", "#", "flag", "--port"]
+    assert lines["host"].split() == ["host", "=", '"127.0.0.1"', "#", "default"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["serve", "--port", "65536"], "port (flag --port): 65536 is not a whole number from 0"),
+        (["serve", "--port", "x"], "port (flag --port): x is not a whole number from 0 to 65535"),
+        (["serve", "--rows", "0"], "rows (flag --rows): 0 is not a whole number from 1 to 4096"),
+        (["serve", "--drain-seconds", "nan"], "nan is not a number of 0 or more"),
+        (["serve", "--drain-seconds", "inf"], "inf is not a number of 0 or more"),
+        (["serve", "--dtype", "int8"], "'int8' is not one of 'auto', 'float32', 'bfloat16'"),
+        (["serve", "--prot", "1"], "No such option"),
+        (["serve", "extra"], "extra"),
+        (["serve", "--certfile", "x"], "certfile is set without keyfile"),
+        (["serve", "--config", "/none.toml"], "the settings file /none.toml cannot be read"),
+        (["server"], "No such command 'server'"),
+        (["chat", "--temperature", "3"], "3.0 is not in the range 0<=x<=2"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    code, out, err = parlance(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("parlance: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_a_mistake_in_the_environment_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARLANCE_ROWS", "many")
+    code, _, err = parlance(capsys, "serve", "--print-config")
+    assert code == 2
+    assert err == (
+        "parlance: rows (environment PARLANCE_ROWS): many is not a whole number from 1 to 4096\n"
+    )
+
+
+def test_a_mistake_in_the_file_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text("rows = 5000\n", encoding="utf-8")
+    code, _, err = parlance(capsys, "serve", "--config", str(path), "--print-config")
+    assert code == 2
+    assert f"rows (file {path}): 5000 is not a whole number from 1 to 4096" in err
+
+
+def test_a_process_of_its_own_prints_no_traceback() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "serve", "serve", "--port", "x"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr == (
+        "parlance: port (flag --port): x is not a whole number from 0 to 65535\n"
+    )
+
+
+def test_help_does_not_import_jax() -> None:
+    code = (
+        "import sys\n"
+        "from serve.__main__ import main\n"
+        "try:\n    main(['serve', '--help'])\n"
+        "except SystemExit:\n    assert 'jax' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
+
+
+def test_chat_without_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+    # Port 1 of the loopback interface has no listener.
+    code, out, err = parlance(capsys, "chat", "--url", "http://127.0.0.1:1/v1", "hello")
+    assert (code, out) == (1, "")
+    assert "no server answers at http://127.0.0.1:1/v1" in err
+    assert "parlance serve" in err
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("PARLANCE_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)

@@ -1,0 +1,235 @@
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from serve.config import (
+    BUNDLED_MODEL_ID,
+    ConfigError,
+    ServeConfig,
+    bundled_model,
+    environment_name,
+    flag_name,
+    read_api_keys,
+    settings,
+)
+from serve.options import (
+    GroupedCommand,
+    ResolvedConfig,
+    make_options,
+    read_config_file,
+    render_config,
+    resolve,
+)
+
+
+def resolved(
+    *arguments: str, environment: dict[str, str] | None = None
+) -> tuple[ResolvedConfig, str]:
+    """What the arguments and variables make, and what was printed."""
+    caught: list[ResolvedConfig] = []
+
+    @click.pass_context
+    def remember(context: click.Context, /, print_config: bool, **values: Any) -> None:
+        caught.append(resolve(context, values))
+
+    command = GroupedCommand("serve", params=make_options(), callback=remember)
+    result = CliRunner().invoke(command, arguments, env=environment or {}, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return caught[0], result.output
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "parlance.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_defaults() -> None:
+    made, _ = resolved()
+    assert made.config == ServeConfig()
+    assert made.config.port == 8000
+    assert made.config.host == "127.0.0.1"
+    assert made.config.max_body_bytes == 4_194_304
+    assert made.config.exit_on_engine_death
+    assert not made.config.deterministic
+    assert set(made.origins.values()) == {"default"}
+    assert set(made.origins) == set(settings())
+
+
+def test_flag_before_environment_before_file_before_default(tmp_path: Path) -> None:
+    path = written(tmp_path, "port = 1\nrows = 1\ncontext = 1\n")
+    environment = {"PARLANCE_PORT": "2", "PARLANCE_ROWS": "2"}
+    made, _ = resolved("--config", path, "--port", "3", environment=environment)
+    config, origins = made.config, made.origins
+    assert (config.port, config.rows, config.context, config.page_size) == (3, 2, 1, 16)
+    assert origins["port"] == "flag --port"
+    assert origins["rows"] == "environment PARLANCE_ROWS"
+    assert origins["context"] == f"file {path}"
+    assert origins["page_size"] == "default"
+
+
+def test_the_file_can_be_named_by_the_environment(tmp_path: Path) -> None:
+    path = written(tmp_path, "port = 7\n")
+    made, _ = resolved(environment={"PARLANCE_CONFIG": path})
+    assert made.config.port == 7
+
+
+@pytest.mark.parametrize("name", [name for name in settings() if flag_name(name)])
+def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -> None:
+    default = getattr(ServeConfig(), name)
+    other: Any = {
+        "model": "/models/x",
+        "dtype": "bfloat16",
+        "log_level": "debug",
+        "aliases": ["one"],
+        "cors_origins": ["https://one.example"],
+    }.get(name)
+    if other is None:
+        other = "text"
+        if isinstance(default, bool):
+            other = not default
+        elif isinstance(default, int | float):
+            other = type(default)(default - 2 if name == "max_choices" else default + 2)
+    first = other[0] if isinstance(other, list) else other
+    # A certificate needs a key and the other way round.
+    partner = {"certfile": "keyfile", "keyfile": "certfile"}.get(name)
+    extra = [flag_name(partner), "partner"] if partner else []
+
+    if isinstance(default, bool):
+        flags = [flag_name(name) if other else "--no-" + flag_name(name)[2:]]
+    else:
+        flags = [flag_name(name), str(first)]
+    by_flag, _ = resolved(*flags, *extra)
+    by_environment, _ = resolved(*extra, environment={environment_name(name): str(first)})
+    spelled = {True: "true", False: "false"}.get(other) if isinstance(other, bool) else None
+    path = written(tmp_path, f"{name} = {spelled or repr(other)}\n")
+    by_file, _ = resolved("--config", path, *extra)
+
+    for made in (by_flag, by_environment, by_file):
+        value = getattr(made.config, name)
+        assert value != default
+        assert (list(value) if isinstance(value, tuple) else value) == (
+            Path(other) if name == "model" else other
+        )
+    assert by_flag.origins[name] == f"flag {flag_name(name)}"
+    assert by_environment.origins[name] == f"environment {environment_name(name)}"
+    assert by_file.origins[name] == f"file {path}"
+
+
+def test_lists_from_the_environment_are_split_at_blanks() -> None:
+    made, _ = resolved(environment={"PARLANCE_ALIASES": "gpt-4o  tiny"})
+    assert made.config.aliases == ("gpt-4o", "tiny")
+
+
+def test_printed_config_is_a_file_of_the_same_settings(tmp_path: Path) -> None:
+    arguments = ["--port", "9", "--alias", 'quo"ted', "--alias", "b\\c", "--deterministic"]
+    first, _ = resolved(*arguments, "--drain-seconds", "2.5", "--model", "/models/ü")
+    printed = render_config(first)
+    assert 'aliases = ["quo\\"ted", "b\\\\c"]' in printed
+    assert tomllib.loads(printed)["port"] == 9
+    again, _ = resolved("--config", written(tmp_path, printed))
+    assert again.config == first.config
+
+
+def test_the_api_key_is_never_printed() -> None:
+    made, _ = resolved(environment={"PARLANCE_API_KEY": "sk-secret"})
+    assert made.config.api_key == "sk-secret"
+    assert made.origins["api_key"] == "environment PARLANCE_API_KEY"
+    printed = render_config(made)
+    assert "# api_key is set" in printed
+    assert "sk-secret" not in printed + repr(made)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("prot = 1", "unknown key 'prot'; the keys are: model, model_id, "),
+        ('port = "8000"', "port in {path} is '8000'; it must be a whole number"),
+        ("port = true", "port in {path} is True; it must be a whole number"),
+        ("port = 1.5", "port in {path} is 1.5; it must be a whole number"),
+        ("drain_seconds = false", "it must be a number"),
+        ("deterministic = 1", "it must be true or false"),
+        ("host = 1", "it must be a string"),
+        ('aliases = "one"', "it must be a list of strings"),
+        ("aliases = [1]", "it must be a list of strings"),
+        ('api_key = "sk"', "unknown key 'api_key'"),
+        ("[serve]\nport = 1", "unknown key 'serve'"),
+        ("port = ", "is not valid TOML"),
+    ],
+)
+def test_a_file_that_is_refused(text: str, complaint: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as refused:
+        read_config_file(Path(path))
+    assert complaint.format(path=path) in str(refused.value)
+    assert path in str(refused.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_config_file(tmp_path / "none.toml")
+
+
+def test_tls_needs_both_files() -> None:
+    with pytest.raises(ConfigError, match="certfile is set without keyfile"):
+        ServeConfig(certfile="chain.pem")
+    with pytest.raises(ConfigError, match="keyfile is set without certfile"):
+        ServeConfig(keyfile="key.pem")
+    assert ServeConfig(certfile="chain.pem", keyfile="key.pem").scheme == "https"
+    assert ServeConfig().scheme == "http"
+
+
+def test_the_name_that_is_served() -> None:
+    assert ServeConfig().served_id == BUNDLED_MODEL_ID
+    assert ServeConfig(model=bundled_model() / ".." / "bundled").served_id == BUNDLED_MODEL_ID
+    assert ServeConfig(model=Path("/models/mine")).served_id == "mine"
+    assert ServeConfig(model=Path("/models/mine"), model_id="other").served_id == "other"
+
+
+@pytest.mark.parametrize("off", ["", "off"])
+def test_the_compile_cache_can_be_off(off: str) -> None:
+    assert ServeConfig(compile_cache=off).compile_cache_directory is None
+    assert ServeConfig(compile_cache="/x").compile_cache_directory == Path("/x")
+
+
+def test_the_compile_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert ServeConfig().compile_cache == "/caches/parlance/xla"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert ServeConfig().compile_cache == "/home/someone/.cache/parlance/xla"
+
+
+def test_api_keys_of_a_file_and_of_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text("# ours\nsk-one\n\n  sk-two  \n  # theirs\n", encoding="utf-8")
+    config = ServeConfig(api_key_file=str(path), api_key="sk-three")
+    assert read_api_keys(config) == {"sk-one", "sk-two", "sk-three"}
+    assert read_api_keys(ServeConfig()) == frozenset()
+
+
+def test_a_key_file_without_keys_does_not_open_the_server(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text("# none yet\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="holds no key"):
+        read_api_keys(ServeConfig(api_key_file=str(path)))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_api_keys(ServeConfig(api_key_file=str(tmp_path / "missing")))
+
+
+def test_every_setting_is_explained() -> None:
+    for name, (_, explained) in settings().items():
+        assert explained.help.endswith("."), name
+        assert explained.group, name
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("PARLANCE_"):
+            monkeypatch.delenv(name)

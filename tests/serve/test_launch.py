@@ -1,0 +1,81 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serve.config import ServeConfig
+from serve.launch import ready_message
+from serve.server import listen
+
+
+def serve(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and the last line of standard error of `parlance serve`."""
+    clean = {name: value for name, value in os.environ.items() if "PARLANCE" not in name}
+    ended = subprocess.run(
+        [sys.executable, "-m", "serve", "serve", "--log-level", "error", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=clean | {"JAX_PLATFORMS": "cpu"},
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    missing = tmp_path / "none"
+    code, out, err = serve("--port", "0", "--model", str(missing))
+    assert (code, out) == (2, "")
+    assert err == (f"parlance: {missing} is not a directory; give the directory of a checkpoint\n")
+
+
+def test_a_port_in_use() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        code, out, err = serve("--port", str(port))
+    assert (code, out) == (2, "")
+    assert err == (
+        f"parlance: port {port} on 127.0.0.1 is in use already; choose another with --port, "
+        f"or end the program that uses it\n"
+    )
+
+
+def test_a_key_file_that_is_not_there() -> None:
+    code, out, err = serve("--port", "0", "--api-key-file", "/none/keys")
+    assert (code, out) == (2, "")
+    assert err.startswith("parlance: api_key_file /none/keys cannot be read")
+    assert err.count("\n") == 1
+
+
+def test_what_a_person_is_told_when_it_is_ready() -> None:
+    config = ServeConfig(model=Path("/models/mine"))
+    assert ready_message(config, 8000, 4.25) == (
+        "Parlance serves mine at http://127.0.0.1:8000/v1 (ready in 4.2 s). Try:\n"
+        "  curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' "
+        """-d '{"model": "mine", "messages": [{"role": "user", "content": "Hello"}]}'"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:81/v1"),
+        ("::", "http://[::1]:81/v1"),
+        ("fe80::1", "http://[fe80::1]:81/v1"),
+        ("example.org", "http://example.org:81/v1"),
+    ],
+)
+def test_the_address_can_be_called(host: str, url: str) -> None:
+    assert f" at {url} (" in ready_message(ServeConfig(host=host), 81, 1.0)
+
+
+def test_tls_and_keys_show_in_the_example() -> None:
+    config = ServeConfig(certfile="c", keyfile="k", api_key="sk-secret", model_id="it's")
+    shown = ready_message(config, 443, 1.0)
+    assert "curl https://127.0.0.1:443/v1/chat/completions" in shown
+    assert '-H "Authorization: Bearer $PARLANCE_API_KEY"' in shown
+    assert "sk-secret" not in shown
+    # The shell's way to write a quote inside quotes.
+    assert """{"model": "it'"'"'s", """ in shown

@@ -1,0 +1,168 @@
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve.text.assemble import Assembler, Delta
+
+
+@dataclass(frozen=True)
+class Event:
+    token: int | None
+    finish_reason: Any = None
+
+
+class Pieces:
+    """A tokenizer whose id n stands for the n-th piece; None is a control token."""
+
+    vocab_size = 0
+    controls: dict[str, int] = {}  # noqa: RUF012
+
+    def __init__(self, pieces: list[bytes | None]) -> None:
+        self.pieces = pieces
+
+    def encode(self, text: str) -> list[int]:
+        raise NotImplementedError
+
+    def token_bytes(self, token: int) -> bytes | None:
+        return self.pieces[token]
+
+    def token_text(self, token: int) -> str:
+        raise NotImplementedError
+
+
+def run(
+    pieces: list[bytes | None], stops: list[str], finish: Any = "stop"
+) -> tuple[list[Delta[Event]], Assembler[Event]]:
+    """Every piece once, in order, then the end of the turn."""
+    assembler = Assembler[Event](Pieces(pieces), stops)
+    deltas: list[Delta[Event]] = []
+    for token in range(len(pieces)):
+        deltas += assembler.feed(Event(token))
+    deltas += assembler.feed(Event(None, finish))
+    return deltas, assembler
+
+
+def shown(deltas: list[Delta[Event]]) -> list[tuple[str, list[int | None], Any]]:
+    return [(d.text, [e.token for e in d.events], d.finish_reason) for d in deltas]
+
+
+def test_plain_tokens_come_one_by_one() -> None:
+    deltas, assembler = run([b"Hel", b"lo", b"!"], [])
+    assert shown(deltas) == [
+        ("Hel", [0], None),
+        ("lo", [1], None),
+        ("!", [2], None),
+        ("", [], "stop"),
+    ]
+    assert assembler.tokens_kept == 3
+
+
+def test_a_character_comes_with_all_its_tokens() -> None:
+    # a balloon of four bytes over three tokens
+    deltas, _ = run([b"a\xf0", b"\x9f\x8e", b"\x88b", b"c"], [])
+    assert shown(deltas) == [
+        ("a", [], None),
+        ("🎈b", [0, 1, 2], None),
+        ("c", [3], None),
+        ("", [], "stop"),
+    ]
+
+
+def test_events_are_held_back_with_their_text() -> None:
+    deltas, assembler = run([b"one ", b"S", b"T", b"x", b"y"], ["STOP"])
+    assert shown(deltas) == [
+        ("one ", [0], None),
+        ("STx", [1, 2, 3], None),
+        ("y", [4], None),
+        ("", [], "stop"),
+    ]
+    assert assembler.tokens_kept == 5
+
+
+def test_tokens_inside_a_stop_string_are_dropped() -> None:
+    #            kept    kept (its "c" is)  inside  inside, and beyond
+    deltas, assembler = run([b"ab", b"cS", b"TO", b"P and"], ["STOP"])
+    assert shown(deltas) == [("ab", [0], None), ("c", [], None), ("", [1], "stop")]
+    assert assembler.tokens_kept == 2
+    assert assembler.finish_reason == "stop"
+
+
+def test_stop_string_of_a_tokens_middle() -> None:
+    deltas, assembler = run([b"abSTOPcd"], ["STOP"])
+    assert shown(deltas) == [("ab", [0], "stop")]
+    assert assembler.tokens_kept == 1
+
+
+def test_unfinished_character_is_replaced_at_the_end() -> None:
+    deltas, assembler = run([b"a", b"\xf0\x9f"], [], "length")
+    assert shown(deltas) == [("a", [0], None), ("\ufffd", [1], "length")]
+    assert assembler.tokens_kept == 2
+
+
+def test_held_back_text_is_released_at_the_end() -> None:
+    deltas, assembler = run([b"a", b"ST"], ["STOP"], "length")
+    assert shown(deltas) == [("a", [0], None), ("ST", [1], "length")]
+    assert assembler.tokens_kept == 2
+
+
+def test_last_token_comes_with_the_reason() -> None:
+    assembler = Assembler[Event](Pieces([b"a", b"b"]), [])
+    assert shown(assembler.feed(Event(0))) == [("a", [0], None)]
+    assert shown(assembler.feed(Event(1, "length"))) == [("b", [1], "length")]
+    assert assembler.feed(Event(1)) == []
+    assert assembler.flush("stop") == []
+
+
+def test_control_tokens_count_but_say_nothing() -> None:
+    deltas, assembler = run([b"a", None, b"b"], [])
+    assert [d.text for d in deltas] == ["a", "", "b", ""]
+    assert assembler.tokens_kept == 3
+
+
+def test_flush_releases_what_is_held() -> None:
+    assembler = Assembler[Event](Pieces([b"S"]), ["STOP"])
+    assert assembler.feed(Event(0)) == []
+    assert shown(assembler.flush("length")) == [("S", [0], "length")]
+
+
+@pytest.mark.parametrize("text", ["🎈 STOP 漢", "éSTOPé", "a👩‍👧STOP", "STO STOP", "漢字"])
+def test_every_split_gives_the_same_text(text: str) -> None:
+    data, whole = text.encode(), text.split("STOP")[0]
+    for first in range(len(data) + 1):
+        for second in range(first, len(data) + 1):
+            deltas, _ = run([data[:first], data[first:second], data[second:]], ["STOP"])
+            assert "".join(d.text for d in deltas) == whole
+            assert sum(d.finish_reason is not None for d in deltas) == 1
+
+
+@given(
+    st.lists(st.text("abé🎈", max_size=5).map(str.encode), max_size=6).flatmap(
+        lambda parts: st.tuples(
+            st.just(b"".join(parts)), st.lists(st.integers(0, len(b"".join(parts))), max_size=8)
+        )
+    ),
+    st.lists(st.text("abé🎈", min_size=1, max_size=3), max_size=3),
+)
+def test_token_borders_do_not_matter(split: tuple[bytes, list[int]], stops: list[str]) -> None:
+    data, borders = split
+    cuts = [0, *sorted(borders), len(data)]
+    pieces: list[bytes | None] = [data[a:b] for a, b in pairwise(cuts)]
+    deltas, assembler = run(pieces, stops)
+    alone, _ = run([data], stops)
+    text = "".join(d.text for d in deltas)
+    assert text == "".join(d.text for d in alone)
+    # Kept tokens are a prefix of all, each once, and their bytes hold the text.
+    kept = [event.token for d in deltas for event in d.events]
+    assert kept == list(range(len(kept)))
+    assert assembler.tokens_kept == len(kept)
+    assert b"".join(pieces[n] or b"" for n in range(len(kept))).startswith(text.encode())
+    # At no moment is less text out than its released tokens have.
+    out, tokens = "", 0
+    for delta in deltas[:-1]:
+        out += delta.text
+        tokens += len(delta.events)
+        assert out.encode().startswith(b"".join(pieces[n] or b"" for n in range(tokens)))

@@ -1,0 +1,92 @@
+"""Real servers: `parlance serve` on the bundled model, in processes of their own."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+START_SECONDS = 240
+MODEL = "parlance-bundled"
+
+
+@dataclass
+class ServerProcess:
+    """A running server.
+
+    Attributes:
+        url: base address, with `/v1`.
+        process: the process; the fixture ends it.
+        lines: what it printed so far.
+    """
+
+    url: str
+    process: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def root(self) -> str:
+        return self.url.removesuffix("/v1")
+
+    def metric(self, name: str) -> float:
+        """A metric without labels, by its full name."""
+        text = httpx.get(f"{self.root}/metrics", timeout=30).text
+        return float(re.search(rf"^{name} (\S+)$", text, re.MULTILINE)[1])
+
+    def wait_idle(self, seconds: float) -> None:
+        """Wait until no row is active, and check that every page is back."""
+        deadline = time.monotonic() + seconds
+        while self.metric("parlance_engine_running") or self.metric("parlance_engine_waiting"):
+            assert time.monotonic() < deadline, "rows are still active"
+            time.sleep(0.02)
+        pages = {
+            kind: self.metric(f"parlance_engine_pages_{kind}")
+            for kind in ("total", "free", "cached")
+        }
+        assert pages["free"] + pages["cached"] == pages["total"]
+
+
+def start_server(cache: Path, *flags: str, before: str = "") -> ServerProcess:
+    """Start a server and wait until it is ready; `before` is code that it runs first."""
+    code = f"{before}\nfrom serve.__main__ import main\nmain()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "serve", "--port", "0", "--compile-cache", str(cache), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": "1"},
+    )
+    server = ServerProcess("", process)
+    ready = threading.Event()
+
+    def read() -> None:
+        for line in process.stdout:
+            server.lines.append(line)
+            if found := re.search(r" at (http\S+/v1) \(ready in", line):
+                server.url = found[1]
+                ready.set()
+        ready.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    ready.wait(START_SECONDS)
+    if not server.url:
+        end_server(server)
+        raise RuntimeError("the server did not get ready:\n" + "".join(server.lines))
+    return server
+
+
+def end_server(server: ServerProcess) -> int:
+    """Ask the server to end, and see that it does; returns its exit code."""
+    server.process.terminate()
+    try:
+        return server.process.wait(20)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        return server.process.wait(20)
+    finally:
+        server.process.stdout.close()

@@ -1,0 +1,1 @@
+"""Programs that use the house: train, convert, measure. Nothing imports them but tests."""

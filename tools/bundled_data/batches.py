@@ -1,0 +1,182 @@
+"""Conversations as packed arrays of token ids: what one training step sees.
+
+A batch is a function of the seed and the step alone, so a resumed run sees what an
+uninterrupted one would. Knows nothing of the model.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.tokenizer import Tokenizer
+from tools.bundled_data.conversations import Conversation, Message, conversation
+from tools.bundled_data.grammar import Split
+from tools.bundled_data.vocabulary import PAD, TURN_END, TURN_START
+
+JUMP_RATE = 0.2
+
+
+class Batch(NamedTuple):
+    """Packed documents; all arrays are [B, T].
+
+    Attributes:
+        tokens: input ids.
+        targets: the id that follows each input.
+        weights: 1 where the target belongs to an answer (its end-of-turn token included).
+        positions: position in the document, restarting with each.
+        segments: number of the document within its row from 1; 0 is padding.
+    """
+
+    tokens: NDArray[np.int32]
+    targets: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    positions: NDArray[np.int32]
+    segments: NDArray[np.int32]
+
+
+class Document(NamedTuple):
+    """One conversation as ids.
+
+    Attributes:
+        ids: all of its tokens.
+        answers: per token, whether it belongs to an answer.
+        turns: per token, the number of its message.
+    """
+
+    ids: list[int]
+    answers: list[bool]
+    turns: list[int]
+
+
+def document(tokenizer: Tokenizer, messages: Sequence[Message]) -> Document:
+    """ChatML, as `chat_template.jinja` renders it."""
+    start, end = tokenizer.controls[TURN_START], tokenizer.controls[TURN_END]
+    ids: list[int] = []
+    answers: list[bool] = []
+    turns: list[int] = []
+    for turn, message in enumerate(messages):
+        role = message["role"] + (f" name={message['name']}" if "name" in message else "")
+        head = [start, *tokenizer.encode(f"{role}\n")]
+        body = [*tokenizer.encode(message["content"]), end]
+        tail = tokenizer.encode("\n")
+        ids += head + body + tail
+        answers += [False] * len(head)
+        answers += [message["role"] == "assistant"] * len(body) + [False] * len(tail)
+        turns += [turn] * (len(head) + len(body) + len(tail))
+    return Document(ids, answers, turns)
+
+
+def _positions(rng: random.Random, turns: Sequence[int], context: int) -> list[int]:
+    """Positions 0, 1, 2 …, in some documents with gaps between turns.
+
+    The gaps show the model distances as long as the context allows, at a short sequence's cost
+    (after Zhu et al. 2023, PoSE).
+    """
+    spare = context - len(turns)
+    if spare <= 0 or rng.random() >= JUMP_RATE:
+        return list(range(len(turns)))
+    cuts = sorted(rng.randint(0, spare) for _ in range(turns[-1] + 1))
+    return [index + cuts[turn] for index, turn in enumerate(turns)]
+
+
+def empty_batch(rows: int, length: int, pad: int) -> Batch:
+    """A batch of padding."""
+    return Batch(
+        np.full((rows, length), pad, np.int32),
+        np.full((rows, length), pad, np.int32),
+        np.zeros((rows, length), np.float32),
+        np.zeros((rows, length), np.int32),
+        np.zeros((rows, length), np.int32),
+    )
+
+
+def place(
+    batch: Batch, row: int, start: int, found: Document, positions: Sequence[int], segment: int
+) -> None:
+    """Write a document into `row` from `start` on; its last token is a target only."""
+    stop = start + len(found.ids) - 1
+    batch.tokens[row, start:stop] = found.ids[:-1]
+    batch.targets[row, start:stop] = found.ids[1:]
+    batch.weights[row, start:stop] = found.answers[1:]
+    batch.positions[row, start:stop] = positions[:-1]
+    batch.segments[row, start:stop] = segment
+
+
+def training_batch(
+    tokenizer: Tokenizer,
+    seed: str,
+    rows: int,
+    length: int,
+    context: int,
+    exchanges: int | None = None,
+    split: Split = Split.TRAIN,
+) -> Batch:
+    """Conversations packed first-fit until one fits nowhere.
+
+    Args:
+        tokenizer: of the model.
+        seed: the same seed gives the same batch.
+        rows: B.
+        length: T.
+        context: the model's context length; positions stay below it.
+        exchanges: per conversation; by default they vary, and are few.
+        split: of the phrasings and words.
+    """
+    rng = random.Random(seed)
+    batch = empty_batch(rows, length, tokenizer.controls[PAD])
+    used, counts = [0] * rows, [0] * rows
+    misses = 0
+    while misses < 3:
+        found = document(tokenizer, conversation(rng, split, None, exchanges).messages)
+        positions = _positions(rng, found.turns, context)
+        room = [row for row in range(rows) if used[row] + len(found.ids) - 1 <= length]
+        if not room:
+            misses += 1
+            continue
+        row = room[0]
+        counts[row] += 1
+        place(batch, row, used[row], found, positions, counts[row])
+        used[row] += len(found.ids) - 1
+    return batch
+
+
+class Case(NamedTuple):
+    """One evaluation case in a batch's row.
+
+    Attributes:
+        skill: of the last exchange.
+        number: cases with the same number are the same question with another right answer.
+    """
+
+    skill: str
+    number: int
+
+
+def evaluation_batch(
+    tokenizer: Tokenizer, found: Sequence[Conversation], rows: int, length: int
+) -> tuple[Batch, list[Case]]:
+    """One row per right answer to each conversation's last message; only that answer counts.
+
+    Conversations that do not fit are left out.
+    """
+    batch = empty_batch(rows, length, tokenizer.controls[PAD])
+    cases: list[Case] = []
+    for number, item in enumerate(found):
+        answers = sorted(item.last.accepted)
+        documents = [
+            document(tokenizer, [*item.messages[:-1], {"role": "assistant", "content": answer}])
+            for answer in answers
+        ]
+        longest = max(len(entry.ids) for entry in documents)
+        if longest - 1 > length or len(cases) + len(documents) > rows:
+            continue
+        for entry in documents:
+            row = len(cases)
+            place(batch, row, 0, entry, range(len(entry.ids)), 1)
+            last = entry.turns[-1]
+            batch.weights[row, : len(entry.ids) - 1] *= [turn == last for turn in entry.turns[1:]]
+            cases.append(Case(item.last.skill, number))
+    return batch, cases

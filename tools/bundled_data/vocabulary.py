@@ -1,0 +1,96 @@
+"""The bundled model's SentencePiece vocabulary, counted from its own conversations.
+
+Whole frequent words and single characters, and nothing between: a word that is not frequent is
+spelled, so that reversing its letters is copying tokens. The pieces are chosen here and not by
+SentencePiece's trainer, which has no such rule. Knows nothing of the model.
+"""
+
+import math
+import random
+import re
+import string
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from sentencepiece import sentencepiece_model_pb2
+
+from tools.bundled_data.conversations import conversation
+from tools.bundled_data.grammar import Split
+
+END_OF_TEXT = "<|endoftext|>"
+TURN_START = "<|im_start|>"
+TURN_END = "<|im_end|>"
+PAD = "<|pad|>"
+CONTROLS = (END_OF_TEXT, TURN_START, TURN_END, PAD)
+ROLES = ("system", "user", "assistant")
+
+# Protobuf makes the module's classes at run time; its type stubs have none.
+schema: Any = sentencepiece_model_pb2
+
+_WORD = re.compile(r"(?:^| )[A-Za-z']+")
+_CHARACTERS = "\n" + string.digits + string.ascii_letters + string.punctuation + " "
+# Any word piece must beat the spelling of the same word: two characters cost more than it.
+_CHARACTER_SCORE = -12.0
+
+
+def _is_useful(piece: str) -> bool:
+    """Whether a word may be a piece.
+
+    Without its space, a short lower-case word would also match inside longer words.
+    """
+    if piece.startswith(" "):
+        return len(piece) > 1
+    return len(piece) > 3 or (len(piece) > 1 and piece[0].isupper())
+
+
+def word_pieces(limit: int, sample: int, seed: int) -> list[tuple[str, float]]:
+    """The `limit` most frequent words of `sample` conversations, with their log frequency."""
+    rng = random.Random(seed)
+    counts: Counter[str] = Counter()
+    for _ in range(sample):
+        for message in conversation(rng, Split.TRAIN).messages:
+            counts.update(_WORD.findall(message["content"]))
+    for role in ROLES:
+        counts[role] = max(counts.values())
+    total = sum(counts.values())
+    kept = [piece for piece, _ in counts.most_common() if _is_useful(piece)][:limit]
+    return [(piece, math.log(counts[piece] / total)) for piece in kept]
+
+
+def build_tokenizer(path: Path, vocab_size: int, sample: int, seed: int) -> None:
+    """Write a SentencePiece model of `vocab_size` pieces to `path`.
+
+    Spaces stay spaces (`escape_whitespaces` off): with SentencePiece's usual U+2581 in their
+    place a text that has a real U+2581 could not be told apart.
+    """
+    proto = schema.ModelProto()
+    kind = schema.ModelProto.SentencePiece
+    proto.trainer_spec.model_type = schema.TrainerSpec.UNIGRAM
+    proto.trainer_spec.byte_fallback = True
+    proto.trainer_spec.split_digits = True
+    proto.trainer_spec.vocab_size = vocab_size
+    proto.trainer_spec.unk_id = 0
+    for field in ("bos_id", "eos_id", "pad_id"):
+        setattr(proto.trainer_spec, field, -1)
+    proto.trainer_spec.control_symbols.extend(CONTROLS)
+    proto.normalizer_spec.name = "identity"
+    proto.normalizer_spec.add_dummy_prefix = False
+    proto.normalizer_spec.remove_extra_whitespaces = False
+    proto.normalizer_spec.escape_whitespaces = False
+
+    proto.pieces.add(piece="<unk>", score=0.0, type=kind.UNKNOWN)
+    for control in CONTROLS:
+        proto.pieces.add(piece=control, score=0.0, type=kind.CONTROL)
+    for byte in range(256):
+        proto.pieces.add(piece=f"<0x{byte:02X}>", score=0.0, type=kind.BYTE)
+    for character in _CHARACTERS:
+        proto.pieces.add(piece=character, score=_CHARACTER_SCORE, type=kind.NORMAL)
+    for piece, score in word_pieces(vocab_size - len(proto.pieces), sample, seed):
+        proto.pieces.add(piece=piece, score=score, type=kind.NORMAL)
+    if len(proto.pieces) != vocab_size:
+        raise ValueError(
+            f"{sample} conversations have words for {len(proto.pieces)} pieces, not for "
+            f"{vocab_size}; take a larger sample or a smaller vocabulary"
+        )
+    path.write_bytes(proto.SerializeToString())
