@@ -55,17 +55,18 @@ def read_bandwidth(repeats: int) -> float:
 
 
 class Bench:
-    """One model shape with a full page pool."""
+    """One model and what its steps take."""
 
-    def __init__(self, config: ModelConfig, dtype: str, rows: int, repeats: int) -> None:
+    def __init__(
+        self, config: ModelConfig, parameters: Parameters, dtype: jnp.dtype, repeats: int
+    ) -> None:
         self.config = config
-        self.dtype = resolve_dtype(dtype)
+        self.parameters = parameters
+        self.dtype = dtype
         self.repeats = repeats
-        self.max_rows = rows
         block_pages = KEYS_PER_BLOCK // PAGE_SIZE
         blocks = -(-config.context_length // KEYS_PER_BLOCK)
         self.width = blocks * block_pages
-        self.parameters: Parameters = random_parameters(config, self.dtype, seed=0)
 
     def cache(self, rows: int) -> Cache:
         """Pages for `rows` rows of full context, each row's in order."""
@@ -188,7 +189,8 @@ def main(
         qk_norm=False,
         tied_head=tied,
     )
-    bench = Bench(config, dtype, max(rows), repeats)
+    chosen = resolve_dtype(dtype)
+    bench = Bench(config, random_parameters(config, chosen, seed=0), chosen, repeats)
     bandwidth = read_bandwidth(repeats=5)
     result: dict[str, Any] = {
         "device": jax.devices()[0].device_kind,

@@ -4,8 +4,8 @@
         --heads 12 --kv-heads 4 --ffn 2048 --vocab 32000
 
 The weights are drawn from a seed, so that a figure can be measured again. The tokenizer is
-the bundled model's: the ids above its vocabulary exist in the model and mean nothing, which
-a benchmark does not mind and a tokenizer that lacks them shows as empty text.
+the bundled model's, widened to the model's vocabulary with pieces that no text needs: it reads
+text as before, and every id that a random model samples shows as text.
 """
 
 import json
@@ -14,6 +14,9 @@ from pathlib import Path
 
 import click
 import jax.numpy as jnp
+from sentencepiece.sentencepiece_model_pb2 import (
+    ModelProto,  # pyright: ignore[reportAttributeAccessIssue]  (made at import)
+)
 
 from model.bundled import directory as bundled_directory
 from model.config import ModelConfig
@@ -21,7 +24,26 @@ from model.families.registry import read_config
 from model.parameters import random_parameters
 from model.weights.orbax import save_weights
 
-TEXT_FILES = ("tokenizer.model", "chat_template.jinja", "generation_config.json")
+TEXT_FILES = ("chat_template.jinja", "generation_config.json")
+TOKENIZER = "tokenizer.model"
+# Below the score of every learned piece, so that no text is cut into a widening one.
+UNUSED_SCORE = -1e6
+
+
+def widened_tokenizer(source: bytes, vocab: int) -> bytes:
+    """A SentencePiece model with pieces ` w1024`, ` w1025`, … added up to `vocab`.
+
+    Raises:
+        ValueError: it has more pieces already.
+    """
+    model = ModelProto.FromString(source)
+    if vocab < len(model.pieces):
+        raise ValueError(f"vocab is {vocab}; it must be at least {len(model.pieces)}")
+    space = "\u2581" if model.normalizer_spec.escape_whitespaces else " "
+    for token in range(len(model.pieces), vocab):
+        model.pieces.add(piece=f"{space}w{token}", score=UNUSED_SCORE - token)
+    model.trainer_spec.vocab_size = vocab
+    return model.SerializeToString()
 
 
 @click.command()
@@ -72,7 +94,12 @@ def main(
         "tie_word_embeddings": tied,
         "vocab_size": vocab,
     }
+    try:
+        tokenizer = widened_tokenizer((bundled_directory() / TOKENIZER).read_bytes(), vocab)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     target.mkdir(parents=True, exist_ok=True)
+    (target / TOKENIZER).write_bytes(tokenizer)
     for name in TEXT_FILES:
         shutil.copy(bundled_directory() / name, target / name)
     (target / "config.json").write_text(json.dumps(published, indent=2) + "\n")
