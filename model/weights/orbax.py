@@ -31,13 +31,13 @@ def load_weights(directory: Path, config: ModelConfig, dtype: jnp.dtype, mesh: M
     with ocp.StandardCheckpointer() as checkpointer:
         try:
             stored = checkpointer.metadata(path).item_metadata
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{path} is not a finished Orbax checkpoint; give a directory with config.json, "
-                "a tokenizer and weights/"
-            ) from error
+        except (OSError, ValueError):
+            stored = None
         if stored is None:
-            raise CheckpointError(f"{path} is not a finished Orbax checkpoint")
+            raise CheckpointError(
+                f"{path} is not a whole Orbax checkpoint; give a directory with config.json, "
+                "a tokenizer and weights/, and write it anew if it was cut short"
+            )
         shapes = {name: tuple(leaf.shape) for name, leaf in stored.tree.items()}
         expected = {name: leaf.shape for name, leaf in wanted.items()}
         if shapes != expected:

@@ -1,0 +1,155 @@
+"""Checkpoint directories: what is saved comes back, and what is broken is refused."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.tiny import TINY, tiny_parameters
+
+from model import bundled
+from model.config import CheckpointError, ModelConfig
+from model.loading import load_end_ids, load_model, load_tokenizer, resolve_dtype
+from model.mesh import make_mesh
+from model.parameters import parameter_specs, random_parameters
+from model.tokenizer import TokenizerError
+from model.weights.orbax import load_weights, save_weights
+
+FLOAT32 = jnp.dtype("float32")
+
+
+def published(config: ModelConfig) -> dict:
+    return {
+        "architectures": ["Qwen3ForCausalLM"],
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.embed_dim,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
+        "head_dim": config.head_dim,
+        "intermediate_size": config.ffn_dim,
+        "max_position_embeddings": config.context_length,
+        "rope_theta": config.rope_theta,
+        "rms_norm_eps": config.norm_eps,
+        "tie_word_embeddings": config.tied_head,
+    }
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("checkpoint")
+    (directory / "config.json").write_text(json.dumps(published(TINY)))
+    save_weights(directory, tiny_parameters())
+    return directory
+
+
+@pytest.fixture
+def checkpoint(saved, tmp_path):
+    """A copy that a test may break."""
+    return shutil.copytree(saved, tmp_path / "copy")
+
+
+def test_weights_come_back_bit_by_bit(saved):
+    model = load_model(saved, make_mesh(), "float32")
+    assert model.config == TINY
+    wanted = tiny_parameters()
+    assert model.parameters.keys() == wanted.keys()
+    for name, value in model.parameters.items():
+        np.testing.assert_array_equal(value, wanted[name])
+
+
+def test_weights_are_converted_to_the_wanted_dtype(saved):
+    model = load_model(saved, make_mesh(), "bfloat16")
+    assert {value.dtype for value in model.parameters.values()} == {jnp.dtype("bfloat16")}
+
+
+def test_the_shape_accounts_for_every_parameter():
+    for config in (TINY, replace(TINY, qk_norm=False, tied_head=True, num_kv_heads=6)):
+        specs = parameter_specs(config)
+        assert sum(np.prod(spec.shape) for spec in specs.values()) == config.num_parameters
+        assert {
+            name: value.shape for name, value in random_parameters(config, FLOAT32, 0).items()
+        } == {name: spec.shape for name, spec in specs.items()}
+
+
+def test_a_directory_that_is_none(tmp_path):
+    with pytest.raises(CheckpointError, match="is not a directory"):
+        load_model(tmp_path / "nothing", make_mesh())
+
+
+def test_an_empty_directory(tmp_path):
+    with pytest.raises(CheckpointError, match=r"config\.json cannot be read"):
+        load_model(tmp_path, make_mesh())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3"])
+def test_a_config_that_is_no_object(checkpoint, text):
+    (checkpoint / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load_model(checkpoint, make_mesh())
+
+
+def test_missing_weights(checkpoint):
+    shutil.rmtree(checkpoint / "weights")
+    with pytest.raises(CheckpointError, match="not a whole Orbax checkpoint"):
+        load_model(checkpoint, make_mesh())
+
+
+def test_weights_that_were_never_finished(checkpoint):
+    for name in ("_CHECKPOINT_METADATA", "_METADATA", "commit_success.txt"):
+        (checkpoint / "weights" / name).unlink(missing_ok=True)
+    with pytest.raises(CheckpointError):
+        load_model(checkpoint, make_mesh())
+
+
+def test_weights_with_a_lost_data_file(checkpoint):
+    shutil.rmtree(checkpoint / "weights" / "d")
+    with pytest.raises(CheckpointError, match="not a whole Orbax checkpoint"):
+        load_model(checkpoint, make_mesh())
+
+
+def test_weights_of_another_shape_name_a_parameter(saved):
+    other = replace(TINY, ffn_dim=64)
+    with pytest.raises(
+        CheckpointError, match=r"blocks\.0\.mlp\.down is \(48, 32\) there and \(64, 32\)"
+    ):
+        load_weights(saved, other, FLOAT32, make_mesh())
+
+
+def test_missing_and_extra_parameters_are_named(saved):
+    with pytest.raises(CheckpointError, match=r"blocks\.2.* is missing there"):
+        load_weights(saved, replace(TINY, num_layers=3), FLOAT32, make_mesh())
+    with pytest.raises(CheckpointError, match=r"head\.weight is .* unknown by the config"):
+        load_weights(saved, replace(TINY, tied_head=True), FLOAT32, make_mesh())
+
+
+def test_a_tokenizer_that_is_none(tmp_path):
+    (tmp_path / "tokenizer.model").write_bytes(b"no model")
+    with pytest.raises(TokenizerError, match="not a readable SentencePiece model"):
+        load_tokenizer(tmp_path, TINY)
+
+
+def test_a_tokenizer_larger_than_the_model():
+    with pytest.raises(CheckpointError, match="ids and the model only 67"):
+        load_tokenizer(bundled.directory(), TINY)
+
+
+@pytest.mark.parametrize("value", [None, [], "3", [1, "2"], 67, -1, True])
+def test_end_ids_that_are_none(tmp_path, value):
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": value}))
+    with pytest.raises(CheckpointError, match="eos_token_id"):
+        load_end_ids(tmp_path, TINY)
+
+
+def test_end_ids(tmp_path):
+    for value in (3, [3, 5]):
+        (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": value}))
+        assert load_end_ids(tmp_path, TINY) == frozenset([3, 5] if value != 3 else [3])
+
+
+def test_dtypes():
+    assert resolve_dtype("auto") == FLOAT32  # on CPU
+    with pytest.raises(CheckpointError, match="one of auto, float32, bfloat16"):
+        resolve_dtype("int3")
