@@ -168,7 +168,7 @@ class Trainer:
     ) -> tuple[Parameters, optax.OptState, jax.Array]:
         def mean_loss(wanted: Parameters) -> jax.Array:
             entropy, _ = losses(self.settings.model, wanted, batch)
-            return jnp.sum(entropy * batch.weights) / jnp.sum(batch.weights)
+            return jnp.sum(entropy * batch.weights) / jnp.maximum(jnp.sum(batch.weights), 1)
 
         loss, gradient = jax.value_and_grad(mean_loss)(parameters)
         updates, state = self._optimizer.update(gradient, state, parameters)

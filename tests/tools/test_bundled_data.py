@@ -1,5 +1,6 @@
 import json
 import random
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -143,8 +144,11 @@ def remembered(item: Conversation) -> str | None:
     """The name that the conversation's messages give, read from the answers."""
     name = item.messages[-2].get("name")
     for message in item.messages[:-2]:
-        if message["role"] == "assistant" and message["content"].startswith("Nice to meet you, "):
-            name = message["content"].removeprefix("Nice to meet you, ").rstrip("!")
+        if message["role"] == "assistant":
+            found = re.fullmatch(
+                r"(?:Nice to meet you, |Your name is )(\w+)[!.]", message["content"]
+            )
+            name = found[1] if found else name
     return name
 
 
@@ -267,6 +271,16 @@ def test_packed_documents_are_whole_and_apart(tokenizer: SentencePieceTokenizer)
             assert positions[-1] < 2048
             assert (batch.targets[row][inside][:-1] == tokens[1:]).all()
     assert (batch.weights[batch.segments == 0] == 0).all()
+
+
+def test_a_conversation_longer_than_a_row_is_cut_between_exchanges(
+    tokenizer: SentencePieceTokenizer,
+) -> None:
+    for seed in range(5):
+        batch = training_batch(tokenizer, str(seed), 1, 256, 2048, exchanges=30)
+        assert batch.weights.sum() > 20
+        last = batch.targets[0][batch.segments[0] > 0][-2:]
+        assert last.tolist() == [tokenizer.controls["<|im_end|>"], *tokenizer.encode("\n")]
 
 
 def test_a_batch_is_a_function_of_its_seed(tokenizer: SentencePieceTokenizer) -> None:

@@ -17,6 +17,7 @@ from tools.bundled_data.grammar import Split
 from tools.bundled_data.vocabulary import PAD, TURN_END, TURN_START
 
 JUMP_RATE = 0.2
+MISSES = 3
 
 
 class Batch(NamedTuple):
@@ -114,13 +115,15 @@ def training_batch(
     exchanges: int | None = None,
     split: Split = Split.TRAIN,
 ) -> Batch:
-    """Conversations packed first-fit until one fits nowhere.
+    """Conversations packed first-fit until a few in a row fit nowhere.
+
+    One that is longer than a row loses its last exchanges.
 
     Args:
         tokenizer: of the model.
         seed: the same seed gives the same batch.
         rows: B.
-        length: T.
+        length: T; a hundred tokens and more, so that no batch stays without a conversation.
         context: the model's context length; positions stay below it.
         exchanges: per conversation; by default they vary, and are few.
         split: of the phrasings and words.
@@ -129,8 +132,12 @@ def training_batch(
     batch = empty_batch(rows, length, tokenizer.controls[PAD])
     used, counts = [0] * rows, [0] * rows
     misses = 0
-    while misses < 3:
-        found = document(tokenizer, conversation(rng, split, None, exchanges).messages)
+    while misses < MISSES:
+        messages = conversation(rng, split, None, exchanges).messages
+        found = document(tokenizer, messages)
+        while len(found.ids) - 1 > length and len(messages) > 3:
+            messages = messages[:-2]
+            found = document(tokenizer, messages)
         positions = _positions(rng, found.turns, context)
         room = [row for row in range(rows) if used[row] + len(found.ids) - 1 <= length]
         if not room:
