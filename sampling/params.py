@@ -54,9 +54,7 @@ class SamplingParams:
             ("presence_penalty", -2.0, 2.0),
         ):
             if not low <= getattr(self, name) <= high:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}; it must be {low:g} to {high:g}"
-                )
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be {low:g} to {high:g}")
         for name in ("top_k", "min_tokens"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
