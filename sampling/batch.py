@@ -1,18 +1,102 @@
-"""The sampler's per-row arrays on the device, donated from step to step.
+"""The sampler's per-row arrays: on the device, donated from step to step.
 
-A row slot holds one choice's settings, its random key and its last sampled token. Settings
-are data: any mixture of them runs the same compiled program, and neutral values stand for
-what a choice does not ask for.
+A row slot holds one choice's settings, its random key, its last sampled token and how often
+it has sampled each token. Settings are data: any mixture of them runs the same compiled
+program, and neutral values stand for what a choice does not ask for. What few choices use is
+loaded on its own, so that the others' loads stay small. On the host, on the way there, the
+same tuples hold NumPy arrays.
 """
 
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from sampling.params import SEED_BITS, SamplingParams
+from sampling.params import BAN, MAX_LOGIT_BIAS, SEED_BITS, SamplingParams
+
+# Most end ids of a choice that bans them.
+MAX_END_IDS = 8
+# Sampled tokens per row that `recount` takes at a time.
+RECOUNT_TOKENS = 256
+# No id and no position: out of range everywhere.
+NOTHING = np.iinfo(np.int32).max
+_SMALLEST = np.finfo(np.float32).tiny
+
+
+class Choice(NamedTuple):
+    """Whose settings a slot is loaded with.
+
+    Attributes:
+        params: the request's settings.
+        number: the choice's; together with the seed it makes the key.
+        prompt_length: tokens before the first sampled one.
+        end_ids: ids that `min_tokens` and `ignore_eos` ban; at most 8 where one is set.
+    """
+
+    params: SamplingParams
+    number: int = 0
+    prompt_length: int = 0
+    end_ids: Collection[int] = ()
+
+
+class Settings(NamedTuple):
+    """What choices ask for, one entry per row. Zeros are a greedy row without rules.
+
+    Attributes:
+        temperature: 0 means argmax.
+        top_k: 0 keeps everything.
+        top_p: 1 keeps everything.
+        min_p: 0 keeps everything.
+        frequency: penalty for every time that a token was sampled.
+        presence: penalty for having been sampled at all.
+        bias_count: how many entries of the slot's bias are in use.
+        end_ids: banned before `min_position`; padded out of range.
+        min_position: position of the first token that may be an end id.
+        key: threefry key of (seed, choice).
+    """
+
+    temperature: Float[Array, " R"]
+    top_k: Int[Array, " R"]
+    top_p: Float[Array, " R"]
+    min_p: Float[Array, " R"]
+    frequency: Float[Array, " R"]
+    presence: Float[Array, " R"]
+    bias_count: Int[Array, " R"]
+    end_ids: Int[Array, "R E"]
+    min_position: Int[Array, " R"]
+    key: UInt32[Array, "R 2"]
+
+
+class Bias(NamedTuple):
+    """Sparse additions to logits: up to 1,024 entries a row, those in use first.
+
+    Attributes:
+        ids: tokens, distinct within a row.
+        values: what is added; −inf removes.
+    """
+
+    ids: Int[Array, "R N"]
+    values: Float[Array, "R N"]
+
+
+class SampledTokens(NamedTuple):
+    """Tokens to be counted for slots.
+
+    Attributes:
+        slots: out of range for padding.
+        fresh: whether the row's counts start from zero or go on.
+        ids: up to 256 a row, padded out of range.
+    """
+
+    slots: Int[Array, " R"]
+    fresh: Bool[Array, " R"]
+    ids: Int[Array, "R N"]
+
+
+_Columns = TypeVar("_Columns", Settings, Bias)
 
 
 class Rows(NamedTuple):
@@ -20,61 +104,157 @@ class Rows(NamedTuple):
 
     Attributes:
         last_token: what the slot sampled last; the next decode step reads it here.
-        temperature: 0 means argmax.
-        top_p: 1 keeps everything.
-        key: threefry key of (seed, choice).
+        settings: see `Settings`.
+        bias: of the slot's choice, as far as `settings.bias_count` goes.
+        counts: how often the slot's choice has sampled each token; kept only for choices
+            with a penalty.
     """
 
     last_token: Int[Array, " R"]
-    temperature: Float[Array, " R"]
-    top_p: Float[Array, " R"]
-    key: UInt32[Array, "R 2"]
+    settings: Settings
+    bias: Bias
+    counts: Int[Array, "R V"]
 
 
-class RowSettings(NamedTuple):
-    """What is loaded into slots: the columns of `Rows` that a request decides, on the host."""
-
-    temperature: np.ndarray
-    top_p: np.ndarray
-    key: np.ndarray
-
-
-def empty_rows(slots: int) -> Rows:
+def empty_rows(slots: int, vocab: int) -> Rows:
     """Neutral rows."""
-    return Rows(
-        last_token=jnp.zeros(slots, jnp.int32),
-        temperature=jnp.zeros(slots, jnp.float32),
-        top_p=jnp.ones(slots, jnp.float32),
-        key=jnp.zeros((slots, 2), jnp.uint32),
-    )
+    columns = _blank_settings(slots, key_words=2)
+    settings = Settings(**{name: jnp.zeros(x.shape, x.dtype) for name, x in columns.items()})
+    bias = Bias(*(jnp.asarray(x) for x in bias_of([], slots)))
+    counts = jnp.zeros((slots, vocab), jnp.int32)
+    return Rows(jnp.zeros(slots, jnp.int32), settings, bias, counts)
 
 
-def row_settings(choices: list[tuple[SamplingParams, int]], width: int) -> RowSettings:
-    """Settings of (params, choice index) pairs, padded to `width`.
+def _blank_settings(width: int, key_words: int) -> dict[str, Any]:
+    return {
+        "temperature": np.zeros(width, np.float32),
+        "top_k": np.zeros(width, np.int32),
+        "top_p": np.ones(width, np.float32),
+        "min_p": np.zeros(width, np.float32),
+        "frequency": np.zeros(width, np.float32),
+        "presence": np.zeros(width, np.float32),
+        "bias_count": np.zeros(width, np.int32),
+        "end_ids": np.full((width, MAX_END_IDS), NOTHING, np.int32),
+        "min_position": np.zeros(width, np.int32),
+        "key": np.zeros((width, key_words), np.uint32),
+    }
 
-    The key's two words are the seed's 64 bits; the choice is folded in on the device.
+
+def row_settings(choices: Sequence[Choice], width: int) -> Settings:
+    """Settings of choices, padded to `width`, on the host.
+
+    The key has three words here, the seed's 64 bits and the choice: `load_rows` folds the
+    choice in.
+
+    Raises:
+        ValueError: a choice bans more end ids than a row has room for.
     """
-    temperature = np.zeros(width, np.float32)
-    top_p = np.ones(width, np.float32)
-    key = np.zeros((width, 3), np.uint32)
-    for row, (params, choice) in enumerate(choices):
-        temperature[row] = params.temperature
-        top_p[row] = params.top_p
+    columns = _blank_settings(width, key_words=3)
+    for row, (params, number, prompt_length, end_ids) in enumerate(choices):
+        columns["temperature"][row] = _temperature(params)
+        columns["top_k"][row] = min(params.top_k, NOTHING)
+        columns["top_p"][row] = params.top_p
+        columns["min_p"][row] = params.min_p
+        columns["frequency"][row] = params.frequency_penalty
+        columns["presence"][row] = params.presence_penalty
+        columns["bias_count"][row] = len(params.logit_bias)
+        if bans_end_ids(params):
+            check_end_ids(params, end_ids)
+            columns["end_ids"][row, : len(end_ids)] = sorted(end_ids)
+            last = NOTHING if params.ignore_eos else prompt_length + params.min_tokens
+            columns["min_position"][row] = min(last, NOTHING)
         bits = params.seed % (1 << SEED_BITS)
-        key[row] = bits >> 32, bits & 0xFFFFFFFF, choice
-    return RowSettings(temperature, top_p, key)
+        columns["key"][row] = bits >> 32, bits & 0xFFFFFFFF, number
+    return Settings(**columns)
 
 
-def load_rows(rows: Rows, slots: Int[Array, " b"], settings: RowSettings) -> Rows:
+def _temperature(params: SamplingParams) -> float:
+    """Never a float32 that the device may take for zero, unless it is zero."""
+    return max(params.temperature, float(_SMALLEST)) if params.temperature else 0.0
+
+
+def bans_end_ids(params: SamplingParams) -> bool:
+    """Whether end ids are banned at first or throughout."""
+    return params.ignore_eos or params.min_tokens > 0
+
+
+def has_penalty(params: SamplingParams) -> bool:
+    """Whether the choice's tokens are counted."""
+    return params.frequency_penalty != 0 or params.presence_penalty != 0
+
+
+def check_end_ids(params: SamplingParams, end_ids: Collection[int]) -> None:
+    """Refuse more end ids to ban than a row has room for.
+
+    Raises:
+        ValueError: that is so.
+    """
+    if bans_end_ids(params) and len(end_ids) > MAX_END_IDS:
+        raise ValueError(
+            f"{len(end_ids)} end ids are to be banned by min_tokens or ignore_eos; a row has "
+            f"room for {MAX_END_IDS}: leave both settings out, or give fewer end ids"
+        )
+
+
+def bias_of(all_params: Sequence[SamplingParams], width: int) -> Bias:
+    """Bias entries of choices, padded to `width`, on the host; a ban becomes −inf."""
+    ids: Any = np.full((width, MAX_LOGIT_BIAS), NOTHING, np.int32)
+    values: Any = np.zeros((width, MAX_LOGIT_BIAS), np.float32)
+    for row, params in enumerate(all_params):
+        if params.logit_bias:
+            tokens, biases = zip(*params.logit_bias, strict=True)
+            ids[row, : len(tokens)] = tokens
+            added = np.array(biases, np.float64)
+            values[row, : len(tokens)] = np.where(added == BAN, -np.inf, added)
+    return Bias(ids, values)
+
+
+def load_rows(rows: Rows, slots: Int[Array, " b"], settings: Settings) -> Rows:
     """Put settings into slots; slots out of range are dropped."""
 
     def fold(words: jax.Array) -> jax.Array:
         key = jax.random.wrap_key_data(words[:2], impl="threefry2x32")
         return jax.random.key_data(jax.random.fold_in(key, words[2]))
 
-    return Rows(
-        last_token=rows.last_token,
-        temperature=rows.temperature.at[slots].set(settings.temperature, mode="drop"),
-        top_p=rows.top_p.at[slots].set(settings.top_p, mode="drop"),
-        key=rows.key.at[slots].set(jax.vmap(fold)(jnp.asarray(settings.key)), mode="drop"),
+    loaded = settings._replace(key=jax.vmap(fold)(settings.key))
+    return rows._replace(settings=_put(rows.settings, slots, loaded))
+
+
+def load_bias(rows: Rows, slots: Int[Array, " b"], bias: Bias) -> Rows:
+    """Put bias entries into slots; slots out of range are dropped."""
+    return rows._replace(bias=_put(rows.bias, slots, bias))
+
+
+def recount(rows: Rows, sampled: SampledTokens) -> Rows:
+    """Count tokens that slots' choices have sampled before; slots out of range are dropped."""
+    restarted = jnp.where(sampled.fresh, sampled.slots, NOTHING)
+    counts = rows.counts.at[restarted].set(0, mode="drop")
+    slots = sampled.slots[:, None]
+    return rows._replace(counts=counts.at[slots, sampled.ids].add(1, mode="drop"))
+
+
+def sampled_chunks(sampled: Sequence[tuple[int, Sequence[int]]], width: int) -> list[SampledTokens]:
+    """(slot, tokens sampled so far) pairs as the calls of `recount` that count them anew."""
+    longest = max((len(tokens) for _, tokens in sampled), default=0)
+    chunks: list[SampledTokens] = []
+    for start in range(0, max(longest, 1), RECOUNT_TOKENS):
+        slots: Any = np.full(width, NOTHING, np.int32)
+        ids: Any = np.full((width, RECOUNT_TOKENS), NOTHING, np.int32)
+        for row, (slot, tokens) in enumerate(sampled):
+            part = tokens[start : start + RECOUNT_TOKENS]
+            slots[row] = slot
+            ids[row, : len(part)] = part
+        fresh: Any = np.full(width, start == 0)
+        chunks.append(SampledTokens(slots, fresh, ids))
+    return chunks
+
+
+def settings_at(rows: Rows, slots: Int[Array, " B"]) -> Settings:
+    """The slots' settings; zeros, a greedy row without rules, where out of range."""
+    return jax.tree.map(
+        lambda column: column.at[slots].get(mode="fill", fill_value=0), rows.settings
     )
+
+
+def _put(columns: _Columns, slots: jax.Array, new: _Columns) -> _Columns:
+    return jax.tree.map(lambda old, value: old.at[slots].set(value, mode="drop"), columns, new)

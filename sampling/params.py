@@ -6,6 +6,9 @@ Knows nothing of arrays: `batch.py` turns these settings into device rows.
 from dataclasses import dataclass
 
 SEED_BITS = 64
+MAX_LOGIT_BIAS = 1024
+# The bias that removes a token for good.
+BAN = -100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,15 @@ class SamplingParams:
         temperature: 0 to 2; 0 is argmax, ties to the lowest id.
         top_p: 0 to 1; keeps the smallest set of likeliest tokens whose mass reaches it.
         seed: any integer; its low 64 bits (two's complement) key the draws.
+        logit_bias: (token id, bias) pairs, ids distinct, biases −100 to 100, at most 1,024;
+            added to the raw logits; −100 removes the token.
+        frequency_penalty: −2 to 2, times how often a token was sampled in this choice.
+        presence_penalty: −2 to 2, once for every token sampled in this choice.
+        top_k: 0 for off; keeps the k likeliest tokens, ties to the lowest ids.
+        min_p: 0 to 1; keeps tokens at least so likely as min_p times the likeliest.
+        min_tokens: end-of-turn ids are banned until so many tokens are sampled.
+        ignore_eos: end-of-turn ids are banned throughout.
+        logprobs: report log-probabilities of the sampled and of the likeliest tokens.
 
     Raises:
         ValueError: a value is outside its range.
@@ -24,9 +36,34 @@ class SamplingParams:
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int = 0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    top_k: int = 0
+    min_p: float = 0.0
+    min_tokens: int = 0
+    ignore_eos: bool = False
+    logprobs: bool = False
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.temperature <= 2.0:
-            raise ValueError(f"temperature is {self.temperature}; it must be 0 to 2")
-        if not 0.0 <= self.top_p <= 1.0:
-            raise ValueError(f"top_p is {self.top_p}; it must be 0 to 1")
+        for name, low, high in (
+            ("temperature", 0.0, 2.0),
+            ("top_p", 0.0, 1.0),
+            ("min_p", 0.0, 1.0),
+            ("frequency_penalty", -2.0, 2.0),
+            ("presence_penalty", -2.0, 2.0),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be {low:g} to {high:g}")
+        for name in ("top_k", "min_tokens"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        if len(self.logit_bias) > MAX_LOGIT_BIAS:
+            raise ValueError(
+                f"logit_bias has {len(self.logit_bias)} entries; at most {MAX_LOGIT_BIAS} are "
+                "allowed"
+            )
+        if len({token for token, _ in self.logit_bias}) < len(self.logit_bias):
+            raise ValueError("logit_bias names a token twice; give each token one bias")
+        if any(not -100.0 <= bias <= 100.0 for _, bias in self.logit_bias):
+            raise ValueError("logit_bias has a bias outside -100 to 100")

@@ -1,20 +1,40 @@
 """The order of the sampling rules, and the jitted step that applies them.
 
-    raw logits
+    raw logits            (log-probabilities are read here: `logprobs.py`)
+      → logit bias        −100 removes
+      → penalties         frequency and presence, over the tokens sampled so far
+      → banned end ids    min_tokens, ignore_eos
+      → [temperature 0: the likeliest token of these]
       → temperature
+      → top_k
       → top_p
+      → min_p
       → draw
 
-Rules that no row of the batch uses are skipped on the device; which rows use what is data,
-so every mixture runs the same program.
+What a rule has removed stays removed. Rules that no row of the batch uses are skipped on the
+device; which rows use what is data, so every mixture runs the same program, and a row's
+result depends on nothing but the row. Should a row's settings remove every token, it gets
+token 0: whoever takes settings from people refuses such a bias.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from sampling.batch import Rows
-from sampling.transforms import apply_temperature, draw, keep_top_p
+from sampling.batch import NOTHING, Rows, Settings, settings_at
+from sampling.transforms import (
+    add_bias,
+    apply_temperature,
+    ban,
+    draw,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    likeliest,
+    subtract_penalties,
+)
 
 
 def sample(
@@ -22,7 +42,7 @@ def sample(
     logits: Float[Array, "B V"],
     where: Int[Array, "2 B"],
 ) -> tuple[Rows, Int[Array, " B"]]:
-    """Sample one token per row and remember it in the row's slot.
+    """Sample one token per row, remember it in the row's slot and count it.
 
     Args:
         rows: the per-slot state; donated.
@@ -34,25 +54,82 @@ def sample(
         The new per-slot state and the tokens.
     """
     slots, positions = where
-    temperature = rows.temperature.at[slots].get(mode="fill", fill_value=0.0)
-    top_p = rows.top_p.at[slots].get(mode="fill", fill_value=1.0)
-    keys = rows.key.at[slots].get(mode="fill", fill_value=0)
-
-    def drawn(logits: jax.Array) -> jax.Array:
-        with jax.named_scope("temperature"):
-            logits = apply_temperature(logits, temperature)
-        with jax.named_scope("top_p"):
-            logits = jax.lax.cond(
-                jnp.any((temperature > 0) & (top_p < 1)),
-                lambda scores: keep_top_p(scores, top_p),
-                lambda scores: scores,
-                logits,
-            )
-        with jax.named_scope("draw"):
-            return draw(logits, keys, positions)
-
+    settings = settings_at(rows, slots)
+    allowed = edited(rows, settings, logits, where)
     with jax.named_scope("greedy"):
-        likeliest = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    random = jax.lax.cond(jnp.any(temperature > 0), drawn, lambda _: likeliest, logits)
-    tokens = jnp.where(temperature > 0, random, likeliest)
-    return rows._replace(last_token=rows.last_token.at[slots].set(tokens, mode="drop")), tokens
+        best = likeliest(allowed)
+    random = settings.temperature > 0
+
+    def drawn(allowed: jax.Array) -> jax.Array:
+        scores = truncated(settings, allowed)
+        with jax.named_scope("draw"):
+            return draw(scores, settings.key, positions)
+
+    tokens = jax.lax.cond(jnp.any(random), drawn, lambda _: best, allowed)
+    tokens = jnp.where(random, tokens, best)
+    with jax.named_scope("remember"):
+        counted = jnp.where(_penalized(settings), slots, NOTHING)
+        rows = rows._replace(
+            last_token=rows.last_token.at[slots].set(tokens, mode="drop"),
+            counts=rows.counts.at[counted, tokens].add(1, mode="drop"),
+        )
+    return rows, tokens
+
+
+def distribution(
+    rows: Rows,
+    logits: Float[Array, "B V"],
+    where: Int[Array, "2 B"],
+) -> Float[Array, "B V"]:
+    """The probabilities that `sample` draws from, one-hot at temperature 0. For study."""
+    settings = settings_at(rows, where[0])
+    allowed = edited(rows, settings, logits, where)
+    greedy = jax.nn.one_hot(likeliest(allowed), logits.shape[1])
+    random = jax.nn.softmax(truncated(settings, allowed), axis=-1)
+    return jnp.where((settings.temperature > 0)[:, None], random, greedy)
+
+
+def edited(
+    rows: Rows, settings: Settings, logits: Float[Array, "B V"], where: Int[Array, "2 B"]
+) -> Float[Array, "B V"]:
+    """Logits after the rules that change or ban single tokens."""
+    slots, positions = where
+
+    def penalties(logits: jax.Array) -> jax.Array:
+        counts = rows.counts.at[slots].get(mode="clip")
+        return subtract_penalties(logits, counts, settings.frequency, settings.presence)
+
+    def bias(logits: jax.Array) -> jax.Array:
+        ids, values = (column.at[slots].get(mode="clip") for column in rows.bias)
+        return add_bias(logits, ids, values, settings.bias_count)
+
+    early = positions < settings.min_position
+    logits = _if_any(settings.bias_count > 0, "logit_bias", bias, logits)
+    logits = _if_any(_penalized(settings), "penalties", penalties, logits)
+    return _if_any(early, "ban", lambda x: ban(x, settings.end_ids, early), logits)
+
+
+def truncated(settings: Settings, allowed: Float[Array, "B V"]) -> Float[Array, "B V"]:
+    """Scores after temperature and the rules that remove the unlikely; greedy rows aside."""
+    temperature, top_k, top_p, min_p = settings[:4]
+    random = temperature > 0
+    with jax.named_scope("temperature"):
+        scores = apply_temperature(allowed, temperature)
+    scores = _if_any(random & (top_k > 0), "top_k", lambda x: keep_top_k(x, top_k, allowed), scores)
+    scores = _if_any(random & (top_p < 1), "top_p", lambda x: keep_top_p(x, top_p, allowed), scores)
+    return _if_any(random & (min_p > 0), "min_p", lambda x: keep_min_p(x, min_p), scores)
+
+
+def _penalized(settings: Settings) -> Bool[Array, " B"]:
+    return (settings.frequency != 0) | (settings.presence != 0)
+
+
+def _if_any(
+    rows: Bool[Array, " B"],
+    name: str,
+    rule: Callable[[jax.Array], jax.Array],
+    logits: Float[Array, "B V"],
+) -> Float[Array, "B V"]:
+    """Apply the rule if a row uses it; those that don't have settings that change nothing."""
+    with jax.named_scope(name):
+        return jax.lax.cond(jnp.any(rows), rule, lambda unchanged: unchanged, logits)

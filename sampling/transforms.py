@@ -1,17 +1,67 @@
 """The sampling rules, one pure function each.
 
 Every rule takes float32 logits [B, V] and one setting per row, and returns logits in which
-removed tokens are −inf. Order and skipping are `sampler.py`'s business.
+removed tokens are −inf; none brings a removed token back. Order and skipping are
+`sampler.py`'s business.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-# Bit pattern of 1.0: positive floats are ordered like their bits taken as integers.
-_ONE_BITS = 0x3F800000
+from sampling.bisection import highest_threshold, last_of_first, tile_sum, tiles
+
 # Tokens per chunk of the two-level draw.
 _CHUNK = 256
+# Halvings by value before those by bits, in the search for the k-th logit.
+_EVEN_STEPS = 12
+
+
+def add_bias(
+    logits: Float[Array, "B V"],
+    ids: Int[Array, "B N"],
+    values: Float[Array, "B N"],
+    count: Int[Array, " B"],
+) -> Float[Array, "B V"]:
+    """The first `count` biases added to their tokens; −inf removes.
+
+    A row's ids are distinct.
+    """
+    used = jnp.arange(ids.shape[1])[None] < count[:, None]
+    rows = jnp.arange(ids.shape[0])[:, None]
+    # Entries not in use go out of range, each to a place of its own.
+    unused = jnp.iinfo(jnp.int32).max - jnp.arange(ids.shape[1])[None]
+    return logits.at[rows, jnp.where(used, ids, unused)].add(
+        values, mode="drop", unique_indices=True
+    )
+
+
+def subtract_penalties(
+    logits: Float[Array, "B V"],
+    counts: Int[Array, "B V"],
+    frequency: Float[Array, " B"],
+    presence: Float[Array, " B"],
+) -> Float[Array, "B V"]:
+    """logit − count · frequency − (count > 0) · presence, counts of the sampled tokens."""
+    once = jnp.where(counts > 0, presence[:, None], 0.0)
+    return logits - (counts * frequency[:, None] + once)
+
+
+def ban(
+    logits: Float[Array, "B V"], ids: Int[Array, "B E"], banned: Bool[Array, " B"]
+) -> Float[Array, "B V"]:
+    """The ids removed from rows that are marked; ids out of range are nothing."""
+    rows = jnp.where(banned, jnp.arange(banned.shape[0]), banned.shape[0])[:, None]
+    return logits.at[rows, ids].set(-jnp.inf, mode="drop")
+
+
+def likeliest(logits: Float[Array, "B V"]) -> Int[Array, " B"]:
+    """Argmax, the lowest id among equals; 0 if every token is removed."""
+    # Two plain reductions: XLA's argmax takes five times as long on a CPU.
+    peak = jnp.max(logits, axis=-1, keepdims=True)
+    last = logits.shape[1] - 1
+    first = jnp.min(jnp.where(logits == peak, _ids(logits), last), axis=-1)
+    return first.astype(jnp.int32)
 
 
 def apply_temperature(
@@ -22,47 +72,119 @@ def apply_temperature(
     Rows of temperature 0 are returned as with temperature 1: they are not drawn from.
     """
     peak = jnp.max(logits, axis=-1, keepdims=True)
+    peak = jnp.where(jnp.isfinite(peak), peak, 0.0)
     divisor = jnp.where(temperature > 0, temperature, 1.0)[:, None]
     return (logits - peak) / divisor
 
 
-def keep_top_p(logits: Float[Array, "B V"], top_p: Float[Array, " B"]) -> Float[Array, "B V"]:
-    """The smallest set of likeliest tokens whose mass reaches top_p (Holtzman et al. 2020).
+def keep_top_k(
+    logits: Float[Array, "B V"],
+    top_k: Int[Array, " B"],
+    order: Float[Array, "B V"] | None = None,
+) -> Float[Array, "B V"]:
+    """The k likeliest tokens, the lowest ids among equals; k 0 keeps all.
 
-    The token that crosses top_p stays, so one always does. Among equally likely tokens the
-    lowest ids stay. The cut is found by bisecting the bits of the probability threshold,
-    which is exact after 30 halvings and needs no sort.
+    Args:
+        logits: what is returned where kept.
+        top_k: how many to keep.
+        order: what ranks the tokens, the logits if not given. Temperature keeps the order,
+            but its rounding can make unequal logits equal.
     """
-    probabilities = jax.nn.softmax(logits, axis=-1)
-
-    def mass_from(threshold: jax.Array) -> jax.Array:
-        kept = probabilities >= threshold[:, None]
-        return jnp.sum(jnp.where(kept, probabilities, 0.0), axis=-1)
-
-    def halve(_: jax.Array, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = bounds
-        middle = low + (high - low + 1) // 2
-        enough = mass_from(jax.lax.bitcast_convert_type(middle, jnp.float32)) >= top_p
-        return jnp.where(enough, middle, low), jnp.where(enough, high, middle - 1)
-
-    shape = probabilities.shape[:1]
-    bounds = (jnp.zeros(shape, jnp.int32), jnp.full(shape, _ONE_BITS, jnp.int32))
-    low, _ = jax.lax.fori_loop(0, 30, halve, bounds)
-    # top_p 0 is reached by an empty set: one token is kept all the same.
-    threshold = jax.lax.bitcast_convert_type(low, jnp.float32)
-    threshold = jnp.minimum(threshold, jnp.max(probabilities, axis=-1))[:, None]
-    above = probabilities > threshold
-    tied = probabilities == threshold
-    missing = top_p - jnp.sum(jnp.where(above, probabilities, 0.0), axis=-1)
-    ties_kept = jnp.maximum(jnp.ceil(missing / jnp.maximum(threshold[:, 0], 1e-38)), 1.0)
+    order = logits if order is None else order
+    finite = jnp.isfinite(order)
+    available = jnp.sum(finite, axis=-1)
+    limited = (top_k > 0) & (top_k < available)
+    target = jnp.where(limited, top_k, available).astype(jnp.float32)
+    tiled = tiles(order, -jnp.inf)
+    low = jnp.min(jnp.where(finite, order, jnp.inf), axis=-1)
+    high = jnp.max(order, axis=-1)
+    threshold, reached = highest_threshold(
+        lambda floor: tile_sum(jnp.where(tiled >= floor[:, None, None], 1.0, 0.0)),
+        lambda _, reached: reached == target,
+        target,
+        low,
+        high,
+        reached=available.astype(jnp.float32),
+        guess=low / 2 + high / 2,
+        even_steps=_EVEN_STEPS,
+    )
+    floor = threshold[:, None]
 
     def cut_ties(_: None) -> jax.Array:
-        return tied & (_ids(logits) <= _last_of_first(tied, ties_kept)[:, None])
+        """The same as `order >= floor` for rows that have not kept too many."""
+        above, tied = order > floor, order == floor
+        missing = target - jnp.sum(above, axis=-1)
+        return above | (tied & (_ids(order) <= last_of_first(tied, missing)[:, None]))
 
-    too_many = jnp.sum(tied, axis=-1) > ties_kept
-    tied = jax.lax.cond(jnp.any(too_many), cut_ties, lambda _: tied, None)
-    keep = above | tied | (top_p >= 1.0)[:, None]
+    too_many = jnp.any(reached > target)
+    keep = jax.lax.cond(too_many, cut_ties, lambda _: order >= floor, None)
+    return jnp.where(keep | ~limited[:, None], logits, -jnp.inf)
+
+
+def keep_top_p(
+    logits: Float[Array, "B V"],
+    top_p: Float[Array, " B"],
+    order: Float[Array, "B V"] | None = None,
+) -> Float[Array, "B V"]:
+    """The smallest set of likeliest tokens whose mass reaches top_p (Holtzman et al. 2020).
+
+    The token that crosses top_p stays, so one always does. Among equally likely tokens those
+    that `order` ranks first stay, then the lowest ids. No sort: the probability at the cut is
+    found by bisection.
+
+    Args:
+        logits: what is returned where kept.
+        top_p: mass to be reached; 1 keeps all.
+        order: what ranks the tokens, as in `keep_top_k`.
+    """
+    order = logits if order is None else order
+    peak = jnp.max(logits, axis=-1, keepdims=True)
+    # Relative to the likeliest, whose weight is 1.
+    weights = jnp.exp(logits - jnp.where(jnp.isfinite(peak), peak, 0.0))
+    tiled = tiles(weights, 0.0)
+
+    def mass_from(floor: jax.Array) -> jax.Array:
+        return tile_sum(jnp.where(tiled >= floor[:, None, None], tiled, 0.0))
+
+    total = tile_sum(tiled)
+    target = jnp.where(top_p < 1, jnp.maximum(top_p * total, 1.0), jnp.inf)
+
+    def settled(floor: jax.Array, reached: jax.Array) -> jax.Array:
+        """Whether the mass without the least likely of the tokens would fall short."""
+        return reached - floor < target
+
+    threshold, reached = highest_threshold(
+        mass_from,
+        settled,
+        target,
+        jnp.zeros_like(total),
+        jnp.ones_like(total),
+        reached=total,
+        # All tokens below this have together half of the mass that may go.
+        guess=(1 - top_p) * total / (2 * weights.shape[1]),
+        even_steps=0,
+    )
+    reaches = weights >= threshold[:, None]
+
+    def cut_ties(_: None) -> jax.Array:
+        """Only some of the equally likely tokens at the threshold are needed."""
+        above = weights > threshold[:, None]
+        missing = target - tile_sum(jnp.where(tiled > threshold[:, None, None], tiled, 0.0))
+        ties = jnp.ceil(missing / jnp.maximum(threshold, jnp.finfo(jnp.float32).tiny))
+        count = jnp.sum(above, axis=-1) + jnp.clip(ties, 1, weights.shape[1]).astype(jnp.int32)
+        count = jnp.where(settled(threshold, reached), 0, count)
+        kept = keep_top_k(jnp.where(reaches, order, -jnp.inf), count)
+        return reaches & jnp.isfinite(kept)
+
+    all_settled = jnp.all(settled(threshold, reached))
+    keep = jax.lax.cond(all_settled, lambda _: reaches, cut_ties, None)
     return jnp.where(keep, logits, -jnp.inf)
+
+
+def keep_min_p(logits: Float[Array, "B V"], min_p: Float[Array, " B"]) -> Float[Array, "B V"]:
+    """Tokens at least min_p times as likely as the likeliest; 0 keeps all."""
+    floor = jnp.max(logits, axis=-1) + jnp.log(min_p)
+    return jnp.where(logits >= floor[:, None], logits, -jnp.inf)
 
 
 def draw(
@@ -71,7 +193,7 @@ def draw(
     """One token per row from softmax(logits), by inverting the cumulative distribution.
 
     The row's uniform number comes from its key folded with the position of the token drawn:
-    counter-based, so it depends on nothing else.
+    counter-based, so it depends on nothing else. If every token is removed the result is 0.
     """
 
     def uniform(words: jax.Array, position: jax.Array) -> jax.Array:
@@ -79,7 +201,8 @@ def draw(
         return jax.random.uniform(jax.random.fold_in(key, position))
 
     uniforms = jax.vmap(uniform)(keys, positions)
-    weights = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
+    peak = jnp.max(logits, axis=-1, keepdims=True)
+    weights = jnp.exp(logits - jnp.where(jnp.isfinite(peak), peak, 0.0))
     # Two levels: first the chunk of the vocabulary that the target falls into, then the
     # token inside it. A scan over the whole vocabulary would cost several times more.
     vocab = weights.shape[1]
@@ -100,30 +223,16 @@ def _crossing(
 ) -> Int[Array, " B"]:
     """The first entry of positive weight whose cumulative weight exceeds the target.
 
-    When rounding puts the target at or past the end, the last entry of positive weight.
+    When rounding puts the target at or past the end, the last entry of positive weight; when
+    there is none, the first entry.
     """
     positive = weights > 0
     crossed = positive & (cumulative > target[:, None])
     first = jnp.argmax(crossed, axis=-1)
     last = weights.shape[-1] - 1 - jnp.argmax(positive[:, ::-1], axis=-1)
+    last = jnp.where(jnp.any(positive, axis=-1), last, 0)
     return jnp.where(jnp.any(crossed, axis=-1), first, last)
 
 
 def _ids(logits: Float[Array, "B V"]) -> Int[Array, "1 V"]:
     return jnp.arange(logits.shape[-1], dtype=jnp.int32)[None]
-
-
-def _last_of_first(marked: Bool[Array, "B V"], count: Float[Array, " B"]) -> Int[Array, " B"]:
-    """The id of the count-th marked token of each row, by bisection over the ids."""
-    vocab = marked.shape[-1]
-    ids = jnp.arange(vocab, dtype=jnp.int32)[None]
-
-    def halve(_: jax.Array, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = bounds
-        middle = (low + high) // 2
-        enough = jnp.sum(marked & (ids <= middle[:, None]), axis=-1) >= count
-        return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
-
-    shape = marked.shape[:1]
-    bounds = (jnp.zeros(shape, jnp.int32), jnp.full(shape, vocab - 1, jnp.int32))
-    return jax.lax.fori_loop(0, vocab.bit_length(), halve, bounds)[0]

@@ -28,7 +28,7 @@ from model.cache import Cache, empty_cache
 from model.config import ModelConfig
 from model.loading import resolve_dtype
 from model.parameters import Parameters, random_parameters
-from sampling.batch import empty_rows, load_rows, row_settings
+from sampling.batch import Choice, empty_rows, load_rows, row_settings
 from sampling.params import SamplingParams
 from sampling.sampler import sample
 
@@ -85,8 +85,9 @@ class Bench:
         """Seconds of a decode step at `rows` rows that see `context` tokens."""
         step = jax.jit(partial(steps.decode, self.config), donate_argnums=1)
         sampler = jax.jit(sample, donate_argnums=0)
-        cache, state = self.cache(rows), empty_rows(rows)
-        settings = row_settings([(SamplingParams(1.0, 0.9, seed), 0) for seed in range(rows)], rows)
+        cache, state = self.cache(rows), empty_rows(rows, self.config.vocab_size)
+        choices = [Choice(SamplingParams(1.0, 0.9, seed)) for seed in range(rows)]
+        settings = row_settings(choices, rows)
         state = load_rows(state, jnp.arange(rows), settings)
         slots = np.arange(rows, dtype=np.int32)
         positions = np.full(rows, context - 1, np.int32)

@@ -270,11 +270,13 @@ def _claim(out: Path, settings: Settings) -> None:
         path.write_text(json.dumps(mine, indent=2) + "\n")
         return
     theirs = json.loads(path.read_text())
-    changed = sorted(name for name in mine | theirs if mine.get(name) != theirs.get(name))
-    if changed:
+    changed = {name for name in mine | theirs if mine.get(name) != theirs.get(name)}
+    if changed == {"steps"} and settings.steps > theirs["steps"]:
+        path.write_text(json.dumps(mine, indent=2) + "\n")
+    elif changed:
         raise SettingsChangedError(
-            f"{path} belongs to a run with other {', '.join(changed)}; give the same settings "
-            "to resume it, or another --out to start afresh"
+            f"{path} belongs to a run with other {', '.join(sorted(changed))}; give the same "
+            "settings (or more steps) to resume it, or another --out to start afresh"
         )
 
 
@@ -284,7 +286,8 @@ def train(
     """Train up to step `until`, resuming the run in `out` if there is one.
 
     Raises:
-        SettingsChangedError: the run in `out` has other settings.
+        SettingsChangedError: the run in `out` has other settings. More steps are none: the
+            learning rate then rises to where the longer schedule has it.
     """
     _claim(out, settings)
     tokenizer_path = out / "tokenizer.model"

@@ -63,12 +63,36 @@ class AnswerMessage(_Answer):
     annotations: list[object]
 
 
+class TopLogprob(_Answer):
+    """One of the likeliest tokens at a position."""
+
+    token: str
+    bytes: list[int] | None
+    logprob: float
+
+
+class TokenLogprob(_Answer):
+    """A sampled token; its `logprob` is -9999.0 if it is not among the 20 likeliest."""
+
+    token: str
+    bytes: list[int] | None
+    logprob: float
+    top_logprobs: list[TopLogprob]
+
+
+class Logprobs(_Answer):
+    """The tokens of an answer, or those that a chunk completes."""
+
+    content: list[TokenLogprob]
+    refusal: None
+
+
 class Choice(_Answer):
     """One of the answers that were asked for."""
 
     index: int
     message: AnswerMessage
-    logprobs: None
+    logprobs: Logprobs | None
     finish_reason: Literal["stop", "length"]
 
 
@@ -98,7 +122,7 @@ class ChunkChoice(_Answer):
 
     index: int
     delta: ChunkDelta
-    logprobs: None
+    logprobs: Logprobs | None
     finish_reason: Literal["stop", "length"] | None
 
 

@@ -20,8 +20,16 @@ from serve.api import sse
 from serve.api.answer import Answer, ChoiceDelta
 from serve.api.errors import ApiError, queue_full, unavailable, unforeseen
 from serve.api.exchange import Exchange, exchange_of
+from serve.api.logprobs import EntryWriter
 from serve.api.prepare import Prepared, Preparer
-from serve.api.respond import ChunkWriter, Head, Usage, completion, new_completion_id
+from serve.api.respond import (
+    ChunkWriter,
+    EndedChoice,
+    Head,
+    Usage,
+    completion,
+    new_completion_id,
+)
 from serve.api.settings import ApiSettings
 from serve.engine.types import (
     EngineClient,
@@ -47,6 +55,7 @@ class _Run:
     answer: Answer
     exchange: Exchange
     clock: "_TokenClock"
+    writer: EntryWriter
 
     def feed(self, deltas: list[ChoiceDelta]) -> None:
         """Note what the last batch of events brought."""
@@ -57,6 +66,11 @@ class _Run:
         """Raises RuntimeError if the engine has broken its promise to end every choice."""
         if not self.answer.finished:
             raise RuntimeError("the engine ended the generation before its choices had ended")
+
+    def entries(self, delta: ChoiceDelta) -> list[str] | None:
+        """The log-probabilities of a delta's tokens as JSON; None where nobody asked."""
+        alternatives = self.prepared.wire.alternatives
+        return None if alternatives is None else self.writer.entries(delta.events, alternatives)
 
     @property
     def usage(self) -> Usage:
@@ -94,7 +108,8 @@ class ChatEndpoint:
         self._end_ids = end_ids
         self._settings = settings
         self._metrics = metrics
-        self._preparer = Preparer(renderer, engine.info.context_length, settings)
+        self._preparer = Preparer(renderer, engine.info, end_ids, settings)
+        self._writer = EntryWriter(tokenizer)
 
     async def __call__(self) -> Response:
         """Answer the current request."""
@@ -133,7 +148,7 @@ class ChatEndpoint:
                 GenerationRequest(
                     id=head.id,
                     prompt=prepared.prompt,
-                    sampling=prepared.sampling(),
+                    sampling=prepared.sampling,
                     max_tokens=prepared.max_tokens,
                     choices=prepared.choices,
                     end_ids=self._end_ids,
@@ -148,7 +163,7 @@ class ChatEndpoint:
         exchange.prompt_tokens = len(prepared.prompt)
         answer = Answer(self._tokenizer, wire.stops, prepared.choices, generation)
         clock = _TokenClock(self._metrics, exchange.started)
-        return _Run(prepared, head, generation, answer, exchange, clock)
+        return _Run(prepared, head, generation, answer, exchange, clock, self._writer)
 
     async def _plain(self, run: _Run) -> Response:
         # A task of its own, so that the exchange can end it.
@@ -161,7 +176,7 @@ class ChatEndpoint:
         finally:
             collecting.cancel()
         body = completion(run.head, choices, run.usage)
-        return Response(json.dumps(body, ensure_ascii=False), content_type="application/json")
+        return Response(body, content_type="application/json")
 
     async def _stream(self, run: _Run) -> AsyncGenerator[bytes]:
         try:
@@ -194,7 +209,7 @@ class ChatEndpoint:
                     continue
                 deltas = run.answer.feed(batch)
                 run.feed(deltas)
-                frames = _joined(_chunks(writer, deltas))
+                frames = _joined(_chunks(run, writer, deltas))
                 if frames:
                     yield frames
                 if run.answer.finished:
@@ -204,27 +219,35 @@ class ChatEndpoint:
         yield last + sse.DONE
 
 
-async def _collect(run: _Run) -> list[tuple[str, FinishReason]]:
+async def _collect(run: _Run) -> list[EndedChoice]:
+    asked = run.prepared.wire.alternatives is not None
     texts = [list[str]() for _ in range(run.prepared.choices)]
+    # Written as they come, so that no answer, however long, holds up the others at its end.
+    entries = [list[str]() for _ in texts]
     reasons: dict[int, FinishReason] = {}
     async for batch in run.generation:
         deltas = run.answer.feed(batch)
         run.feed(deltas)
         for delta in deltas:
             texts[delta.index].append(delta.text)
+            entries[delta.index] += run.entries(delta) or ()
             if delta.finish_reason is not None:
                 reasons[delta.index] = delta.finish_reason
         if run.answer.finished:
             break
     run.check_finished()
-    return [("".join(text), reasons[index]) for index, text in enumerate(texts)]
+    return [
+        EndedChoice("".join(text), entries[index] if asked else None, reasons[index])
+        for index, text in enumerate(texts)
+    ]
 
 
-def _chunks(writer: ChunkWriter, deltas: list[ChoiceDelta]) -> list[str]:
+def _chunks(run: _Run, writer: ChunkWriter, deltas: list[ChoiceDelta]) -> list[str]:
     chunks: list[str] = []
     for delta in deltas:
-        if delta.text:
-            chunks.append(writer.content(delta.index, delta.text))
+        entries = run.entries(delta)
+        if delta.text or entries:
+            chunks.append(writer.content(delta.index, delta.text, entries))
         if delta.finish_reason is not None:
             chunks.append(writer.finish(delta.index, delta.finish_reason))
     return chunks

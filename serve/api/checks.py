@@ -3,6 +3,7 @@
 Each raises `fault(...)`. Know nothing of particular fields.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -99,6 +100,21 @@ def _listed(names: Sequence[str]) -> str:
     if len(quoted) < 3:
         return " and ".join(quoted)
     return ", ".join(quoted[:-1]) + f", and {quoted[-1]}"
+
+
+# One spelling for each id, so that no two keys of an object name the same token.
+_TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,9}")
+
+
+def token_id(key: object) -> int:
+    """A token id as the keys of a JSON object spell it."""
+    if isinstance(key, str) and _TOKEN_ID.fullmatch(key):
+        return int(key)
+    raise fault(
+        "invalid_value",
+        f"Invalid key: {echo(key)}. Keys must be ids of the model's vocabulary: integers from 0 "
+        "on, in decimal digits without sign or leading zeros.",
+    )
 
 
 def tag_of(key: str) -> Discriminator:

@@ -1,13 +1,14 @@
 """The contract as data: what the server does with each field of a request.
 
-One row for each field of `schema.ChatRequest`, in its order. The field table of `docs/api.md`
-and the descriptions in the OpenAPI document are made from these rows.
+One row for each field of `schema.ChatRequest`, in its order. The field table of `docs/api.md`,
+the table of sampling controls in the README and the descriptions in the OpenAPI document are made
+from these rows.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["honoured", "later", "extension, later"]
+State = Literal["honoured", "extension", "later"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +17,15 @@ class Row:
 
     Attributes:
         field: its name.
-        state: `honoured`; `later`: not built, refused with `unsupported_parameter` unless
-            null or neutral; an extension is a field that the API's original does not have.
+        state: `honoured`; `extension`: honoured, but the API's original does not have it;
+            `later`: not built, refused with `unsupported_parameter` unless null or neutral.
         allowed: the values that are accepted.
         summary: what the field does.
-        test: the test that shows its effect, `file::function`, below `tests/serve/api`.
+        test: the test that shows its effect, `file::function`, below `tests`.
+        default: what holds where it is not sent.
+        step: of a sampling control, when it is applied: the one with 1 first, equal ones
+            together. 0 for other fields. The default of a control is neutral: with it the
+            control changes nothing.
     """
 
     field: str
@@ -28,17 +33,22 @@ class Row:
     allowed: str
     summary: str
     test: str
+    default: str = ""
+    step: int = 0
+
+    @property
+    def accepted(self) -> str:
+        """The values that are accepted, and the one that holds where none is sent."""
+        return f"{self.allowed}; default: {self.default}" if self.default else self.allowed
 
 
-_LATER = "test_later_fields.py::test_is_refused_unless_neutral"
+# What a control does to real answers, in one test for each.
+_EFFECTS = "e2e/test_controls.py::test_"
+_LATER = "serve/api/test_later_fields.py::test_is_refused_unless_neutral"
 
 
 def _later(field: str, summary: str, neutral: str = "") -> Row:
     return Row(field, "later", f"null{neutral and ' or ' + neutral}", summary, _LATER)
-
-
-def _extension(field: str, summary: str, neutral: str) -> Row:
-    return Row(field, "extension, later", f"null or {neutral}", summary, _LATER)
 
 
 CONTRACT: tuple[Row, ...] = (
@@ -51,78 +61,128 @@ CONTRACT: tuple[Row, ...] = (
         "`developer` is `system` where the model's template knows only that. `name`, "
         "`tool_calls`, `function_call` and `tool_call_id` reach the template; a refusal of the "
         "assistant is rendered as its text. A `tool` message must answer a call before it.",
-        "test_prompt.py::test_messages_reach_the_template",
+        "serve/api/test_prompt.py::test_messages_reach_the_template",
     ),
     Row(
         "model",
         "honoured",
         "the served model or an alias",
         "Which model answers. Any other name is answered with 404 `model_not_found`.",
-        "test_models.py::test_unserved_model_is_404",
+        "serve/api/test_models.py::test_unserved_model_is_404",
     ),
     Row(
         "temperature",
         "honoured",
-        "0 to 2; default 1",
-        "Divides the logits before the draw. 0 takes the likeliest token, the lowest id of equals.",
-        "test_sampling_fields.py::test_reaches_the_engine",
+        "0 to 2",
+        "Divides the logits. 0 takes the likeliest token, the lowest id of equals.",
+        f"{_EFFECTS}temperature",
+        default="1",
+        step=5,
     ),
     Row(
         "top_p",
         "honoured",
-        "0 to 1; default 1",
-        "Draws from the smallest set of likeliest tokens whose mass reaches `top_p`, the token "
-        "that crosses it included. 0 keeps one.",
-        "test_sampling_fields.py::test_reaches_the_engine",
+        "0 to 1",
+        "Keeps the smallest set of likeliest tokens whose mass reaches `top_p`, the token that "
+        "crosses it included. 0 keeps one.",
+        f"{_EFFECTS}top_p",
+        default="1",
+        step=7,
     ),
-    _later("frequency_penalty", "Lowers a token's logit with each time it was sampled.", "0"),
-    _later("presence_penalty", "Lowers the logits of tokens that were sampled.", "0"),
-    _later("logit_bias", "Added to the logits of given tokens.", "{}"),
-    _later("logprobs", "Log-probabilities of the answer's tokens.", "false"),
-    _later("top_logprobs", "How many alternatives to list with each token."),
+    Row(
+        "frequency_penalty",
+        "honoured",
+        "-2 to 2",
+        "Subtracted from a token's logit for each time that this choice has sampled it.",
+        f"{_EFFECTS}frequency_penalty",
+        default="0",
+        step=3,
+    ),
+    Row(
+        "presence_penalty",
+        "honoured",
+        "-2 to 2",
+        "Subtracted once from the logits of the tokens that this choice has sampled.",
+        f"{_EFFECTS}presence_penalty",
+        default="0",
+        step=3,
+    ),
+    Row(
+        "logit_bias",
+        "honoured",
+        "token ids with numbers -100 to 100; at most 1,024, and not every token banned",
+        "Added to the logits of these tokens. -100 bans a token, 100 all but forces it.",
+        f"{_EFFECTS}logit_bias",
+        default="{}",
+        step=2,
+    ),
+    Row(
+        "logprobs",
+        "honoured",
+        "true or false",
+        "Report the log-probability of each of the answer's tokens, read from the model's own "
+        "distribution: the raw logits.",
+        "serve/api/test_logprobs.py::test_shape_of_logprobs",
+        default="false",
+        step=1,
+    ),
+    Row(
+        "top_logprobs",
+        "honoured",
+        "0 to 20, with `logprobs: true` only",
+        "How many of the likeliest tokens to list with each token.",
+        "serve/api/test_logprobs.py::test_top_logprobs",
+        default="0",
+        step=1,
+    ),
     Row(
         "max_completion_tokens",
         "honoured",
-        "1 or more; default: what the context leaves",
+        "1 or more",
         "An upper bound on the tokens of each choice; `finish_reason` is `length` where it was "
         "reached. A larger one than the context leaves is lowered to that.",
-        "test_sampling_fields.py::test_token_bound",
+        "serve/api/test_sampling_fields.py::test_token_bound",
+        default="what the context leaves",
     ),
     Row(
         "max_tokens",
         "honoured",
         "1 or more",
         "The older name of `max_completion_tokens`. Both may be sent if they are equal.",
-        "test_sampling_fields.py::test_token_bound",
+        "serve/api/test_sampling_fields.py::test_token_bound",
     ),
     Row(
         "n",
         "honoured",
-        "1 to 128, or what the server's --max-choices allows; default 1",
+        "1 to 128, or what the server's --max-choices allows",
         "How many choices to generate. The prompt is computed once for all of them.",
-        "test_plain.py::test_each_choice_has_its_own_text",
+        "serve/api/test_plain.py::test_each_choice_has_its_own_text",
+        default="1",
     ),
     Row(
         "seed",
         "honoured",
-        "a 64-bit integer; default: a fresh one for each request",
-        "The same request with the same seed and `system_fingerprint` draws the same tokens. "
-        "Choice i draws with a key of (seed, i).",
-        "test_sampling_fields.py::test_reaches_the_engine",
+        "a 64-bit integer",
+        "Keys the draw: the same request with the same seed and `system_fingerprint` draws the "
+        "same tokens. Choice i draws with a key of (seed, i).",
+        f"{_EFFECTS}seed",
+        default="a fresh one for each request",
+        step=9,
     ),
     Row(
         "stop",
         "honoured",
         "a string, or 1 to 4 strings; none empty",
         "The answer ends before the first of these strings, wherever tokens begin and end.",
-        "test_plain.py::test_stop_string_ends_the_choice",
+        "serve/api/test_plain.py::test_stop_string_ends_the_choice",
     ),
     Row(
         "stream",
         "honoured",
-        "true or false; default false",
+        "true or false",
         "Send the answer as server-sent events while it is generated.",
-        "test_stream.py::test_shape_of_a_stream",
+        "serve/api/test_stream.py::test_shape_of_a_stream",
+        default="false",
     ),
     Row(
         "stream_options",
@@ -131,42 +191,42 @@ CONTRACT: tuple[Row, ...] = (
         "`include_usage` (default false): a last chunk with the usage, `usage: null` on the "
         "others. `include_obfuscation` (default true): a random string on each chunk of a "
         "choice that evens out the sizes of chunks.",
-        "test_stream.py::test_usage_chunk",
+        "serve/api/test_stream.py::test_usage_chunk",
     ),
     Row(
         "user",
         "honoured",
         "up to 64 characters",
         "Who asks, for the server's log and metrics, where it appears as a hash.",
-        "test_access_log.py::test_caller_is_hashed",
+        "serve/api/test_access_log.py::test_caller_is_hashed",
     ),
     Row(
         "safety_identifier",
         "honoured",
         "up to 64 characters",
         "The newer name of `user`; wins if both are sent.",
-        "test_access_log.py::test_caller_is_hashed",
+        "serve/api/test_access_log.py::test_caller_is_hashed",
     ),
     Row(
         "metadata",
         "honoured",
         "up to 16 pairs; keys to 64 characters, values strings to 512",
         "Written to the server's log with the request.",
-        "test_access_log.py::test_metadata_is_logged",
+        "serve/api/test_access_log.py::test_metadata_is_logged",
     ),
     Row(
         "modalities",
         "honoured",
         '["text"]',
         "Text is what there is; `audio` is refused with `unsupported_parameter`.",
-        "test_malformed.py::test_is_refused",
+        "serve/api/test_malformed.py::test_is_refused",
     ),
     Row(
         "response_format",
         "honoured",
         '{"type": "text"}',
         "Plain text; `json_object` and `json_schema` are refused with `unsupported_parameter`.",
-        "test_malformed.py::test_is_refused",
+        "serve/api/test_malformed.py::test_is_refused",
     ),
     _later("tools", "Tools that the model may call."),
     _later("tool_choice", "Which tool the model calls.", '"none"'),
@@ -183,15 +243,48 @@ CONTRACT: tuple[Row, ...] = (
         "honoured",
         '"auto" or "default"',
         "Echoed in the response; other tiers are refused with `unsupported_parameter`.",
-        "test_plain.py::test_service_tier_is_echoed",
+        "serve/api/test_plain.py::test_service_tier_is_echoed",
     ),
     _later("store", "Keep the completion.", "false"),
     _later("audio", "Audio output."),
     _later("web_search_options", "Search the web for the answer."),
-    _extension("top_k", "Draw from the k likeliest tokens only.", "0"),
-    _extension("min_p", "Draw from tokens of at least this share of the likeliest's.", "0"),
-    _extension("min_tokens", "Do not end before so many tokens.", "0"),
-    _extension("ignore_eos", "Do not end on the end-of-turn token.", "false"),
+    Row(
+        "top_k",
+        "extension",
+        "0 or more; 0 for all",
+        "Keeps the k likeliest tokens, the lowest ids of equals.",
+        f"{_EFFECTS}top_k",
+        default="0",
+        step=6,
+    ),
+    Row(
+        "min_p",
+        "extension",
+        "0 to 1",
+        "Keeps the tokens that are at least `min_p` times as likely as the likeliest.",
+        f"{_EFFECTS}min_p",
+        default="0",
+        step=8,
+    ),
+    Row(
+        "min_tokens",
+        "extension",
+        "0 or more, up to the bound on the answer's tokens",
+        "Bans the end-of-turn tokens until so many tokens are sampled. A stop string ends the "
+        "answer before that all the same.",
+        f"{_EFFECTS}min_tokens",
+        default="0",
+        step=4,
+    ),
+    Row(
+        "ignore_eos",
+        "extension",
+        "true or false",
+        "Bans the end-of-turn tokens throughout.",
+        f"{_EFFECTS}ignore_eos",
+        default="false",
+        step=4,
+    ),
 )
 
 
@@ -199,6 +292,17 @@ def field_table() -> str:
     """The contract as a Markdown table."""
     lines = ["| field | state | accepted | meaning |", "|---|---|---|---|"]
     lines += [
-        f"| `{row.field}` | {row.state} | {row.allowed} | {row.summary} |" for row in CONTRACT
+        f"| `{row.field}` | {row.state} | {row.accepted} | {row.summary} |" for row in CONTRACT
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def controls_table() -> str:
+    """The sampling controls in the order in which they are applied, as a Markdown table."""
+    controls = sorted((row for row in CONTRACT if row.step), key=lambda row: row.step)
+    lines = ["| order | control | range | neutral | what it does |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {row.step} | `{row.field}` | {row.allowed} | {row.default} | {row.summary} |"
+        for row in controls
     ]
     return "\n".join(lines) + "\n"

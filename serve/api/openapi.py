@@ -76,7 +76,7 @@ def _schemas() -> dict[str, Any]:
     properties = schemas["ChatRequest"]["properties"]
     for row in CONTRACT:
         note = "" if row.state == "honoured" else f" ({row.state})"
-        properties[row.field]["description"] = f"{row.summary} Accepted: {row.allowed}.{note}"
+        properties[row.field]["description"] = f"{row.summary} Accepted: {row.accepted}.{note}"
     return schemas
 
 

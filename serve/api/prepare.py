@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from sampling.params import SEED_BITS, SamplingParams
+from sampling.params import BAN, SEED_BITS, SamplingParams
 from serve.api.errors import ApiError, invalid
 from serve.api.faults import echo, first_fault
 from serve.api.json_body import parse_object
 from serve.api.messages import template_messages
 from serve.api.schema import ChatRequest
 from serve.api.settings import ApiSettings
+from serve.engine.types import EngineInfo
 from serve.text.render import Renderer
 from serve.text.template import ConversationError
 
@@ -26,11 +27,13 @@ class Prepared:
     Attributes:
         wire: the request as it was sent.
         prompt: token ids.
+        sampling: the settings of the draw; without a seed, with a fresh one.
         max_tokens: the bound, clamped to what the context leaves.
     """
 
     wire: ChatRequest
     prompt: list[int]
+    sampling: SamplingParams
     max_tokens: int
 
     @property
@@ -38,22 +41,20 @@ class Prepared:
         """How many answers are asked for."""
         return self.wire.n or 1
 
-    def sampling(self) -> SamplingParams:
-        """The settings of the draw; without a seed, a fresh one."""
-        wire = self.wire
-        return SamplingParams(
-            temperature=1.0 if wire.temperature is None else float(wire.temperature),
-            top_p=1.0 if wire.top_p is None else float(wire.top_p),
-            seed=secrets.randbits(SEED_BITS) if wire.seed is None else wire.seed,
-        )
-
 
 class Preparer:
     """Validates, renders and bounds requests for one model."""
 
-    def __init__(self, renderer: Renderer, context_length: int, settings: ApiSettings) -> None:
+    def __init__(
+        self,
+        renderer: Renderer,
+        info: EngineInfo,
+        end_ids: frozenset[int],
+        settings: ApiSettings,
+    ) -> None:
         self._renderer = renderer
-        self._context_length = context_length
+        self._info = info
+        self._end_ids = end_ids
         self._settings = settings
 
     def prepare(self, body: bytes) -> Prepared:
@@ -76,11 +77,51 @@ class Preparer:
                 f"{wire.n} instead.",
                 "n",
             )
+        self._check_bias(wire)
         try:
             prompt = self._renderer.render(template_messages(wire.messages))
         except ConversationError as error:
             raise invalid("invalid_value", str(error), "messages") from error
-        return Prepared(wire, prompt, self._bound(wire, len(prompt)))
+        bound = self._bound(wire, len(prompt))
+        return Prepared(wire, prompt, self._sampling(wire), bound)
+
+    def _sampling(self, wire: ChatRequest) -> SamplingParams:
+        top_k = wire.top_k or 0
+        return SamplingParams(
+            temperature=1.0 if wire.temperature is None else float(wire.temperature),
+            top_p=1.0 if wire.top_p is None else float(wire.top_p),
+            seed=secrets.randbits(SEED_BITS) if wire.seed is None else wire.seed,
+            logit_bias=tuple((wire.logit_bias or {}).items()),
+            frequency_penalty=float(wire.frequency_penalty or 0),
+            presence_penalty=float(wire.presence_penalty or 0),
+            # A bound that keeps the whole vocabulary is no bound, and costs nothing so.
+            top_k=top_k if top_k < self._info.vocab_size else 0,
+            min_p=float(wire.min_p or 0),
+            min_tokens=wire.min_tokens or 0,
+            ignore_eos=bool(wire.ignore_eos),
+            logprobs=bool(wire.logprobs),
+        )
+
+    def _check_bias(self, wire: ChatRequest) -> None:
+        bias, size = wire.logit_bias or {}, self._info.vocab_size
+        for token in bias:
+            if token >= size:
+                raise invalid(
+                    "invalid_value",
+                    f"Invalid 'logit_bias': {token} is no token of this model. Ids are 0 to "
+                    f"{size - 1}.",
+                    f"logit_bias.{token}",
+                )
+        banned = {token for token, value in bias.items() if value <= BAN}
+        if wire.ignore_eos or wire.min_tokens:
+            banned |= self._end_ids
+        if len(banned) >= size:
+            raise invalid(
+                "invalid_value",
+                "Invalid 'logit_bias': it bans every token that could be sampled. Leave at least "
+                "one above -100; 'ignore_eos' and 'min_tokens' ban the end-of-turn tokens.",
+                "logit_bias",
+            )
 
     def _check_model(self, name: str) -> None:
         if name not in self._settings.served_names:
@@ -93,7 +134,7 @@ class Preparer:
             )
 
     def _bound(self, wire: ChatRequest, prompt_length: int) -> int:
-        limit = self._context_length
+        limit = self._info.context_length
         if prompt_length >= limit:
             raise invalid(
                 "context_length_exceeded",
@@ -104,4 +145,13 @@ class Preparer:
                 "messages",
             )
         room = limit - prompt_length
-        return min(wire.max_completion_tokens or wire.max_tokens or room, room)
+        bound = min(wire.max_completion_tokens or wire.max_tokens or room, room)
+        if (wire.min_tokens or 0) > bound:
+            raise invalid(
+                "invalid_value",
+                f"Invalid 'min_tokens': it is {wire.min_tokens}, but this answer has at most "
+                f"{bound} tokens, for which 'max_completion_tokens', or what the messages leave "
+                f"of the context, is the bound.",
+                "min_tokens",
+            )
+        return bound

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serve.api.logprobs import logprobs_json
 from serve.engine.types import FinishReason
 
 _BASE62 = string.digits + string.ascii_letters
 
-# Sizes of a chunk's text and padding together are multiples of this many bytes.
+# Sizes of a chunk's text, log-probabilities and padding together are multiples of this many bytes.
 _OBFUSCATION_STEP = 32
 
 # Legal in JSON as they are, but some clients take them for the end of a line.
@@ -90,28 +91,34 @@ class Usage:
         }
 
 
-def completion(
-    head: Head, choices: Sequence[tuple[str, FinishReason]], usage: Usage
-) -> dict[str, Any]:
-    """The plain response to a request whose choices have these texts and ends."""
-    return {
-        **head.fields("chat.completion"),
-        "choices": [
-            {
-                "index": index,
-                "message": {
-                    "role": "assistant",
-                    "content": text,
-                    "refusal": None,
-                    "annotations": [],
-                },
-                "logprobs": None,
-                "finish_reason": reason,
-            }
-            for index, (text, reason) in enumerate(choices)
-        ],
-        "usage": usage.as_json(),
-    }
+@dataclass(frozen=True, slots=True)
+class EndedChoice:
+    """One choice of a plain response.
+
+    Attributes:
+        text: the whole answer.
+        entries: JSON of its tokens' log-probabilities; None where nobody asked for them.
+        reason: how it ended.
+    """
+
+    text: str
+    entries: Sequence[str] | None
+    reason: FinishReason
+
+
+def completion(head: Head, choices: Sequence[EndedChoice], usage: Usage) -> str:
+    """The plain response to a request."""
+    listed = ",".join(_choice(index, choice) for index, choice in enumerate(choices))
+    fields = _compact(head.fields("chat.completion"))
+    return f'{fields[:-1]},"choices":[{listed}],"usage":{_compact(usage.as_json())}}}'
+
+
+def _choice(index: int, choice: EndedChoice) -> str:
+    return (
+        f'{{"index":{index},"message":{{"role":"assistant","content":{_json_string(choice.text)},'
+        f'"refusal":null,"annotations":[]}},"logprobs":{logprobs_json(choice.entries)},'
+        f'"finish_reason":"{choice.reason}"}}'
+    )
 
 
 class ChunkWriter:
@@ -124,8 +131,7 @@ class ChunkWriter:
     """
 
     def __init__(self, head: Head, *, include_usage: bool, obfuscate: bool) -> None:
-        fields = json.dumps(head.fields("chat.completion.chunk"), separators=(",", ":"))
-        self._start = fields[:-1] + ',"choices":['
+        self._start = _compact(head.fields("chat.completion.chunk"))[:-1] + ',"choices":['
         self._tail = ',"usage":null' if include_usage else ""
         self._obfuscate = obfuscate
 
@@ -133,9 +139,10 @@ class ChunkWriter:
         """The first chunk of a choice."""
         return self._chunk(index, '"role":"assistant","content":"","refusal":null', "null")
 
-    def content(self, index: int, text: str) -> str:
-        """More text of a choice."""
-        return self._chunk(index, f'"content":{_json_string(text)}', "null")
+    def content(self, index: int, text: str, entries: Sequence[str] | None) -> str:
+        """More text of a choice, with the entries of the tokens that it completes."""
+        delta = f'"content":{_json_string(text)}'
+        return self._chunk(index, delta, "null", entries)
 
     def finish(self, index: int, reason: FinishReason) -> str:
         """The last chunk of a choice."""
@@ -143,14 +150,22 @@ class ChunkWriter:
 
     def usage(self, usage: Usage) -> str:
         """The chunk after all choices."""
-        return f'{self._start}],"usage":{json.dumps(usage.as_json(), separators=(",", ":"))}}}'
+        return f'{self._start}],"usage":{_compact(usage.as_json())}}}'
 
-    def _chunk(self, index: int, delta: str, reason: str) -> str:
-        padding = f',"obfuscation":"{_padding(delta)}"' if self._obfuscate else ""
+    def _chunk(
+        self, index: int, delta: str, reason: str, entries: Sequence[str] | None = None
+    ) -> str:
+        logprobs = logprobs_json(entries)
+        said = delta if entries is None else delta + logprobs
+        padding = f',"obfuscation":"{_padding(said)}"' if self._obfuscate else ""
         return (
-            f'{self._start}{{"index":{index},"delta":{{{delta}}},"logprobs":null,'
+            f'{self._start}{{"index":{index},"delta":{{{delta}}},"logprobs":{logprobs},'
             f'"finish_reason":{reason}}}]{self._tail}{padding}}}'
         )
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _json_string(text: str) -> str:
@@ -158,6 +173,6 @@ def _json_string(text: str) -> str:
     return encoded if encoded.isascii() else encoded.translate(_LINE_ENDS)
 
 
-def _padding(delta: str) -> str:
-    missing = _OBFUSCATION_STEP - len(delta.encode()) % _OBFUSCATION_STEP
+def _padding(said: str) -> str:
+    missing = _OBFUSCATION_STEP - len(said.encode()) % _OBFUSCATION_STEP
     return secrets.token_urlsafe(_OBFUSCATION_STEP)[:missing]

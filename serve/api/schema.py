@@ -6,16 +6,20 @@ What a field means is told in `contract.py`; a test holds the two together.
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, MaxLen, MinLen
-from pydantic import AfterValidator, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Tag, model_validator
 
-from serve.api.checks import kind, later, one_of, string_or_array
+from sampling.params import MAX_LOGIT_BIAS
+from serve.api.checks import kind, later, one_of, string_or_array, token_id
 from serve.api.faults import TAG, fault
 from serve.api.messages import Message, Strict, check_tool_answers
 
 # The highest `n` of the API; `--max-choices` may allow fewer.
 MOST_CHOICES = 128
+# The highest `top_logprobs` of the API.
+MOST_ALTERNATIVES = 20
 
 _NonEmpty = Annotated[str, MinLen(1)]
+_TokenId = Annotated[int, BeforeValidator(token_id)]
 
 
 class ResponseFormat(Strict):
@@ -47,11 +51,17 @@ class ChatRequest(Strict):
     model: str
     temperature: Annotated[float, Ge(0), Le(2)] | None = None
     top_p: Annotated[float, Ge(0), Le(1)] | None = None
-    frequency_penalty: Annotated[object, *later(0)] = None
-    presence_penalty: Annotated[object, *later(0)] = None
-    logit_bias: Annotated[object, *later({})] = None
-    logprobs: Annotated[object, *later(False)] = None
-    top_logprobs: Annotated[object, *later()] = None
+    frequency_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
+    presence_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
+    logit_bias: (
+        Annotated[
+            dict[_TokenId, Annotated[float, Ge(-100), Le(100)]],
+            MaxLen(MAX_LOGIT_BIAS),
+        ]
+        | None
+    ) = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Ge(0), Le(MOST_ALTERNATIVES)] | None = None
     max_completion_tokens: Annotated[int, Ge(1)] | None = None
     max_tokens: Annotated[int, Ge(1)] | None = None
     n: Annotated[int, Ge(1), Le(MOST_CHOICES)] | None = None
@@ -101,10 +111,10 @@ class ChatRequest(Strict):
     store: Annotated[object, *later(False)] = None
     audio: Annotated[object, *later()] = None
     web_search_options: Annotated[object, *later()] = None
-    top_k: Annotated[object, *later(0)] = None
-    min_p: Annotated[object, *later(0)] = None
-    min_tokens: Annotated[object, *later(0)] = None
-    ignore_eos: Annotated[object, *later(False)] = None
+    top_k: Annotated[int, Ge(0)] | None = None
+    min_p: Annotated[float, Ge(0), Le(1)] | None = None
+    min_tokens: Annotated[int, Ge(0)] | None = None
+    ignore_eos: bool | None = None
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "ChatRequest":
@@ -114,6 +124,12 @@ class ChatRequest(Strict):
                 "invalid_value",
                 "The 'stream_options' parameter is only allowed when 'stream' is true.",
                 at="stream_options",
+            )
+        if self.top_logprobs is not None and not self.logprobs:
+            raise fault(
+                "invalid_value",
+                "The 'top_logprobs' parameter is only allowed when 'logprobs' is true.",
+                at="top_logprobs",
             )
         bounds = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(bounds) > 1:
@@ -129,6 +145,11 @@ class ChatRequest(Strict):
     def stops(self) -> tuple[str, ...]:
         """The stop strings, if any."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def alternatives(self) -> int | None:
+        """How many of the likeliest tokens to list with each token; None: no log-probabilities."""
+        return self.top_logprobs or 0 if self.logprobs else None
 
     @property
     def caller(self) -> str | None:

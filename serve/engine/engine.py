@@ -14,9 +14,10 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Protocol
 
+from sampling.batch import check_end_ids
 from serve.engine.compilations import CompilationCounter
 from serve.engine.config import EngineConfig
-from serve.engine.plan import StepPlan
+from serve.engine.plan import Sampled, StepPlan
 from serve.engine.scheduler import Delivery, Scheduler
 from serve.engine.types import (
     EngineInfo,
@@ -38,8 +39,8 @@ Command = Callable[[], None]
 class StepHandle(Protocol):
     """A dispatched step."""
 
-    def fetch(self) -> list[list[int]]:
-        """Wait for its tokens, one list per group of the plan's `samples()`."""
+    def fetch(self) -> list[Sampled]:
+        """Wait for its tokens, one result per group of the plan's `samples()`."""
         ...
 
 
@@ -123,7 +124,9 @@ class Engine:
         Raises:
             EngineUnavailableError: the engine is not ready.
             QueueFullError: no room for the request's choices.
-            ValueError: prompt and answer cannot fit the context, or the prompt is empty.
+            ValueError: prompt and answer cannot fit the context, the prompt is empty, the
+                bias names an id that is not the model's, or more end ids are to be banned
+                than a row has room for.
         """
         if self._state is not EngineState.READY:
             raise EngineUnavailableError(self._state)
@@ -133,6 +136,11 @@ class Engine:
                 f"{len(request.prompt)} prompt tokens and {request.max_tokens} more do not fit "
                 f"a context of {self._config.context_length}; both must be at least 1"
             )
+        check_end_ids(request.sampling, request.end_ids)
+        vocab = self.info.vocab_size
+        for token, _ in request.sampling.logit_bias:
+            if not 0 <= token < vocab:
+                raise ValueError(f"logit_bias names token {token}; ids are 0 to {vocab - 1}")
         with self._lock:
             waiting = self._scheduler.waiting + self._unqueued
             if waiting + request.choices > self._config.queue_limit:
@@ -206,9 +214,9 @@ class Engine:
                 self._listener(deliveries)
                 deliveries = []
             if running is not None:
-                tokens = running[1].fetch()
+                results = running[1].fetch()
                 fetched = time.perf_counter()
-                deliveries = scheduler.commit(running[0], tokens)
+                deliveries = scheduler.commit(running[0], results)
                 if not scheduler.has_work and deliveries:
                     self._listener(deliveries)
                     deliveries = []

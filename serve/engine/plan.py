@@ -1,4 +1,4 @@
-"""What one engine step does: the scheduler writes it, the runner executes it.
+"""What one engine step does: the scheduler writes it, the runner executes it and answers.
 
 Plain small data, so that it could be sent to other hosts.
 """
@@ -6,6 +6,7 @@ Plain small data, so that it could be sent to other hosts.
 from dataclasses import dataclass, field
 
 from serve.engine.sequence import Sequence
+from serve.engine.types import TokenLogprobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +89,16 @@ class StepPlan:
         if self.decode:
             groups.append([row.sequence for row in self.decode])
         return groups
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What came of one sampling call: an entry per sequence of a group of `samples()`.
+
+    Attributes:
+        tokens: the sampled ids.
+        logprobs: of the sequences whose requests asked for them.
+    """
+
+    tokens: list[int]
+    logprobs: list[TokenLogprobs | None]

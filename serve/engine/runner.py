@@ -8,7 +8,7 @@ tokens are fetched a step later. After `compile` nothing is compiled any more.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,27 +21,67 @@ from model.axes import HEAD_DIM, KV_HEADS, PAGE, PAGES
 from model.cache import Cache, LayerCache, empty_cache
 from model.loading import LoadedModel
 from model.mesh import replicated, sharding
-from sampling.batch import Rows, RowSettings, empty_rows, load_rows, row_settings
+from sampling.batch import (
+    Choice,
+    Rows,
+    bias_of,
+    empty_rows,
+    has_penalty,
+    load_bias,
+    load_rows,
+    recount,
+    row_settings,
+    sampled_chunks,
+)
+from sampling.logprobs import top_logprobs
 from sampling.sampler import sample
 from serve.engine.config import EngineConfig, bucket
-from serve.engine.plan import DecodeRow, Fork, PrefillChunk, StepPlan
+from serve.engine.plan import DecodeRow, Fork, PrefillChunk, Sampled, StepPlan
 from serve.engine.sequence import Sequence
+from serve.engine.types import TokenLogprobs
 
 LOAD_WIDTH = 8
 Program = Callable[..., Any]
 
 
+class SampledGroup(NamedTuple):
+    """One sampling call's results on the device.
+
+    Attributes:
+        sequences: whose tokens they are; the rest is padding.
+        tokens: the sampled ids.
+        logprobs: the results of `top_logprobs`, or nothing if no sequence asked.
+    """
+
+    sequences: list[Sequence]
+    tokens: Int[jax.Array, " B"]
+    logprobs: tuple[jax.Array, ...]
+
+    def fetch(self) -> Sampled:
+        """Wait for the results."""
+        count = len(self.sequences)
+        tokens = np.asarray(self.tokens)[:count].tolist()
+        logprobs: list[TokenLogprobs | None] = [None] * count
+        if self.logprobs:
+            columns = (np.asarray(array)[:count].tolist() for array in self.logprobs)
+            for row, (sampled, ids, values) in enumerate(zip(*columns, strict=True)):
+                if self.sequences[row].request.sampling.logprobs:
+                    logprobs[row] = TokenLogprobs(sampled, tuple(ids), tuple(values))
+        return Sampled(tokens, logprobs)
+
+
 class Step:
     """A dispatched step whose tokens are on their way to the host."""
 
-    def __init__(self, tokens: list[tuple[jax.Array, int]]) -> None:
-        self._tokens = tokens
-        for array, _ in tokens:
-            array.copy_to_host_async()
+    def __init__(self, groups: list[SampledGroup]) -> None:
+        self._groups = groups
+        for group in groups:
+            for array in (group.tokens, *group.logprobs):
+                array.copy_to_host_async()
 
-    def fetch(self) -> list[list[int]]:
-        """Wait for the tokens: one list per group of the plan's `samples()`."""
-        return [np.asarray(array)[:count].tolist() for array, count in self._tokens]
+    def fetch(self) -> list[Sampled]:
+        """Wait for the tokens: one result per group of the plan's `samples()`."""
+        return [group.fetch() for group in self._groups]
 
 
 class Runner:
@@ -56,7 +96,8 @@ class Runner:
         self._programs: dict[tuple[str, int], Program] = {}
         self._cache: Cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())()
         self._rows: Rows = jax.jit(
-            partial(empty_rows, config.max_rows), out_shardings=replicated(model.mesh)
+            partial(empty_rows, config.max_rows, model.config.vocab_size),
+            out_shardings=replicated(model.mesh),
         )()
 
     def _make_cache(self) -> Cache:
@@ -106,7 +147,6 @@ class Runner:
         vocab, width = model.config.vocab_size, self._table_width
         cache_out = self._cache_sharding()
         rows_out = jax.tree.map(lambda _: whole, rows)
-        settings = jax.tree.map(lambda x: array(x.shape, x.dtype), row_settings([], LOAD_WIDTH))
         jobs: dict[tuple[str, int], Callable[[], Program]] = {}
 
         def add(name: str, size: int, function: Program, donate: int, out: Any, *args: Any) -> None:
@@ -134,8 +174,16 @@ class Runner:
             )
             logits = array((size, vocab), jnp.float32)
             add("sample", size, sample, 0, (rows_out, whole), rows, logits, array((2, size)))
+            add("logprobs", size, top_logprobs, -1, (whole,) * 3, logits, array((size,)))
             add("spread", size, _spread(size), -1, whole, array((1, vocab), jnp.float32))
-        add("load", LOAD_WIDTH, load_rows, 0, rows_out, rows, array((LOAD_WIDTH,)), settings)
+        loads = {
+            "load": (load_rows, array((LOAD_WIDTH,)), row_settings([], LOAD_WIDTH)),
+            "load_bias": (load_bias, array((LOAD_WIDTH,)), bias_of([], LOAD_WIDTH)),
+            "recount": (recount, *sampled_chunks([], LOAD_WIDTH)),
+        }
+        for name, (function, *args) in loads.items():
+            shapes = jax.tree.map(lambda x: array(x.shape, x.dtype), args)
+            add(name, LOAD_WIDTH, function, 0, rows_out, rows, *shapes)
         fork_rows = (array((3, LOAD_WIDTH)), array((LOAD_WIDTH, width)))
         add("fork", LOAD_WIDTH, steps.fork, 0, cache_out, cache, *fork_rows)
         return jobs
@@ -146,25 +194,41 @@ class Runner:
         """Dispatch a step's calls, in the order that `StepPlan` lists them."""
         for start in range(0, len(plan.loads), LOAD_WIDTH):
             self._load(plan.loads[start : start + LOAD_WIDTH])
-        tokens: list[tuple[jax.Array, int]] = []
+        groups: list[SampledGroup] = []
         # Prompts first, so that forks can copy their pages before anyone samples.
         finished = [(self._prefill(chunk), chunk) for chunk in plan.prefill]
         for start in range(0, len(plan.forks), LOAD_WIDTH):
             self._fork(plan.forks[start : start + LOAD_WIDTH])
         for logits, chunk in finished:
             if chunk.sampling:
-                tokens.append(self._sample_prompt(logits, chunk))
+                groups.append(self._sample_prompt(logits, chunk))
         if plan.decode:
-            tokens.append(self._decode(plan.decode))
-        return Step(tokens)
+            groups.append(self._decode(plan.decode))
+        return Step(groups)
 
     def _load(self, sequences: list[Sequence]) -> None:
-        settings: RowSettings = row_settings(
-            [(sequence.request.sampling, sequence.choice) for sequence in sequences], LOAD_WIDTH
+        """Put the settings of sequences into their slots, and what they have sampled before."""
+        requests = [sequence.request for sequence in sequences]
+        settings = row_settings(
+            [
+                Choice(each.sampling, sequence.choice, sequence.prompt_length, each.end_ids)
+                for sequence, each in zip(sequences, requests, strict=True)
+            ],
+            LOAD_WIDTH,
         )
         slots = np.full(LOAD_WIDTH, self._config.max_rows, np.int32)
         slots[: len(sequences)] = [sequence.slot for sequence in sequences]
         self._rows = self._programs["load", LOAD_WIDTH](self._rows, slots, settings)
+        if any(each.sampling.logit_bias for each in requests):
+            bias = bias_of([each.sampling for each in requests], LOAD_WIDTH)
+            self._rows = self._programs["load_bias", LOAD_WIDTH](self._rows, slots, bias)
+        counted = [
+            (sequence.slot, sequence.tokens[sequence.prompt_length :])
+            for sequence in sequences
+            if has_penalty(sequence.request.sampling)
+        ]
+        for chunk in sampled_chunks(counted, LOAD_WIDTH) if counted else ():
+            self._rows = self._programs["recount", LOAD_WIDTH](self._rows, chunk)
 
     def _prefill(self, chunk: PrefillChunk) -> Float[Array, "1 V"]:
         length = bucket(len(chunk.tokens), self._config.prefill_buckets)
@@ -193,34 +257,41 @@ class Runner:
             tables[row, : len(numbers)] = numbers
         return tables
 
-    def _sample_prompt(
-        self, logits: Float[Array, "1 V"], chunk: PrefillChunk
-    ) -> tuple[jax.Array, int]:
+    def _sample_prompt(self, logits: Float[Array, "1 V"], chunk: PrefillChunk) -> SampledGroup:
         """The first token of every choice that starts from this prompt."""
         size = bucket(len(chunk.sampling), self._config.row_buckets)
-        rows = np.zeros((2, size), np.int32)
-        rows[0] = self._config.max_rows
-        for index, sequence in enumerate(chunk.sampling):
-            rows[:, index] = sequence.slot, chunk.start + len(chunk.tokens)
+        where = np.full((2, size), self._config.max_rows, np.int32)
+        where[0, : len(chunk.sampling)] = [sequence.slot for sequence in chunk.sampling]
+        where[1] = chunk.start + len(chunk.tokens)
         if size > 1:
             logits = self._programs["spread", size](logits)
-        return self._sample(logits, rows), len(chunk.sampling)
+        return self._sample(logits, where, chunk.sampling)
 
-    def _decode(self, rows: list[DecodeRow]) -> tuple[jax.Array, int]:
+    def _decode(self, rows: list[DecodeRow]) -> SampledGroup:
         size = bucket(len(rows), self._config.row_buckets)
         inputs = np.zeros((3, size), np.int32)
         inputs[0], inputs[1] = self._config.max_rows, -1
-        for index, row in enumerate(rows):
-            inputs[:, index] = row.sequence.slot, row.position, row.page
+        inputs[:, : len(rows)] = np.array(
+            [(row.sequence.slot, row.position, row.page) for row in rows], np.int32
+        ).T
         logits, self._cache = self._programs["decode", size](
             self._model.parameters, self._cache, self._rows.last_token, inputs
         )
-        return self._sample(logits, inputs[:2] + np.array([[0], [1]], np.int32)), len(rows)
+        where = inputs[:2] + np.array([[0], [1]], np.int32)
+        return self._sample(logits, where, [row.sequence for row in rows])
 
-    def _sample(self, logits: Float[Array, "B V"], rows: Int[np.ndarray, "2 B"]) -> jax.Array:
-        program = self._programs["sample", logits.shape[0]]
-        self._rows, tokens = program(self._rows, logits, rows)
-        return tokens
+    def _sample(
+        self,
+        logits: Float[Array, "B V"],
+        where: Int[np.ndarray, "2 B"],
+        sequences: list[Sequence],
+    ) -> SampledGroup:
+        size = logits.shape[0]
+        self._rows, tokens = self._programs["sample", size](self._rows, logits, where)
+        logprobs: tuple[jax.Array, ...] = ()
+        if any(sequence.request.sampling.logprobs for sequence in sequences):
+            logprobs = self._programs["logprobs", size](logits, tokens)
+        return SampledGroup(sequences, tokens, logprobs)
 
 
 def _spread(rows: int) -> Callable[[Float[Array, "1 V"]], Float[Array, "B V"]]:

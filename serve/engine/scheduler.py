@@ -12,10 +12,16 @@ from typing import NamedTuple
 
 from serve.engine.config import EngineConfig
 from serve.engine.pages import PagePool
-from serve.engine.plan import DecodeRow, Fork, PrefillChunk, StepPlan
+from serve.engine.plan import DecodeRow, Fork, PrefillChunk, Sampled, StepPlan
 from serve.engine.prefix_cache import ROOT, PrefixCache, page_name, page_names
 from serve.engine.sequence import Phase, Sequence
-from serve.engine.types import EngineStats, FinishReason, GenerationRequest, TokenEvent
+from serve.engine.types import (
+    EngineStats,
+    FinishReason,
+    GenerationRequest,
+    TokenEvent,
+    TokenLogprobs,
+)
 
 
 class Delivery(NamedTuple):
@@ -279,22 +285,24 @@ class Scheduler:
 
     # --- results -----------------------------------------------------------------------
 
-    def commit(self, plan: StepPlan, tokens: list[list[int]]) -> list[Delivery]:
-        """Take a step's tokens, one list per group of `plan.samples()`.
+    def commit(self, plan: StepPlan, results: list[Sampled]) -> list[Delivery]:
+        """Take a step's tokens, one result per group of `plan.samples()`.
 
         Returns:
             An event for every choice that got a token and had not been cancelled.
         """
         deliveries: list[Delivery] = []
-        for group, sampled in zip(plan.samples(), tokens, strict=True):
-            for sequence, token in zip(group, sampled, strict=True):
+        for group, sampled in zip(plan.samples(), results, strict=True):
+            for sequence, token, logprobs in zip(
+                group, sampled.tokens, sampled.logprobs, strict=True
+            ):
                 # A choice that ended or was cancelled while the step ran.
                 if sequence.phase is not Phase.FINISHED:
-                    event = self._accept(sequence, token)
+                    event = self._accept(sequence, token, logprobs)
                     deliveries.append(Delivery(sequence.request.id, sequence.cached_tokens, event))
         return deliveries
 
-    def _accept(self, sequence: Sequence, token: int) -> TokenEvent:
+    def _accept(self, sequence: Sequence, token: int, logprobs: TokenLogprobs | None) -> TokenEvent:
         request = sequence.request
         if token in request.end_ids:
             self._finish(sequence)
@@ -307,7 +315,7 @@ class Scheduler:
         if sequence.outputs == request.max_tokens:
             self._finish(sequence)
             finish = "length"
-        return TokenEvent(sequence.choice, token, finish)
+        return TokenEvent(sequence.choice, token, finish, logprobs)
 
     def _finish(self, sequence: Sequence) -> None:
         if sequence.phase is Phase.WAITING:

@@ -36,6 +36,22 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """Log-probabilities at one position, from the raw logits: the model's own distribution.
+
+    Attributes:
+        sampled: of the sampled token, exact however unlikely it is.
+        top_ids: the likeliest tokens, likeliest first, ties by lower id: 20, or as many as the
+            vocabulary has.
+        top_logprobs: theirs.
+    """
+
+    sampled: float
+    top_ids: tuple[int, ...]
+    top_logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TokenEvent:
     """One step's outcome for one choice.
 
@@ -43,11 +59,13 @@ class TokenEvent:
         choice: index of the choice, from 0.
         token: the sampled id, or None where the choice ended on an end-of-turn token.
         finish_reason: set on a choice's last event and only there.
+        logprobs: of a sampled token whose request asked for them, else None.
     """
 
     choice: int
     token: int | None
     finish_reason: FinishReason | None = None
+    logprobs: TokenLogprobs | None = None
 
 
 class EngineState(Enum):

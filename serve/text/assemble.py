@@ -59,8 +59,10 @@ class Assembler(Generic[E]):
         tokens   [0,2)  [2,5)  [5,6) first byte of é
                                [5,6) second byte of é
 
-    and released when the text up to `end` is. When a stop string begins at character `s`,
-    events with `start >= s` lie inside it and are dropped.
+    and released when the text up to `end` is. When a stop string begins at character `s`, the
+    events that begin there or later and have text lie inside it, or beyond, and are dropped,
+    and so are those without text after `s`. An event that begins before `s` is kept, even if
+    its own text is cut there.
 
     Attributes:
         tokens_kept: how many events have been released: the choice's completion tokens.
@@ -110,7 +112,8 @@ class Assembler(Generic[E]):
     def _finish(self, text: str, reason: Ending) -> Delta[E]:
         self._released += len(text)
         if self._finder.found:
-            kept = [event for start, _, event in self._waiting if start < self._released]
+            border = self._released
+            kept = [event for start, end, event in self._waiting if start < border or end <= border]
         else:
             kept = [event for _, _, event in self._waiting]
         self._waiting.clear()

@@ -1,5 +1,6 @@
-"""The sampling step: rows of settings, order, and independence of neighbours."""
+"""The sampling step: order of the rules, counting, and independence of neighbours."""
 
+import random
 from functools import partial
 
 import jax
@@ -7,19 +8,44 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sampling.batch import Rows, empty_rows, load_rows, row_settings
+from sampling.batch import (
+    Choice,
+    Rows,
+    bias_of,
+    empty_rows,
+    load_bias,
+    load_rows,
+    recount,
+    row_settings,
+    sampled_chunks,
+)
 from sampling.params import SamplingParams
+from sampling.sampler import distribution as distribution_step
 from sampling.sampler import sample as sample_step
 
 SLOTS = 64
 VOCAB = 300
 sample = jax.jit(sample_step)
+distribution = jax.jit(distribution_step)
+put_settings, put_bias, count_anew = jax.jit(load_rows), jax.jit(load_bias), jax.jit(recount)
 
 
-def loaded(params: dict[int, SamplingParams], choice: int = 0) -> Rows:
-    rows = empty_rows(SLOTS)
+def loaded(
+    params: dict[int, SamplingParams],
+    number: int = 0,
+    sampled: dict[int, list[int]] | None = None,
+    end_ids: tuple[int, ...] = (),
+    vocab: int = VOCAB,
+) -> Rows:
+    """Rows with these settings, by slot, loaded in the dictionary's order."""
+    rows = empty_rows(SLOTS, vocab)
     for slot, settings in params.items():
-        rows = load_rows(rows, jnp.array([slot]), row_settings([(settings, choice)], 1))
+        at = jnp.array([slot])
+        rows = put_settings(rows, at, row_settings([Choice(settings, number, 10, end_ids)], 1))
+        if settings.logit_bias:
+            rows = put_bias(rows, at, bias_of([settings], 1))
+        for chunk in sampled_chunks([(slot, (sampled or {}).get(slot, []))], 1):
+            rows = count_anew(rows, chunk)
     return rows
 
 
@@ -31,6 +57,71 @@ def where(slots: list[int], positions: list[int]) -> jax.Array:
     return jnp.array([slots, positions], jnp.int32)
 
 
+def probabilities(logits: list[float], sampled: list[int] | None = None, **fields) -> np.ndarray:
+    """What one row draws from, with end id 3 and the answer starting at position 10."""
+    vocab = len(logits)
+    params, tokens = {0: SamplingParams(**fields)}, {0: sampled or []}
+    rows = loaded(params, sampled=tokens, end_ids=(3,), vocab=vocab)
+    at = where([0], [10 + len(tokens[0])])
+    return np.asarray(distribution(rows, jnp.array([logits], jnp.float32), at)[0])
+
+
+# --- order ---------------------------------------------------------------------------------
+
+QUARTERS = [0.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        # Of 8 : 4 : 2 : 1, square roots at temperature 2: 0.46 and 0.33 are the first to
+        # reach 0.75; without temperature 8/15 and 4/15 would.
+        (
+            {"temperature": 2.0, "top_p": 0.75},
+            np.sqrt([8, 4, 0, 0]) / np.sqrt([8, 4]).sum(),
+        ),
+        # 8 and 4 are left of top_k; 8/12 reaches 0.6 alone, 8/15 would not.
+        ({"top_k": 2, "top_p": 0.6}, [1, 0, 0, 0]),
+        # min_p 0.3 of 8 keeps 4; at temperature 0.5 it is 64 to 16, and does not.
+        ({"min_p": 0.3}, [2 / 3, 1 / 3, 0, 0]),
+        ({"min_p": 0.3, "temperature": 0.5}, [1, 0, 0, 0]),
+        # The bias decides who is among the two likeliest.
+        ({"top_k": 1, "logit_bias": ((2, 2.0),)}, [0, 0, 1, 0]),
+        # What the bias removes is neither one of top_k, nor the likeliest of min_p.
+        (
+            {"top_k": 2, "min_p": 0.9, "logit_bias": ((0, -100.0),)},
+            [0, 1, 0, 0],
+        ),
+        # A bias of 100 does not bring back a banned end.
+        ({"ignore_eos": True, "logit_bias": ((3, 100.0),), "temperature": 0.0}, [1, 0, 0, 0]),
+    ],
+)
+def test_rules_apply_in_order(fields, expected):
+    logits = np.log([8.0, 4.0, 2.0, 1.0]).tolist()
+    np.testing.assert_allclose(probabilities(logits, **fields), expected, atol=1e-6)
+
+
+def test_penalties_reorder_before_top_k():
+    logits = np.log([8.0, 4.0, 2.0, 1.0]).tolist()
+    got = probabilities(logits, [0, 0], frequency_penalty=2.0, top_k=2)
+    np.testing.assert_allclose(got, [0, 2 / 3, 1 / 3, 0], atol=1e-6)
+    got = probabilities(logits, [0, 0], frequency_penalty=2.0, temperature=0.0)
+    assert got.tolist() == [0, 1, 0, 0]
+
+
+def test_end_ids_come_back_after_min_tokens():
+    assert probabilities(QUARTERS, [0], min_tokens=2).tolist() == pytest.approx([1 / 3] * 3 + [0])
+    assert probabilities(QUARTERS, [0, 0], min_tokens=2).tolist() == pytest.approx([1 / 4] * 4)
+    assert probabilities(QUARTERS, [0] * 99, ignore_eos=True)[3] == 0
+
+
+def test_a_row_without_any_token_left_gets_token_0():
+    bias = tuple((token, -100.0) for token in range(VOCAB))
+    params = {0: SamplingParams(logit_bias=bias), 1: SamplingParams(0.0, logit_bias=bias)}
+    _, tokens = sample(loaded(params), logits_of(0, 2), where([0, 1], [4, 4]))
+    assert tokens.tolist() == [0, 0]
+
+
 def test_temperature_zero_is_argmax_and_ties_go_to_the_lowest_id():
     rows = loaded({0: SamplingParams(temperature=0.0)})
     logits = jnp.zeros((1, VOCAB)).at[0, jnp.array([40, 7, 90])].set(2.0)
@@ -38,11 +129,17 @@ def test_temperature_zero_is_argmax_and_ties_go_to_the_lowest_id():
     assert tokens.tolist() == [7]
 
 
-def test_top_p_zero_is_argmax_too():
+@pytest.mark.parametrize(
+    "fields", [{"top_p": 0.0}, {"top_k": 1}, {"temperature": 1e-4}, {"min_p": 1.0}]
+)
+def test_other_ways_to_the_likeliest_token(fields):
     logits = logits_of(1, 8)
-    rows = loaded({slot: SamplingParams(top_p=0.0, seed=slot) for slot in range(8)})
+    rows = loaded({slot: SamplingParams(seed=slot, **fields) for slot in range(8)})
     _, tokens = sample(rows, logits, where(list(range(8)), [9] * 8))
     assert tokens.tolist() == jnp.argmax(logits, axis=-1).tolist()
+
+
+# --- state ---------------------------------------------------------------------------------
 
 
 def test_tokens_are_remembered_in_their_slots_and_padding_is_not():
@@ -54,19 +151,84 @@ def test_tokens_are_remembered_in_their_slots_and_padding_is_not():
     assert jnp.sum(after.last_token > 0) == 2
 
 
-def test_a_row_gets_the_same_token_alone_and_among_63_others():
-    params = SamplingParams(temperature=1.3, top_p=0.8, seed=5)
-    logits = logits_of(2, SLOTS)
-    neighbours = {
-        slot: SamplingParams(temperature=float(slot % 3), top_p=(slot % 5) / 4, seed=slot)
-        for slot in range(SLOTS)
-    }
-    crowd = loaded(neighbours | {37: params})
-    _, tokens = sample(crowd, logits, where(list(range(SLOTS)), list(range(SLOTS))))
+def test_only_tokens_of_rows_with_a_penalty_are_counted():
+    greedy = partial(SamplingParams, temperature=0.0)
+    rows = loaded({1: greedy(), 2: greedy(frequency_penalty=0.5), 3: greedy(presence_penalty=-1.0)})
+    logits = jnp.zeros((4, VOCAB)).at[:, 5].set(9.0)
+    for position in (10, 11):
+        rows, _ = sample(rows, logits, where([1, 2, 3, SLOTS], [position] * 4))
+    assert rows.counts.sum() == 4
+    assert rows.counts[2, 5] == rows.counts[3, 5] == 2
+
+
+def test_a_presence_penalty_walks_down_the_ranking_and_a_frequency_penalty_comes_back():
+    # Scores 3, 2, 1, 0. Frequency 1.25: 3 → 1.75; 2 → .75; 1.75 → .5; 1 → −.25; .75 → …
+    logits = jnp.tile(jnp.array([[3.0, 2.0, 1.0, 0.0]]), (2, 1))
+    params = [
+        SamplingParams(temperature=0.0, presence_penalty=2.0, frequency_penalty=2.0),
+        SamplingParams(temperature=0.0, frequency_penalty=1.25),
+    ]
+    rows = loaded(dict(enumerate(params)), vocab=4)
+    answers = []
+    for position in range(5):
+        rows, tokens = sample(rows, logits, where([0, 1], [position] * 2))
+        answers.append(tokens.tolist())
+    assert [first for first, _ in answers] == [0, 1, 2, 3, 0]
+    assert [second for _, second in answers] == [0, 1, 0, 2, 1]
+
+
+def test_reloading_a_slot_forgets_the_last_ones_bias_and_counts():
+    biased = SamplingParams(0.0, logit_bias=((7, 100.0),), presence_penalty=2.0)
+    rows = loaded({0: biased})
+    logits = jnp.zeros((1, VOCAB)).at[0, 9].set(1.0)
+    rows, tokens = sample(rows, logits, where([0], [10]))
+    assert tokens.tolist() == [7]
+    rows = put_settings(rows, jnp.array([0]), row_settings([Choice(SamplingParams(0.0))], 1))
+    _, tokens = sample(rows, logits, where([0], [10]))
+    assert tokens.tolist() == [9]
+
+
+# --- independence --------------------------------------------------------------------------
+
+
+def any_params(rng: random.Random) -> SamplingParams:
+    tokens = rng.sample(range(VOCAB), rng.choice([0, 0, 3, 40]))
+    return SamplingParams(
+        temperature=rng.choice([0.0, 0.7, 1.0, 2.0]),
+        top_p=rng.choice([0.0, 0.5, 0.9, 1.0]),
+        seed=rng.randrange(2**64),
+        logit_bias=tuple((token, rng.choice([-100.0, -3.0, 8.0])) for token in tokens),
+        frequency_penalty=rng.choice([0.0, 0.5, -0.5]),
+        presence_penalty=rng.choice([0.0, 1.0]),
+        top_k=rng.choice([0, 1, 20, 200]),
+        min_p=rng.choice([0.0, 0.05]),
+        min_tokens=rng.choice([0, 12]),
+        ignore_eos=rng.random() < 0.2,
+    )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_row_gets_the_same_token_alone_and_as_row_37_of_64_in_any_order(seed):
+    rng = random.Random(seed)
+    wanted, history = any_params(rng), {37: [rng.randrange(VOCAB) for _ in range(9)]}
+    logits = logits_of(seed, SLOTS)
+    positions = [10 + rng.randrange(30) for _ in range(SLOTS)]
+    at = where(list(range(SLOTS)), positions)
+    tokens, odds = [], []
+    for _ in range(3):
+        crowd = [*((slot, any_params(rng)) for slot in range(SLOTS) if slot != 37), (37, wanted)]
+        rng.shuffle(crowd)
+        rows = loaded(dict(crowd), sampled=history, end_ids=(1, 2))
+        tokens.append(int(sample(rows, logits, at)[1][37]))
+        odds.append(np.asarray(distribution(rows, logits, at)[37]))
     for slot in (0, 37, 63):
-        alone = loaded({slot: params})
-        _, single = sample(alone, logits[37:38], where([slot], [37]))
-        assert single[0] == tokens[37]
+        alone = loaded({slot: wanted}, sampled={slot: history[37]}, end_ids=(1, 2))
+        single = where([slot], [positions[37]])
+        tokens.append(int(sample(alone, logits[37:38], single)[1][0]))
+    assert len(set(tokens)) == 1
+    np.testing.assert_array_equal(odds[0], odds[1])
+    np.testing.assert_array_equal(odds[0], odds[2])
+    assert odds[0][tokens[0]] > 0
 
 
 def test_choices_and_seeds_draw_independently():
@@ -88,23 +250,30 @@ def test_choices_and_seeds_draw_independently():
 
 def test_every_mixture_runs_one_compiled_program():
     jitted = jax.jit(partial(sample_step))
-    rows = loaded({0: SamplingParams(), 1: SamplingParams(temperature=0.0)})
-    logits = logits_of(4, 2)
-    for params in (SamplingParams(top_p=0.1), SamplingParams(temperature=2.0), SamplingParams()):
-        rows = load_rows(rows, jnp.array([1]), row_settings([(params, 0)], 1))
-        rows, _ = jitted(rows, logits, where([0, 1], [1, 1]))
+    rng = random.Random(0)
+    logits = logits_of(4, 4)
+    for _ in range(20):
+        rows = loaded({slot: any_params(rng) for slot in range(4)}, end_ids=(1, 2))
+        jitted(rows, logits, where([0, 1, 2, 3], [10, 11, 12, 13]))
     assert jitted._cache_size() == 1
 
 
-@pytest.mark.parametrize("field", [{"temperature": 2.1}, {"temperature": -0.1}, {"top_p": 1.01}])
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"temperature": 2.1},
+        {"temperature": -0.1},
+        {"top_p": 1.01},
+        {"min_p": -0.1},
+        {"top_k": -1},
+        {"min_tokens": -1},
+        {"frequency_penalty": 2.5},
+        {"presence_penalty": -2.5},
+        {"logit_bias": ((1, 101.0),)},
+        {"logit_bias": ((1, 1.0), (1, 2.0))},
+        {"logit_bias": tuple((token, 1.0) for token in range(1025))},
+    ],
+)
 def test_settings_out_of_range_are_refused(field):
     with pytest.raises(ValueError, match=next(iter(field))):
         SamplingParams(**field)
-
-
-def test_settings_are_padded_with_neutral_values():
-    settings = row_settings([(SamplingParams(0.5, 0.25, 2**32 + 7), 3)], 2)
-    assert settings.temperature.tolist() == [0.5, 0.0]
-    assert settings.top_p.tolist() == [0.25, 1.0]
-    assert settings.key.tolist() == [[1, 7, 3], [0, 0, 0]]
-    assert settings.key.dtype == np.uint32

@@ -5,15 +5,148 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sampling.transforms import apply_temperature, draw, keep_top_p
+from sampling import transforms
+from sampling.by_sort import keep_top_k_by_sort, keep_top_p_by_sort
+from sampling.transforms import (
+    add_bias,
+    apply_temperature,
+    ban,
+    keep_min_p,
+    likeliest,
+    subtract_penalties,
+)
+
+# Called one by one, their loops would be compiled at every call.
+keep_top_k = jax.jit(transforms.keep_top_k)
+keep_top_p = jax.jit(transforms.keep_top_p)
+draw = jax.jit(transforms.draw)
 
 # Probabilities 0.5, 0.25, 0.125, 0.125.
 HALVES = jnp.log(jnp.array([[0.5, 0.25, 0.125, 0.125]]))
+GONE = -jnp.inf
+
+
+def ids_kept(out: jax.Array) -> list[int]:
+    return np.flatnonzero(np.isfinite(out[0])).tolist()
 
 
 def kept(logits: jax.Array, top_p: float) -> list[int]:
-    out = keep_top_p(logits, jnp.full(logits.shape[0], top_p, jnp.float32))
-    return np.flatnonzero(np.isfinite(out[0])).tolist()
+    return ids_kept(keep_top_p(logits, jnp.full(logits.shape[0], top_p, jnp.float32)))
+
+
+def kept_k(logits: jax.Array, top_k: int) -> list[int]:
+    return ids_kept(keep_top_k(logits, jnp.full(logits.shape[0], top_k, jnp.int32)))
+
+
+def rows_of(*rows: list[float]) -> jax.Array:
+    return jnp.array(rows, jnp.float32)
+
+
+# --- bias, penalties, bans -----------------------------------------------------------------
+
+
+def test_bias_is_added_per_row_and_minus_infinity_removes():
+    logits = rows_of([1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4])
+    ids = jnp.array([[3, 0, 1], [2, 1, 0], [0, 1, 2]])
+    values = rows_of([-1, 5, 7], [GONE, 7, 7], [7, 7, 7])
+    out = add_bias(logits, ids, values, jnp.array([2, 1, 0]))
+    assert out.tolist() == [[6, 2, 3, 3], [1, 2, GONE, 4], [1, 2, 3, 4]]
+
+
+def test_bias_of_ids_out_of_range_is_dropped():
+    out = add_bias(rows_of([1, 2]), jnp.array([[7, 1]]), rows_of([9, 1]), jnp.array([2]))
+    assert out.tolist() == [[1, 3]]
+
+
+def test_frequency_counts_and_presence_does_not():
+    logits = rows_of([0, 0, 0], [0, 0, 0])
+    counts = jnp.array([[0, 1, 4], [0, 1, 4]])
+    out = subtract_penalties(logits, counts, rows_of([0.5, 0.0])[0], rows_of([0.25, -2.0])[0])
+    assert out.tolist() == [[0, -0.75, -2.25], [0, 2, 2]]
+
+
+def test_penalties_leave_removed_tokens_removed():
+    out = subtract_penalties(
+        rows_of([GONE, 1]), jnp.array([[9, 0]]), jnp.array([-2.0]), jnp.array([-2.0])
+    )
+    assert out.tolist() == [[GONE, 1]]
+
+
+def test_ban_removes_the_rows_own_ids_where_asked():
+    logits = jnp.zeros((3, 4))
+    ids = jnp.array([[1, 3, 99], [0, 99, 99], [2, 99, 99]])
+    out = ban(logits, ids, jnp.array([True, False, True]))
+    assert out.tolist() == [[0, GONE, 0, GONE], [0, 0, 0, 0], [0, 0, GONE, 0]]
+
+
+def test_the_likeliest_is_the_lowest_id_among_equals():
+    logits = rows_of([1, 5, 5, 0], [GONE, GONE, -3, -3], [-0.0, 0.0, -1, 0.0], [GONE] * 4)
+    assert likeliest(logits).tolist() == [1, 2, 0, 0]
+
+
+# --- top_k ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("top_k", "ids"),
+    [
+        (0, [0, 1, 2, 3]),
+        (1, [0]),
+        (2, [0, 1]),
+        (3, [0, 1, 2]),
+        (4, [0, 1, 2, 3]),
+        (9, [0, 1, 2, 3]),
+    ],
+)
+def test_top_k_keeps_the_first_of_equals(top_k, ids):
+    assert kept_k(HALVES, top_k) == ids
+
+
+@pytest.mark.parametrize("vocab", [2, 3, 255, 257, 1000])
+def test_top_k_of_equal_tokens_keeps_the_lowest_ids(vocab):
+    for top_k in (1, 2, vocab - 1, vocab):
+        assert kept_k(jnp.full((1, vocab), -7.5), top_k) == list(range(top_k))
+
+
+def test_top_k_counts_only_what_is_left():
+    assert kept_k(rows_of([GONE, 1, GONE, 3, 2]), 2) == [3, 4]
+    assert kept_k(rows_of([GONE, 1, GONE, 3, 2]), 4) == [1, 3, 4]
+    assert kept_k(rows_of([GONE, GONE]), 1) == []
+
+
+def test_top_k_tells_neighbouring_floats_apart_on_both_sides_of_zero():
+    small, large = np.float32(2e-38), np.float32(3e38)
+    ladder = [-large, -np.float32(1), -small, small, np.nextafter(small, large), large]
+    for top_k in range(1, 6):
+        assert kept_k(rows_of(ladder), top_k) == list(range(6 - top_k, 6))
+
+
+def test_top_k_is_per_row():
+    out = keep_top_k(jnp.tile(HALVES, (4, 1)), jnp.array([1, 0, 3, 2]))
+    assert np.isfinite(out).sum(axis=1).tolist() == [1, 4, 3, 2]
+
+
+def test_top_k_ranks_by_what_temperature_has_not_rounded():
+    order = rows_of([100.0, 0.0, 1e-9])
+    scores = apply_temperature(order, jnp.array([1.0]))
+    assert scores[0, 1] == scores[0, 2]
+    assert ids_kept(keep_top_k(scores, jnp.array([2]), order)) == [0, 2]
+
+
+@pytest.mark.parametrize("vocab", [2, 100, 256, 3000])
+@pytest.mark.parametrize("levels", [0, 3, 40])
+def test_top_k_is_what_a_sort_gives(vocab, levels):
+    generator = np.random.default_rng(vocab + levels)
+    logits = generator.normal(size=(8, vocab)) * 5
+    if levels:
+        logits = generator.integers(-levels, levels, (8, vocab)) / 4
+    logits[generator.random((8, vocab)) < 0.2] = -np.inf
+    logits = jnp.asarray(logits, jnp.float32)
+    top_k = jnp.asarray(generator.integers(0, vocab + 2, 8), jnp.int32)
+    np.testing.assert_array_equal(keep_top_k(logits, top_k), keep_top_k_by_sort(logits, top_k))
+
+
+# --- top_p ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -53,6 +186,38 @@ def test_top_p_is_per_row():
     assert np.isfinite(out).sum(axis=1).tolist() == [1, 2, 4]
 
 
+def test_top_p_among_tokens_of_equal_weight_keeps_the_higher_logit():
+    # exp(−1e−9) is 1 in float32: only the logits tell the two apart.
+    logits = rows_of([-1e-9, 0.0, -1.0])
+    assert kept(logits, 0.0) == [1]
+    assert kept(logits, 0.3) == [1]
+    order = rows_of([2.0, 2.0, 3.0, 1.0])
+    assert ids_kept(keep_top_p(jnp.zeros((1, 4)), jnp.array([0.5]), order)) == [0, 2]
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+def test_top_p_is_what_a_sort_gives(scale):
+    logits = scale * jax.random.normal(jax.random.key(3), (9, 700))
+    logits = jnp.where(jax.random.bernoulli(jax.random.key(4), 0.2, (9, 700)), GONE, logits)
+    top_p = jnp.array([0.0, 1e-6, 0.1, 0.3, 0.5, 0.8, 0.97, 0.999, 1.0])
+    np.testing.assert_array_equal(keep_top_p(logits, top_p), keep_top_p_by_sort(logits, top_p))
+
+
+@pytest.mark.parametrize(
+    ("min_p", "ids"), [(0.0, [0, 1, 3]), (0.2, [0, 1, 3]), (0.3, [0, 3]), (1.0, [3])]
+)
+def test_min_p_keeps_tokens_a_share_as_likely_as_the_likeliest(min_p, ids):
+    logits = jnp.log(rows_of([0.2, 0.1, 0.0, 0.4]))  # 1/2, 1/4, gone, 1
+    assert ids_kept(keep_min_p(logits, jnp.array([min_p]))) == ids
+
+
+def test_min_p_one_keeps_all_that_are_equally_likely():
+    assert ids_kept(keep_min_p(rows_of([1e30, 3, 1e30, GONE]), jnp.array([1.0]))) == [0, 2]
+
+
+# --- temperature and the draw --------------------------------------------------------------
+
+
 def test_temperature_divides_and_never_overflows():
     logits = jnp.array([[1.0, 3.0], [1e30, -1e30], [3.0, 1.0]])
     out = apply_temperature(logits, jnp.array([0.5, 1e-4, 0.0]))
@@ -74,7 +239,7 @@ def test_draw_follows_the_distribution(vocab):
     logits[generator.integers(0, vocab, vocab // 4)] = -np.inf
     probabilities = np.exp(logits - logits[np.isfinite(logits)].max())
     probabilities /= probabilities.sum()
-    drawn = jax.jit(draw)(
+    drawn = draw(
         jnp.tile(jnp.asarray(logits), (count, 1)), keys(count), jnp.full(count, 3, jnp.int32)
     )
     counts = np.bincount(drawn, minlength=vocab)
@@ -107,3 +272,21 @@ def test_draw_of_a_single_possible_token_is_that_token():
     logits = jnp.full((4, 300), -jnp.inf).at[jnp.arange(4), jnp.array([0, 255, 256, 299])].set(-5.0)
     tokens = draw(logits, keys(4), jnp.zeros(4, jnp.int32))
     assert tokens.tolist() == [0, 255, 256, 299]
+
+
+def test_draw_where_everything_is_removed_is_token_0():
+    tokens = draw(jnp.full((2, 300), GONE), keys(2), jnp.zeros(2, jnp.int32))
+    assert tokens.tolist() == [0, 0]
+
+
+def test_all_rules_on_a_row_where_everything_is_removed():
+    gone = jnp.full((1, 300), GONE)
+    half = jnp.array([0.5])
+    for out in (
+        apply_temperature(gone, half),
+        keep_top_k(gone, jnp.array([3])),
+        keep_top_p(gone, half),
+        keep_min_p(gone, half),
+    ):
+        assert ids_kept(out) == []
+        assert not np.isnan(out).any()

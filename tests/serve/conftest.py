@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from serve.engine.types import (
     EngineUnavailableError,
     GenerationRequest,
     TokenEvent,
+    TokenLogprobs,
 )
 from serve.metrics import Metrics
 from serve.text.render import Renderer
@@ -46,6 +47,7 @@ class ByteTokenizer:
         self._bytes: list[bytes | None] = [bytes([n]) for n in range(256)]
         self._bytes += pieces
         self._controls = {name: len(self._bytes) + n for n, name in enumerate(controls)}
+        self._names = {token: name for name, token in self._controls.items()}
         self._bytes += [None] * len(controls)
 
     @property
@@ -63,12 +65,12 @@ class ByteTokenizer:
         return self._bytes[token]
 
     def token_text(self, token: int) -> str:
-        return (self._bytes[token] or b"").decode(errors="replace")
+        exact = self._bytes[token]
+        return self._names[token] if exact is None else exact.decode(errors="replace")
 
     def spell(self, ids: Sequence[int]) -> str:
         """Ids as text, control tokens in double brackets."""
-        names = {token: f"[[{name}]]".encode() for name, token in self._controls.items()}
-        return b"".join(self._bytes[n] or names[n] for n in ids).decode()
+        return b"".join(self._bytes[n] or f"[[{self._names[n]}]]".encode() for n in ids).decode()
 
 
 # A script's step: events of one engine step, seconds to wait, an error to raise, or None to
@@ -97,6 +99,12 @@ def one_token_a_step(texts: Sequence[str]) -> Callable[[GenerationRequest], list
         return steps
 
     return plan
+
+
+def made_up_logprobs(token: int) -> TokenLogprobs:
+    """The token itself is the likeliest, then every seventh id; each 0.25 less than the last."""
+    ids = tuple((token + 7 * rank) % 259 for rank in range(20))
+    return TokenLogprobs(-0.25, ids, tuple(-0.25 * (rank + 1) for rank in range(20)))
 
 
 class FakeGeneration:
@@ -132,10 +140,17 @@ class FakeGeneration:
                 batch = [event for event in step if event.choice in self._live]
                 self._live -= {event.choice for event in batch if event.finish_reason}
                 if batch:
-                    yield batch
+                    yield [self._with_logprobs(event) for event in batch]
             if not self._live:
                 break
         self.ended = True
+
+    def _with_logprobs(self, event: TokenEvent) -> TokenEvent:
+        """The engine's promise: where they are asked for, every token has them."""
+        wanted = self.request.sampling.logprobs and event.token is not None
+        if not wanted or event.logprobs is not None:
+            return event
+        return replace(event, logprobs=made_up_logprobs(event.token))
 
 
 @dataclass
@@ -146,17 +161,18 @@ class FakeEngine:
         default_factory=lambda: one_token_a_step(["Hello!"])
     )
     context_length: int = 4096
+    vocab_size: int = 259
     cached_tokens: int = 0
     state: EngineState = EngineState.READY
     refuse: Exception | None = None
-    generations: list[FakeGeneration] = field(default_factory=list)
+    generations: list[FakeGeneration] = field(default_factory=list, repr=False)
     stats: EngineStats = field(
         default_factory=lambda: EngineStats(running=3, waiting=2, pages_total=64, steps=17)
     )
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo(self.context_length, 300, "fp_test", {"platform": "cpu"})
+        return EngineInfo(self.context_length, self.vocab_size, "fp_test", {"platform": "cpu"})
 
     def submit(self, request: GenerationRequest) -> FakeGeneration:
         if self.refuse is not None:
@@ -212,7 +228,7 @@ def chatml() -> str:
     return CHATML
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def answering() -> Callable[..., Callable[[GenerationRequest], list[Step]]]:
     """A plan that says the given texts: `make_house(plan=answering("Hi"))`."""
 
@@ -222,15 +238,20 @@ def answering() -> Callable[..., Callable[[GenerationRequest], list[Step]]]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_house() -> Callable[..., House]:
     """Builds an application; keywords go to the engine, `settings=` to the HTTP side."""
 
     def make(
-        *, template: str = CHATML, settings: Mapping[str, Any] | None = None, **engine: Any
+        *,
+        template: str = CHATML,
+        settings: Mapping[str, Any] | None = None,
+        pieces: Sequence[bytes] = (),
+        **engine: Any,
     ) -> House:
-        tokenizer = ByteTokenizer()
-        fake, metrics = FakeEngine(**engine), Metrics()
+        tokenizer = ByteTokenizer(pieces)
+        fake = FakeEngine(**{"vocab_size": tokenizer.vocab_size, **engine})
+        metrics = Metrics()
         app = create_app(
             fake,
             Renderer(tokenizer, ChatTemplate(template)),
@@ -253,7 +274,7 @@ def house(make_house: Callable[..., House]) -> House:
     return make_house()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ask() -> Callable[..., dict[str, Any]]:
     """A valid request with the given fields added."""
 
@@ -263,7 +284,7 @@ def ask() -> Callable[..., dict[str, Any]]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def read_stream() -> Callable[[bytes], list[Any]]:
     """A stream's body as its chunks, the last one the string `[DONE]` if it is there."""
 

@@ -6,7 +6,7 @@ differs therefore shows up as a wrong text.
 """
 
 from serve.engine.config import EngineConfig
-from serve.engine.plan import StepPlan
+from serve.engine.plan import Sampled, StepPlan
 from serve.engine.types import GenerationRequest
 
 VOCAB = 97
@@ -50,7 +50,7 @@ class PaperDevice:
         size = self.config.page_size
         return [self.pool[self.tables[slot][i // size]][i % size] for i in range(length)]
 
-    def execute(self, plan: StepPlan) -> list[list[int]]:
+    def execute(self, plan: StepPlan) -> list[Sampled]:
         for sequence in plan.loads:
             self.choice[sequence.slot] = sequence.choice
         for chunk in plan.prefill:
@@ -75,7 +75,7 @@ class PaperDevice:
                 table[entry : entry + 1] = [row.page]
                 self.write(slot, row.position, self.last[slot])
             groups.append([self.sample(r.sequence.slot, r.position + 1) for r in plan.decode])
-        return groups
+        return [Sampled(tokens, [None] * len(tokens)) for tokens in groups]
 
     def sample(self, slot: int, length: int) -> int:
         tokens = self.read(slot, length)

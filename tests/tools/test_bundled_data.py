@@ -79,7 +79,7 @@ def test_phrasings_without_a_held_out_one_say_so() -> None:
         Phrasings("Hello").draw(random.Random(0), Split.HELD_OUT)
 
 
-@pytest.mark.parametrize("items", [WORDS, NAMES, COMMON])
+@pytest.mark.parametrize("items", [WORDS, NAMES])
 def test_a_tenth_of_the_words_is_held_out(items: tuple[str, ...]) -> None:
     train, held = part(items, Split.TRAIN), part(items, Split.HELD_OUT)
     assert not set(train) & set(held)
@@ -98,7 +98,7 @@ def test_no_held_out_word_is_practised(skill: str) -> None:
     for exchange in exchanges(Split.TRAIN, skill, 300):
         words = exchange.answer.lower().split()
         originals = [word[::-1] for word in words] if skill == "reverse letters" else words
-        known = {word.lower() for word in WORDS}
+        known = {word.lower() for word in WORDS} - set(COMMON)
         assert not [word for word in originals if word in known and in_split(word, Split.HELD_OUT)]
 
 

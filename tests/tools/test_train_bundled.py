@@ -86,6 +86,15 @@ def test_other_settings_do_not_resume_a_run(finished: Finished) -> None:
         run(finished.out, 12, replace(TINY, learning_rate=0.5))
 
 
+def test_a_run_can_be_made_longer_but_not_shorter(tmp_path: Path) -> None:
+    longer = replace(TINY, steps=20)
+    run(tmp_path, 1)
+    run(tmp_path, 2, longer)
+    assert [line["step"] for line in log(tmp_path) if "loss" in line] == [1, 2]
+    with pytest.raises(SettingsChangedError, match="steps"):
+        run(tmp_path, 2)
+
+
 def test_the_export_loads_as_the_trained_weights(tmp_path: Path, finished: Finished) -> None:
     export(finished.trainer, finished.out / "tokenizer.model", tmp_path)
     config = read_config(tmp_path)

@@ -209,6 +209,79 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     field("seed", True, "seed", TYPE),
     field("seed", 2**64, "seed", "integer_above_max_value"),
     field("seed", -(2**63) - 1, "seed", "integer_below_min_value"),
+    # Sampling controls.
+    field("frequency_penalty", "0", "frequency_penalty", TYPE),
+    field("frequency_penalty", True, "frequency_penalty", TYPE),
+    field("frequency_penalty", [0], "frequency_penalty", TYPE),
+    field("frequency_penalty", -2.01, "frequency_penalty", "decimal_below_min_value"),
+    field("frequency_penalty", 2.01, "frequency_penalty", "decimal_above_max_value"),
+    field("presence_penalty", "0", "presence_penalty", TYPE),
+    field("presence_penalty", False, "presence_penalty", TYPE),
+    field("presence_penalty", -3, "presence_penalty", "decimal_below_min_value"),
+    field("presence_penalty", 10**40, "presence_penalty", "decimal_above_max_value"),
+    field("logit_bias", [], "logit_bias", TYPE),
+    field("logit_bias", "1", "logit_bias", TYPE),
+    field("logit_bias", 1, "logit_bias", TYPE),
+    field("logit_bias", True, "logit_bias", TYPE),
+    field("logit_bias", [[1, 5]], "logit_bias", TYPE),
+    field("logit_bias", {"1": "5"}, "logit_bias.1", TYPE),
+    field("logit_bias", {"1": True}, "logit_bias.1", TYPE),
+    field("logit_bias", {"1": None}, "logit_bias.1", TYPE),
+    field("logit_bias", {"1": [5]}, "logit_bias.1", TYPE),
+    field("logit_bias", {"1": {}}, "logit_bias.1", TYPE),
+    field("logit_bias", {"1": 100.5}, "logit_bias.1", "decimal_above_max_value"),
+    field("logit_bias", {"1": 5, "2": -101}, "logit_bias.2", "decimal_below_min_value"),
+    field("logit_bias", {"1": 10**200}, "logit_bias.1", "decimal_above_max_value"),
+    field("logit_bias", {"Paris": 5}, "logit_bias.Paris", VALUE),
+    field("logit_bias", {"": 5}, "logit_bias.", VALUE),
+    field("logit_bias", {"-1": 5}, "logit_bias.-1", VALUE),
+    field("logit_bias", {"-0": 5}, "logit_bias.-0", VALUE),
+    field("logit_bias", {"+1": 5}, "logit_bias.+1", VALUE),
+    field("logit_bias", {"01": 5}, "logit_bias.01", VALUE),
+    field("logit_bias", {"1": 5, "001": 6}, "logit_bias.001", VALUE),
+    field("logit_bias", {"1.0": 5}, "logit_bias.1.0", VALUE),
+    field("logit_bias", {"1e2": 5}, "logit_bias.1e2", VALUE),
+    field("logit_bias", {" 1": 5}, "logit_bias. 1", VALUE),
+    field("logit_bias", {"1\n": 5}, "logit_bias.1\n", VALUE),
+    field("logit_bias", {"1_0": 5}, "logit_bias.1_0", VALUE),
+    field("logit_bias", {"0x10": 5}, "logit_bias.0x10", VALUE),
+    field("logit_bias", {"١": 5}, "logit_bias.١", VALUE),
+    field("logit_bias", {"²": 5}, "logit_bias.²", VALUE),
+    field("logit_bias", {"259": 5}, "logit_bias.259", VALUE),
+    field("logit_bias", {"4294967296": 5}, "logit_bias.4294967296", VALUE),
+    field("logit_bias", {"9" * 5000: 5}, f"logit_bias.{'9' * 64}…", VALUE),
+    field("logit_bias", {str(n): 1 for n in range(1025)}, "logit_bias",
+          "object_above_max_properties"),
+    field("logit_bias", {str(n): -100 for n in range(259)}, "logit_bias", VALUE),
+    field("logprobs", 0, "logprobs", TYPE),
+    field("logprobs", 1, "logprobs", TYPE),
+    field("logprobs", 5, "logprobs", TYPE),
+    field("logprobs", "true", "logprobs", TYPE),
+    field("top_logprobs", 0, "top_logprobs", VALUE),
+    field("top_logprobs", 5, "top_logprobs", VALUE),
+    field("top_logprobs", 21, "top_logprobs", "integer_above_max_value"),
+    field("top_logprobs", -1, "top_logprobs", "integer_below_min_value"),
+    field("top_logprobs", 1.0, "top_logprobs", TYPE),
+    field("top_logprobs", True, "top_logprobs", TYPE),
+    field("top_logprobs", "5", "top_logprobs", TYPE),
+    field("top_k", -1, "top_k", "integer_below_min_value"),
+    field("top_k", 1.5, "top_k", TYPE),
+    field("top_k", 40.0, "top_k", TYPE),
+    field("top_k", "0", "top_k", TYPE),
+    field("top_k", False, "top_k", TYPE),
+    field("min_p", "0", "min_p", TYPE),
+    field("min_p", True, "min_p", TYPE),
+    field("min_p", -0.01, "min_p", "decimal_below_min_value"),
+    field("min_p", 1.01, "min_p", "decimal_above_max_value"),
+    field("min_tokens", -1, "min_tokens", "integer_below_min_value"),
+    field("min_tokens", 0.0, "min_tokens", TYPE),
+    field("min_tokens", "3", "min_tokens", TYPE),
+    field("min_tokens", True, "min_tokens", TYPE),
+    field("min_tokens", 4096, "min_tokens", VALUE),
+    field("ignore_eos", 0, "ignore_eos", TYPE),
+    field("ignore_eos", 1, "ignore_eos", TYPE),
+    field("ignore_eos", "true", "ignore_eos", TYPE),
+    field("ignore_eos", [], "ignore_eos", TYPE),
     # Strings, lists, maps.
     field("stop", "", "stop", "empty_string"),
     field("stop", [], "stop", "empty_array"),
@@ -268,10 +341,22 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
      "max_tokens", VALUE),
     ({"model": "tiny", "messages": [USER], "stream": False, "stream_options": {}},
      "stream_options", VALUE),
+    ({"model": "tiny", "messages": [USER], "logprobs": False, "top_logprobs": 0},
+     "top_logprobs", VALUE),
+    ({"model": "tiny", "messages": [USER], "logprobs": None, "top_logprobs": 20},
+     "top_logprobs", VALUE),
+    ({"model": "tiny", "messages": [USER], "logprobs": True, "top_logprobs": 21},
+     "top_logprobs", "integer_above_max_value"),
+    ({"model": "tiny", "messages": [USER], "max_tokens": 3, "min_tokens": 4},
+     "min_tokens", VALUE),
     # The first of several faults.
     ({"messages": [], "temperature": 9, "foo": 1}, "messages", "empty_array"),
     ({"model": "tiny", "messages": [USER], "temperature": 9, "top_p": 9},
      "temperature", "decimal_above_max_value"),
+    ({"model": "tiny", "messages": [USER], "logit_bias": {"x": "y", "1": 101}},
+     "logit_bias.x", VALUE),
+    ({"model": "tiny", "messages": [USER], "logit_bias": {"1": 101}, "min_p": 2},
+     "logit_bias.1", "decimal_above_max_value"),
 ]  # fmt: skip
 
 RAW: list[tuple[bytes, int, str | None, str]] = [
@@ -312,7 +397,7 @@ RAW: list[tuple[bytes, int, str | None, str]] = [
 
 
 def test_the_table_is_long_enough() -> None:
-    assert len(TABLE) + len(RAW) >= 150
+    assert len(TABLE) + len(RAW) >= 250
 
 
 @pytest.mark.parametrize(("body", "param", "code"), TABLE)
@@ -359,6 +444,17 @@ async def test_raw_body_is_refused(
         ("tool_choice", "none"),
         ("store", False),
         ("max_tokens", 10**9),
+        ("frequency_penalty", -2),
+        ("frequency_penalty", 2.0),
+        ("presence_penalty", 2),
+        ("logit_bias", {"0": -100, "258": 100.0}),
+        ("logit_bias", {str(n): -100 for n in range(258)}),
+        ("top_k", 2**64),
+        ("min_p", 1),
+        # The context of 4,096 less the prompt's 21.
+        ("min_tokens", 4075),
+        ("ignore_eos", True),
+        ("logprobs", True),
     ],
 )
 async def test_borders_are_accepted(house: Any, ask: Any, field_name: str, value: Any) -> None:
@@ -399,7 +495,18 @@ async def test_messages_name_what_was_given_and_what_is_allowed(house: Any, ask:
         "Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 2.5 "
         "instead."
     )
-    assert await message_for(logprobs=True) == (
-        "Unsupported parameter: 'logprobs'. This server does not honour it yet: leave it out, "
+    assert await message_for(logit_bias={"Paris": 5}) == (
+        "Invalid key: 'Paris'. Keys must be ids of the model's vocabulary: integers from 0 on, in "
+        "decimal digits without sign or leading zeros."
+    )
+    assert await message_for(logit_bias={"7": 101}) == (
+        "Invalid 'logit_bias.7': decimal above maximum value. Expected a value <= 100, but got "
+        "101 instead."
+    )
+    assert await message_for(top_logprobs=3) == (
+        "The 'top_logprobs' parameter is only allowed when 'logprobs' is true."
+    )
+    assert await message_for(store=True) == (
+        "Unsupported parameter: 'store'. This server does not honour it yet: leave it out, "
         "or send null or false."
     )

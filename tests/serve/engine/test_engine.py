@@ -1,6 +1,7 @@
 """The engine thread with a tiny random model: streams, determinism, cancel, death."""
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from serve.engine.types import (
     EngineUnavailableError,
     GenerationRequest,
     QueueFullError,
+    TokenEvent,
 )
 
 CONTEXT = 96
@@ -75,12 +77,17 @@ def request(prompt: list[int], tokens: int, **fields) -> GenerationRequest:
     )
 
 
-async def answers(bridge: EngineBridge, asked: GenerationRequest) -> list[list[int | None]]:
-    found: list[list[int | None]] = [[] for _ in range(asked.choices)]
+async def events_of(bridge: EngineBridge, asked: GenerationRequest) -> list[list[TokenEvent]]:
+    found: list[list[TokenEvent]] = [[] for _ in range(asked.choices)]
     async for events in bridge.submit(asked):
         for event in events:
-            found[event.choice].append(event.token)
+            found[event.choice].append(event)
     return found
+
+
+async def answers(bridge: EngineBridge, asked: GenerationRequest) -> list[list[int | None]]:
+    found = await events_of(bridge, asked)
+    return [[event.token for event in choice] for choice in found]
 
 
 def prompt_of(seed: int, length: int) -> list[int]:
@@ -144,27 +151,162 @@ async def test_prompts_of_every_length_run_to_the_contexts_end(engines, determin
         assert bridge.open == 0
 
 
-async def test_random_mixtures_compile_nothing(engines):
+def any_settings(rng: random.Random) -> dict:
+    vocab = TINY.vocab_size
+    biased = rng.sample(range(vocab), rng.choice([0, 0, 0, 2, 30]))
+    return {
+        "temperature": rng.choice([0.0, 1e-4, 0.7, 1.0, 2.0]),
+        "top_p": rng.choice([0.0, 0.5, 0.95, 1.0]),
+        "seed": rng.randrange(2**64),
+        "logit_bias": tuple((token, rng.choice([-100.0, -5.0, 3.0])) for token in biased),
+        "frequency_penalty": rng.choice([0.0, 0.0, 0.5, -1.0]),
+        "presence_penalty": rng.choice([0.0, 0.0, 1.5]),
+        "top_k": rng.choice([0, 0, 1, 7, 1000]),
+        "min_p": rng.choice([0.0, 0.0, 0.1]),
+        "min_tokens": rng.choice([0, 0, 4]),
+        "ignore_eos": rng.random() < 0.2,
+        "logprobs": rng.random() < 0.3,
+    }
+
+
+def check_events(asked: GenerationRequest, events: list[TokenEvent]) -> None:
+    sampling = asked.sampling
+    tokens = [event.token for event in events if event.token is not None]
+    banned = {token for token, bias in sampling.logit_bias if bias == -100}
+    assert not banned & set(tokens)
+    assert not asked.end_ids & set(tokens)
+    if events[-1].finish_reason == "stop":
+        assert len(tokens) >= sampling.min_tokens
+        assert not sampling.ignore_eos
+        assert events[-1].logprobs is None
+    else:
+        assert len(tokens) == asked.max_tokens
+    for event in events:
+        if event.token is None or not sampling.logprobs:
+            assert event.logprobs is None
+            continue
+        found = event.logprobs
+        assert len(found.top_ids) == len(found.top_logprobs) == 20
+        assert list(found.top_logprobs) == sorted(found.top_logprobs, reverse=True)
+        top = dict(zip(found.top_ids, found.top_logprobs, strict=True))
+        assert top.get(event.token, found.sampled) == found.sampled
+        assert event.token in top or found.sampled <= found.top_logprobs[-1]
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+async def test_500_random_requests_get_what_they_ask_for_and_compile_nothing(
+    engines, deterministic
+):
     rng = random.Random(5)
-    before = engines[False].stats.compilations
+    engine = engines[deterministic]
+    before = engine.stats.compilations
+    work = [
+        request(
+            prompt_of(seed, rng.randint(1, 70)),
+            rng.randint(1, 20),
+            choices=rng.choice([1, 1, 1, 2, 9]),
+            end_ids=frozenset(rng.sample(range(TINY.vocab_size), rng.choice([0, 1, 8]))),
+            **any_settings(rng),
+        )
+        for seed in range(500 if not deterministic else 100)
+    ]
+    async with bridged(engine) as bridge:
+        for start in range(0, len(work), 100):
+            asked = work[start : start + 100]
+            found = await asyncio.gather(*(events_of(bridge, each) for each in asked))
+            for each, choices in zip(asked, found, strict=True):
+                for events in choices:
+                    check_events(each, events)
+    assert engine.stats.compilations == before
+
+
+async def test_deterministic_mode_repeats_every_setting_with_its_logprobs(engines):
+    rng = random.Random(6)
+    asked = [(prompt_of(seed, 5 + seed), any_settings(rng)) for seed in range(8)]
+
+    def fresh(index: int) -> GenerationRequest:
+        prompt, settings = asked[index]
+        return request(prompt, 25, **settings, choices=2, end_ids=frozenset([1, 2]))
+
+    async with bridged(engines[True]) as bridge:
+        alone = [await events_of(bridge, fresh(index)) for index in range(8)]
+        order = rng.sample(range(8), 8)
+        crowd = await asyncio.gather(*(events_of(bridge, fresh(index)) for index in order))
+    assert crowd == [alone[index] for index in order]
+
+
+async def test_logprobs_are_those_of_a_forward_pass_over_prompt_and_answer(engines):
+    """To 1e-4, whatever the settings, for both choices of a request and every alternative."""
+    rng = random.Random(7)
+    parameters = tiny_model().parameters
+    for seed in range(6):
+        asked = request(
+            prompt_of(seed, 4 + 7 * seed), 12, choices=2, **(any_settings(rng) | {"logprobs": True})
+        )
+        async with bridged(engines[False]) as bridge:
+            found = await events_of(bridge, asked)
+        for events in found:
+            answer = [event.token for event in events]
+            text = [*asked.prompt, *answer]
+            logits = naive_logits(TINY, parameters, text)[len(asked.prompt) - 1 : -1]
+            norm = np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            assert len(events) == 12
+            for event, row in zip(events, logits - norm, strict=True):
+                assert math.isclose(event.logprobs.sampled, row[event.token], abs_tol=1e-4)
+                best = row[list(event.logprobs.top_ids)]
+                np.testing.assert_allclose(event.logprobs.top_logprobs, best, atol=1e-4)
+                assert best.min() > np.sort(row)[-20] - 1e-4
+
+
+async def test_greedy_tokens_lead_their_alternatives(engines):
+    asked = request(prompt_of(2, 9), 10, temperature=0.0, logprobs=True)
     async with bridged(engines[False]) as bridge:
-        work = [
-            answers(
-                bridge,
-                request(
-                    prompt_of(seed, rng.randint(1, 70)),
-                    rng.randint(1, 20),
-                    temperature=rng.choice([0.0, 0.7, 2.0]),
-                    top_p=rng.choice([0.0, 0.5, 1.0]),
-                    seed=seed,
-                    choices=rng.choice([1, 1, 2, 9]),
-                    end_ids=frozenset([seed % TINY.vocab_size]),
-                ),
+        (events,) = await events_of(bridge, asked)
+    for event in events:
+        assert event.token == event.logprobs.top_ids[0]
+        assert event.logprobs.sampled == event.logprobs.top_logprobs[0]
+
+
+async def test_rows_put_back_keep_their_penalties():
+    """Answers in a pool so small that rows are recomputed are those of a large pool.
+
+    The answers are longer than one chunk of counting, and greedy: a lost or doubled count
+    would change which token leads.
+    """
+    context, found = 400, []
+    for cache_tokens in (8 * context, context + 64):
+        engine = engine_of(context_length=context, cache_tokens=cache_tokens, max_rows=4)
+        bridge = EngineBridge(engine)
+        await asyncio.to_thread(
+            engine.start, bridge.on_step, lambda report: None, lambda done, total: None
+        )
+        asked = [
+            request(
+                prompt_of(seed, 6 + seed),
+                300,
+                temperature=0.0,
+                frequency_penalty=0.02 * (1 + seed),
+                presence_penalty=0.3,
+                min_tokens=250,
+                end_ids=frozenset([seed]),
             )
-            for seed in range(60)
+            for seed in range(4)
         ]
-        await asyncio.gather(*work)
-    assert engines[False].stats.compilations == before
+        found.append(await asyncio.gather(*(answers(bridge, each) for each in asked)))
+        preemptions = engine.stats.preemptions
+        await asyncio.to_thread(engine.stop)
+    assert preemptions > 0
+    assert found[0] == found[1]
+
+
+async def test_requests_that_the_rows_cannot_hold_are_refused(engines):
+    async with bridged(engines[False]) as bridge:
+        with pytest.raises(ValueError, match=r"9 end ids .* room for 8"):
+            bridge.submit(request([1], 1, ignore_eos=True, end_ids=frozenset(range(9))))
+        with pytest.raises(ValueError, match="token 67; ids are 0 to 66"):
+            bridge.submit(request([1], 1, logit_bias=((67, 1.0),)))
+        many = request([1], 1, end_ids=frozenset(range(9)))
+        assert len(await answers(bridge, many)) == 1
 
 
 async def test_cancelled_choices_stop_and_the_others_go_on(engines):

@@ -123,6 +123,13 @@ def test_control_tokens_count_but_say_nothing() -> None:
     assert assembler.tokens_kept == 3
 
 
+def test_a_control_token_just_before_a_stop_string_is_kept() -> None:
+    # "S" is held back for "SX"; then "T" is found, which begins after the control token.
+    deltas, assembler = run([b"S", None, b"T", None], ["SX", "T"])
+    assert shown(deltas) == [("S", [0, 1], "stop")]
+    assert assembler.tokens_kept == 2
+
+
 def test_flush_releases_what_is_held() -> None:
     assembler = Assembler[Event](Pieces([b"S"]), ["STOP"])
     assert assembler.feed(Event(0)) == []
