@@ -91,7 +91,7 @@ class Metrics:
         )
         self._host = self._histogram(
             "step_host_seconds",
-            "Between having a step's tokens and having dispatched the next step.",
+            "Between having a step's tokens and having dispatched the next step's forward call.",
             _HOST_BUCKETS,
         )
         self._step = self._histogram(

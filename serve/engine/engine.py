@@ -37,7 +37,13 @@ Command = Callable[[], None]
 
 
 class StepHandle(Protocol):
-    """A dispatched step."""
+    """A dispatched step.
+
+    Attributes:
+        dispatched: `perf_counter()` when the device had got its forward calls.
+    """
+
+    dispatched: float
 
     def fetch(self) -> list[Sampled]:
         """Wait for its tokens, one result per group of the plan's `samples()`."""
@@ -199,12 +205,12 @@ class Engine:
             plan = scheduler.plan()
             step = None if plan is None else self._runner.execute(plan)
             now = time.perf_counter()
-            if plan is not None and running is not None:
+            if plan is not None and step is not None and running is not None:
                 self._observer(
                     StepReport(
                         rows=len(plan.decode),
                         prefill_tokens=plan.prefill_tokens,
-                        host_seconds=now - fetched,
+                        host_seconds=step.dispatched - fetched,
                         step_seconds=now - dispatched,
                     )
                 )

@@ -5,6 +5,7 @@ numbers. Everything is dispatched without waiting: the device runs the calls in 
 tokens are fetched a step later. After `compile` nothing is compiled any more.
 """
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
@@ -71,9 +72,15 @@ class SampledGroup(NamedTuple):
 
 
 class Step:
-    """A dispatched step whose tokens are on their way to the host."""
+    """A dispatched step whose tokens are on their way to the host.
 
-    def __init__(self, groups: list[SampledGroup]) -> None:
+    Attributes:
+        dispatched: `perf_counter()` when the step's last forward call had been dispatched: from
+            then on the device had work, whatever the host did.
+    """
+
+    def __init__(self, groups: list[SampledGroup], dispatched: float) -> None:
+        self.dispatched = dispatched
         self._groups = groups
         for group in groups:
             for array in (group.tokens, *group.logprobs):
@@ -94,6 +101,7 @@ class Runner:
         blocks = -(-config.pages_for(config.context_length) // block_pages)
         self._table_width = blocks * block_pages
         self._programs: dict[tuple[str, int], Program] = {}
+        self._dispatched = 0.0
         self._cache: Cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())()
         self._rows: Rows = jax.jit(
             partial(empty_rows, config.max_rows, model.config.vocab_size),
@@ -204,7 +212,7 @@ class Runner:
                 groups.append(self._sample_prompt(logits, chunk))
         if plan.decode:
             groups.append(self._decode(plan.decode))
-        return Step(groups)
+        return Step(groups, self._dispatched)
 
     def _load(self, sequences: list[Sequence]) -> None:
         """Put the settings of sequences into their slots, and what they have sampled before."""
@@ -238,6 +246,7 @@ class Runner:
         logits, self._cache = self._programs["prefill", length](
             self._model.parameters, self._cache, tokens, rows, self._tables([chunk.table], 1)
         )
+        self._dispatched = time.perf_counter()
         return logits
 
     def _fork(self, forks: list[Fork]) -> None:
@@ -277,6 +286,7 @@ class Runner:
         logits, self._cache = self._programs["decode", size](
             self._model.parameters, self._cache, self._rows.last_token, inputs
         )
+        self._dispatched = time.perf_counter()
         where = inputs[:2] + np.array([[0], [1]], np.int32)
         return self._sample(logits, where, [row.sequence for row in rows])
 

@@ -162,7 +162,7 @@ class StepReport:
         rows: choices decoded in the step.
         prefill_tokens: prompt tokens run through prefill in the step.
         host_seconds: time of the host between having the last step's tokens and having
-            dispatched the next step: what the device could have waited for.
+            dispatched the next step's forward call: what the device could have waited for.
         step_seconds: from this step's dispatch to the next one's.
     """
 
