@@ -74,11 +74,11 @@ QUARTERS = [0.0, 0.0, 0.0, 0.0]
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        # Of 8 : 4 : 2 : 1, square roots at temperature 2: 0.46 and 0.33 are the first to
-        # reach 0.75; without temperature 8/15 and 4/15 would.
+        # At temperature 2 the square roots of 8 : 4 : 2 : 1, of which the first two have
+        # 0.67 and the third crosses 0.75; without temperature the first two have 0.8.
         (
             {"temperature": 2.0, "top_p": 0.75},
-            np.sqrt([8, 4, 0, 0]) / np.sqrt([8, 4]).sum(),
+            np.sqrt([8, 4, 2, 0]) / np.sqrt([8, 4, 2]).sum(),
         ),
         # 8 and 4 are left of top_k; 8/12 reaches 0.6 alone, 8/15 would not.
         ({"top_k": 2, "top_p": 0.6}, [1, 0, 0, 0]),
