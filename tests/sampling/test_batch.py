@@ -1,5 +1,7 @@
 """Settings on their way into row slots, and the counts of sampled tokens."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,7 +108,7 @@ def test_long_answers_are_recounted_in_chunks():
     assert len(chunks) == 4
     assert all(chunk.ids.shape == (8, RECOUNT_TOKENS) for chunk in chunks)
     rows = empty_rows(4, 50)._replace(counts=jnp.ones((4, 50), jnp.int32))
-    jitted = jax.jit(recount)
+    jitted = jax.jit(partial(recount))  # partial: a compile cache of its own
     for chunk in chunks:
         rows = jitted(rows, chunk)
     wanted = [np.bincount(np.array(answer, int), minlength=50).tolist() for answer in answers]
