@@ -37,7 +37,9 @@ def transpose(tensor: Float[Array, "out in"]) -> Float[Array, "in out"]:
     return tensor.T
 
 
-def stack_gate_up(gate: Float[Array, "F D"], up: Float[Array, "F D"]) -> Float[Array, "D 2 F"]:
+def stack_gate_up(
+    gate: Float[Array, "ffn D"], up: Float[Array, "ffn D"]
+) -> Float[Array, "D 2 ffn"]:
     """Gate and up projections as one."""
     return jnp.stack([gate, up]).transpose(2, 0, 1)
 
@@ -57,8 +59,8 @@ class FuseHeads:
     head_dim: int
 
     def __call__(
-        self, q: Float[Array, "NH *D"], k: Float[Array, "KH *D"], v: Float[Array, "KH *D"]
-    ) -> Float[Array, "*D K heads H"]:
+        self, q: Float[Array, "..."], k: Float[Array, "..."], v: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
         """Fuse; see the class."""
         heads = (self.num_kv_heads, -1, self.head_dim)
         parts = [part.reshape(*heads, *part.shape[1:]) for part in (q, k, v)]
@@ -80,6 +82,6 @@ class SplitHeads:
     group_size: int
     head_dim: int
 
-    def __call__(self, out: Float[Array, "D NH"]) -> Float[Array, "K G H D"]:
+    def __call__(self, out: Float[Array, "D out"]) -> Float[Array, "K G H D"]:
         """Split; see the class."""
         return out.T.reshape(self.num_kv_heads, self.group_size, self.head_dim, out.shape[0])
