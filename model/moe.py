@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from model.axes import EMBED, EXPERTS, FFN, GATE_UP
 from model.config import Activation, ExpertsConfig, ModelConfig
+from model.grouped import grouped_dot
 from model.layers import constant, gated, parameter, with_bias
 
 
@@ -28,11 +29,12 @@ class Router(nnx.Module):
     def __call__(self, x: Float[Array, "n D"]) -> tuple[Float[Array, "n c"], Int[Array, "n c"]]:
         """Each token's weights, float32, and experts: the likeliest ones of a softmax."""
         scores = with_bias(jnp.einsum("nd,de->ne", x, self.weight[...]), self.bias)
-        shares = jax.nn.softmax(scores.astype(jnp.float32), axis=-1)
-        weights, chosen = jax.lax.top_k(shares, self.experts.chosen)
+        # Chosen by score: far below the best, shares are all zero.
+        best, chosen = jax.lax.top_k(scores.astype(jnp.float32), self.experts.chosen)
         if self.experts.renormalize:
-            weights = weights / weights.sum(axis=-1, keepdims=True)
-        return weights, chosen
+            return jax.nn.softmax(best, axis=-1), chosen
+        whole = jax.nn.logsumexp(scores.astype(jnp.float32), axis=-1, keepdims=True)
+        return jnp.exp(best - whole), chosen
 
 
 class Experts(nnx.Module):
@@ -85,8 +87,8 @@ class Experts(nnx.Module):
     ) -> Float[Array, "m D"]:
         count, embed, _, ffn = self.gate_up.shape
         weight = self.gate_up[...].reshape(count, embed, 2 * ffn)
-        both = jax.lax.ragged_dot(x, weight, sizes).reshape(-1, 2, ffn)
+        both = grouped_dot(x, weight, sizes).reshape(-1, 2, ffn)
         if self.gate_up_bias is not None:
             both = both + self.gate_up_bias[...][expert_of]
-        out = jax.lax.ragged_dot(gated(both, self.activation), self.down[...], sizes)
+        out = grouped_dot(gated(both, self.activation), self.down[...], sizes)
         return out if self.down_bias is None else out + self.down_bias[...][expert_of]
