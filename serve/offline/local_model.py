@@ -38,7 +38,7 @@ class LocalModel:
     Args:
         loaded: an engine that has not been started, and what belongs to it.
         renderer: makes prompts of conversations.
-        progress: as in `load`.
+        progress: as for `load`.
 
     Attributes:
         tokenizer: the model's.
@@ -56,7 +56,8 @@ class LocalModel:
         self._inboxes: dict[str, queue.SimpleQueue[Delivery | None]] = {}
         self._closed = False
         self._engine.death.add_done_callback(self._on_death)
-        with _bar("compiling", "program", progress) as bar:
+        self._progress = progress
+        with self._bar("compiling", "program") as bar:
 
             def on_progress(done: int, total: int) -> None:
                 bar.total = total
@@ -90,7 +91,8 @@ class LocalModel:
                 then costs what `rows` rows cost, and there are fewer programs to compile.
             compile_cache: where compiled programs are kept for the next time; the server's
                 directory if not given, None for nowhere.
-            progress: show progress bars; if not given, on a terminal and in a notebook.
+            progress: show bars, here and in `generate`; if not given, on a terminal and in a
+                notebook.
 
         Raises:
             CheckpointError, TokenizerError, TemplateError: the directory cannot be used.
@@ -122,7 +124,6 @@ class LocalModel:
         n: int = 1,
         max_tokens: int | None = None,
         stop: str | Sequence[str] = (),
-        progress: bool | None = None,
     ) -> list[Answer]:
         """Answer all prompts, as many at a time as there are rows.
 
@@ -138,8 +139,6 @@ class LocalModel:
             max_tokens: most tokens of a choice; by default, and at most, what the prompt
                 leaves of the context.
             stop: strings that end a choice and are left out.
-            progress: show a bar that counts choices; if not given, on a terminal and in a
-                notebook.
 
         Returns:
             The answers, in the order of the prompts.
@@ -159,7 +158,7 @@ class LocalModel:
         try:
             for request in requests:
                 self._engine.submit(request)
-            with _bar("generating", "choice", progress, left) as bar:
+            with self._bar("generating", "choice", left) as bar:
                 while left:
                     delivery = inbox.get()
                     if delivery is None:
@@ -250,9 +249,8 @@ class LocalModel:
         error = self._engine.death.result()
         return RuntimeError(f"the engine has failed ({error!r}); load the model again")
 
-
-def _bar(what: str, unit: str, wanted: bool | None, total: int | None = None) -> "tqdm[Any]":
-    # None is tqdm's word for "on a terminal"; a notebook is none, but can show the bar.
-    by_place = None if tqdm is terminal_bar else False
-    disable = by_place if wanted is None else not wanted
-    return tqdm(total=total, desc=what, unit=unit, disable=disable, leave=False)
+    def _bar(self, what: str, unit: str, total: int | None = None) -> "tqdm[Any]":
+        # None is tqdm's word for "on a terminal"; a notebook is none, but can show the bar.
+        by_place = None if tqdm is terminal_bar else False
+        disable = by_place if self._progress is None else not self._progress
+        return tqdm(total=total, desc=what, unit=unit, disable=disable, leave=False)
