@@ -127,8 +127,8 @@ class LocalModel:
     ) -> list[Answer]:
         """Answer all prompts, as many at a time as there are rows.
 
-        Equal prompts with equal seeds get equal answers: for different ones raise `n`, or give
-        each prompt settings with a seed of its own.
+        Equal prompts with equal seeds get equal answers, and the seed is 0 unless the settings
+        name one: for different answers raise `n`, or give each prompt a seed of its own.
 
         Args:
             prompts: strings, which the model continues as they are, and conversations: lists of
