@@ -43,8 +43,11 @@ def write_manifest(directory: Path) -> None:
     unfinished.replace(directory / MANIFEST)
 
 
-def check_manifest(directory: Path) -> None:
+def check_manifest(directory: Path) -> list[str]:
     """Compare every file that the manifest of `directory` names with what it says.
+
+    Returns:
+        the names.
 
     Raises:
         CheckpointError: no manifest or none that can be read, or a file that is missing or not
@@ -71,6 +74,7 @@ def check_manifest(directory: Path) -> None:
                     f"{directory / name} is damaged: its SHA-256 is not the one in "
                     f"{directory / MANIFEST}; write the checkpoint anew"
                 )
+    return list(entries)
 
 
 def _files(directory: Path) -> Iterator[Path]:
