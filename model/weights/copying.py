@@ -19,7 +19,7 @@ _ALIGNMENT = 64
 _PIECE_BYTES = 8 << 20
 # A block of a transposition stays in the second-level cache, with runs long enough both ways.
 _BLOCK = 1024
-_BLOCK_COLUMNS = 256
+_BLOCK_COLUMNS = 1024
 
 
 def empty_aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:

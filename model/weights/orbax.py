@@ -22,14 +22,20 @@ from jax.sharding import Mesh
 from model.config import CheckpointError, ModelConfig
 from model.parameters import Parameters, abstract_parameters, parameter_specs
 from model.weights.groups import groups_by_size
-from model.weights.manifest import check_manifest, write_manifest
+from model.weights.manifest import check_manifest, describe, write_manifest
 
 DIRECTORY = "weights"
 PART_BYTES = 1 << 30
 
 
 class OrbaxWeights:
-    """A whole checkpoint of ours whose parameters are those of the model."""
+    """A whole checkpoint of ours whose parameters are those of the model.
+
+    Attributes:
+        counts: parameter → how many values it has.
+        dtypes: parameter → the dtype that it is stored in.
+        sizes: parameter → bytes that are read for it.
+    """
 
     def __init__(self, directory: Path, config: ModelConfig) -> None:
         """Check the files and what they hold.
@@ -59,6 +65,7 @@ class OrbaxWeights:
                 f"config ({len(names)} parameters differ)"
             )
         self.dtypes = {name: leaf.dtype for name, leaf in stored.items()}
+        self.counts = {name: leaf.size for name, leaf in stored.items()}
         self.sizes = {name: leaf.size * leaf.dtype.itemsize for name, leaf in stored.items()}
 
     def groups(self, limit: int) -> list[list[str]]:  # noqa: ARG002  (parts are what can be read)
@@ -90,12 +97,7 @@ class OrbaxWeights:
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=places[name].sharding)
             for name, leaf in part.items()
         }
-        with ocp.StandardCheckpointer() as checkpointer:
-            try:
-                restored: Parameters = checkpointer.restore(path, target)
-            except (OSError, ValueError) as error:
-                raise CheckpointError(f"{path} cannot be read: {error}") from error
-        return restored
+        return restore_part(path, target)
 
 
 def save_weights(directory: Path, parameters: Parameters) -> None:
@@ -106,13 +108,35 @@ def save_weights(directory: Path, parameters: Parameters) -> None:
     sizes = {name: value.nbytes for name, value in parameters.items()}
     for number, names in enumerate(groups_by_size(sizes, PART_BYTES)):
         save_part(path / part_name(number), {name: parameters[name] for name in names})
-    write_manifest(path)
+    write_manifest(path, describe(path))
 
 
 def save_part(path: Path, parameters: Parameters) -> None:
-    """Write some parameters as an Orbax checkpoint, which is there whole or not at all."""
+    """Write some parameters as an Orbax checkpoint, which is there whole or not at all.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path.absolute(), parameters)
+        try:
+            checkpointer.save(path.absolute(), parameters)
+            checkpointer.wait_until_finished()
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} cannot be written: {error}") from error
+
+
+def restore_part(path: Path, wanted: Mapping[str, jax.ShapeDtypeStruct]) -> Parameters:
+    """Read a part, all of whose parameters must be wanted, with the shardings given.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    with ocp.StandardCheckpointer() as checkpointer:
+        try:
+            restored: Parameters = checkpointer.restore(path.absolute(), dict(wanted))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error}") from error
+    return restored
 
 
 def part_name(number: int) -> str:

@@ -5,6 +5,7 @@ is written straight into the memory that it stays in; elsewhere its tensors go t
 each a part of them, and a compiled program makes the parameter there.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,13 @@ _MAX_THREADS = 8
 
 
 class PublishedWeights:
-    """A checkpoint whose headers fit the model; nothing of its data has been read."""
+    """A checkpoint whose headers fit the model; nothing of its data has been read.
+
+    Attributes:
+        counts: parameter → how many values it has.
+        dtypes: parameter → the dtype that its tensors make.
+        sizes: parameter → bytes that are read for it.
+    """
 
     def __init__(self, directory: Path, family: Family, config: ModelConfig) -> None:
         """Read and check the headers.
@@ -60,6 +67,7 @@ class PublishedWeights:
             name: _built_dtype(name, self._specs[name], stored, parts)
             for (name, stored), parts in zip(self._stored.items(), needed, strict=True)
         }
+        self.counts = {name: math.prod(self._specs[name].shape) for name in self._stored}
         self.sizes = {
             name: sum(part.end - part.begin for part in parts)
             for name, parts in zip(self._stored, needed, strict=True)

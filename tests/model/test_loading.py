@@ -17,7 +17,7 @@ from model.loading import load_end_ids, load_model, load_tokenizer, resolve_dtyp
 from model.mesh import make_mesh
 from model.parameters import parameter_specs, random_parameters
 from model.tokenizer import TokenizerError
-from model.weights.manifest import check_manifest, write_manifest
+from model.weights.manifest import check_manifest, describe, write_manifest
 from model.weights.orbax import OrbaxWeights, save_weights
 
 FLOAT32 = jnp.dtype("float32")
@@ -149,7 +149,7 @@ def test_a_whole_manifest_of_something_else(checkpoint):
     (checkpoint / "weights").mkdir()
     (checkpoint / "weights" / "notes").mkdir()
     (checkpoint / "weights" / "notes" / "today.txt").write_text("none")
-    write_manifest(checkpoint / "weights")
+    write_manifest(checkpoint / "weights", describe(checkpoint / "weights"))
     with pytest.raises(CheckpointError, match="is not an Orbax checkpoint"):
         load_model(checkpoint, make_mesh())
 
