@@ -109,7 +109,7 @@ def convert(source: Path, target: Path, dtype: str | None = None) -> Converted:
     except OSError as error:
         raise CheckpointError(f"{target} cannot be written ({error})") from error
     return Converted(
-        parameters=config.num_parameters,
+        parameters=sum(weights.counts.values()),
         bytes=sum(_bytes_as(weights, name, wanted) for name in weights.sizes),
         parts=len(parts),
         resumed=resumed,

@@ -5,9 +5,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model.config import CheckpointError, ModelConfig, read_json
-from model.families.llama import llama_config
+from model.families.gemma import gemma2_config, gemma3_config, gemma_weights
+from model.families.gpt_oss import gpt_oss_config, gpt_oss_weights
+from model.families.llama import llama_config, mistral_config
+from model.families.mixtral import mixtral_config, mixtral_weights
 from model.families.names import common_weights
-from model.families.qwen import qwen3_config
+from model.families.olmo import olmo2_config, olmo2_weights
+from model.families.phi import phi3_config, phi3_weights
+from model.families.qwen import (
+    qwen2_config,
+    qwen3_config,
+    qwen3_moe_config,
+    qwen3_moe_weights,
+)
 from model.families.stored import Stored
 
 
@@ -27,8 +37,17 @@ class Family(NamedTuple):
 
 
 FAMILIES: Mapping[str, Family] = {
+    "Gemma2ForCausalLM": Family(gemma2_config, gemma_weights),
+    "Gemma3ForCausalLM": Family(gemma3_config, gemma_weights),
+    "GptOssForCausalLM": Family(gpt_oss_config, gpt_oss_weights),
     "LlamaForCausalLM": Family(llama_config, common_weights),
+    "MistralForCausalLM": Family(mistral_config, common_weights),
+    "MixtralForCausalLM": Family(mixtral_config, mixtral_weights),
+    "Olmo2ForCausalLM": Family(olmo2_config, olmo2_weights),
+    "Phi3ForCausalLM": Family(phi3_config, phi3_weights),
+    "Qwen2ForCausalLM": Family(qwen2_config, common_weights),
     "Qwen3ForCausalLM": Family(qwen3_config, common_weights),
+    "Qwen3MoeForCausalLM": Family(qwen3_moe_config, qwen3_moe_weights),
 }
 
 

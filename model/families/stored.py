@@ -21,10 +21,18 @@ class Stored(NamedTuple):
     Attributes:
         tensors: names in the checkpoint, in the order that `build` takes them.
         build: makes the parameter; equal for parameters that are made alike.
+        otherwise: where to look when the checkpoint has none of `tensors`.
     """
 
     tensors: tuple[str, ...]
     build: Callable[..., jax.Array]
+    otherwise: "Stored | None" = None
+
+    def under(self, prefix: str) -> "Stored":
+        """The same with a prefix before every name."""
+        names = tuple(prefix + name for name in self.tensors)
+        other = None if self.otherwise is None else self.otherwise.under(prefix)
+        return Stored(names, self.build, other)
 
 
 def keep(tensor: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -37,16 +45,51 @@ def transpose(tensor: Float[Array, "out in"]) -> Float[Array, "in out"]:
     return tensor.T
 
 
-def stack_gate_up(
-    gate: Float[Array, "ffn D"], up: Float[Array, "ffn D"]
-) -> Float[Array, "D 2 ffn"]:
-    """Gate and up projections as one."""
-    return jnp.stack([gate, up]).transpose(2, 0, 1)
+def stack_gate_up(gate: Float[Array, "..."], up: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Gate and up projections as one [D, 2, F], or their biases as [2, F]."""
+    both = jnp.stack([gate, up])
+    return jnp.moveaxis(both, 2, 0) if both.ndim == 3 else both
+
+
+def split_gate_up(both: Float[Array, "two_ffn D"]) -> Float[Array, "D 2 ffn"]:
+    """A projection to gate, then up."""
+    return stack_gate_up(*jnp.split(both, 2))
+
+
+def stack_experts_gate_up(*tensors: Float[Array, "ffn D"]) -> Float[Array, "E D 2 ffn"]:
+    """Each expert's gate and up projections, given in turn."""
+    both = jnp.stack(tensors).reshape(-1, 2, *tensors[0].shape)
+    return both.transpose(0, 3, 1, 2)
+
+
+def stack_experts(*tensors: Float[Array, "o i"]) -> Float[Array, "E i o"]:
+    """Each expert's projection with its input axis first."""
+    return jnp.stack(tensors).transpose(0, 2, 1)
+
+
+def join_heads_norm(
+    num_kv_heads: int, group_size: int, head_dim: int
+) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
+    """How to make the weights of norms over all query heads, and over all key heads."""
+    return Shape((num_kv_heads, group_size, head_dim)), Shape((num_kv_heads, head_dim))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The tensor in another shape."""
+
+    shape: tuple[int, ...]
+
+    def __call__(self, tensor: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Reshape."""
+        return tensor.reshape(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class FuseHeads:
     """Query, key and value projections as one [D, K, G + 2, H], or their biases [K, G + 2, H].
+
+    They come as three tensors, or as one that holds the three one after another.
 
     Attributes:
         num_kv_heads: K.
@@ -58,12 +101,14 @@ class FuseHeads:
     group_size: int
     head_dim: int
 
-    def __call__(
-        self, q: Float[Array, "..."], k: Float[Array, "..."], v: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def __call__(self, *tensors: Float[Array, "..."]) -> Float[Array, "..."]:
         """Fuse; see the class."""
+        if len(tensors) == 1:
+            keys = self.num_kv_heads * self.head_dim
+            queries = keys * self.group_size
+            tensors = tuple(jnp.split(tensors[0], [queries, queries + keys]))
         heads = (self.num_kv_heads, -1, self.head_dim)
-        parts = [part.reshape(*heads, *part.shape[1:]) for part in (q, k, v)]
+        parts = [part.reshape(*heads, *part.shape[1:]) for part in tensors]
         fused = jnp.concatenate(parts, axis=1)
         return jnp.moveaxis(fused, 3, 0) if fused.ndim == 4 else fused
 

@@ -7,7 +7,7 @@ each a part of them, and a compiled program makes the parameter there.
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -49,7 +49,9 @@ class PublishedWeights:
                 the family and the config ask for.
         """
         tensors = read_tensors(directory)
-        self._stored = family.weights(config)
+        self._stored = {
+            name: _present(stored, tensors) for name, stored in family.weights(config).items()
+        }
         self._specs = parameter_specs(config)
         used = [name for stored in self._stored.values() for name in stored.tensors]
         if missing := sorted(set(used) - set(tensors)):
@@ -108,6 +110,16 @@ class PublishedWeights:
         for source in sources:
             self._tensors.release(source)
         return value
+
+
+def _present(stored: Stored, tensors: Mapping[str, FileTensor]) -> Stored:
+    """The first of a parameter's places of which the checkpoint has any tensor."""
+    place: Stored | None = stored
+    while place is not None:
+        if any(name in tensors for name in place.tensors):
+            return place
+        place = place.otherwise
+    return stored
 
 
 def _spread(tensor: np.ndarray, mesh: Mesh) -> jax.Array:

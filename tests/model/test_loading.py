@@ -9,13 +9,13 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.tiny import TINY, tiny_parameters
+from support.tiny import ROPE_THETA, TINY, tiny_parameters
 
 from model import bundled
 from model.config import CheckpointError, ModelConfig
 from model.loading import load_end_ids, load_model, load_tokenizer, resolve_dtype
 from model.mesh import make_mesh
-from model.parameters import parameter_specs, random_parameters
+from model.parameters import count_parameters, parameter_specs, random_parameters
 from model.tokenizer import TokenizerError
 from model.weights.manifest import check_manifest, describe, write_manifest
 from model.weights.orbax import OrbaxWeights, save_weights
@@ -34,7 +34,7 @@ def published(config: ModelConfig) -> dict:
         "head_dim": config.head_dim,
         "intermediate_size": config.ffn_dim,
         "max_position_embeddings": config.context_length,
-        "rope_theta": config.rope_theta,
+        "rope_theta": ROPE_THETA,
         "rms_norm_eps": config.norm_eps,
         "tie_word_embeddings": config.tied_head,
     }
@@ -69,9 +69,9 @@ def test_weights_are_converted_to_the_wanted_dtype(saved):
 
 
 def test_the_shape_accounts_for_every_parameter():
-    for config in (TINY, replace(TINY, qk_norm=False, tied_head=True, num_kv_heads=6)):
+    for config in (TINY, replace(TINY, qk_norm="none", tied_head=True, num_kv_heads=6)):
         specs = parameter_specs(config)
-        assert sum(np.prod(spec.shape) for spec in specs.values()) == config.num_parameters
+        assert sum(np.prod(spec.shape) for spec in specs.values()) == count_parameters(config)
         assert {
             name: value.shape for name, value in random_parameters(config, FLOAT32, 0).items()
         } == {name: spec.shape for name, spec in specs.items()}
@@ -168,7 +168,7 @@ def test_weights_of_another_shape_name_a_parameter(saved):
 
 def test_missing_and_extra_parameters_are_named(saved):
     with pytest.raises(CheckpointError, match=r"blocks\.2.* is missing there"):
-        OrbaxWeights(saved, replace(TINY, num_layers=3))
+        OrbaxWeights(saved, replace(TINY, layers=TINY.layers[:1] * 3))
     with pytest.raises(CheckpointError, match=r"head\.weight is .* unknown by the config"):
         OrbaxWeights(saved, replace(TINY, tied_head=True))
 
