@@ -4,7 +4,8 @@ config.json             shape, as its family publishes it
 generation_config.json  end-of-turn ids
 tokenizer.model         SentencePiece
 chat_template.jinja     read by whoever renders conversations
-weights/                Orbax
+weights/                Orbax, as we write it; or
+*.safetensors           as published
 """
 
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+from tqdm import tqdm
 
 from model.config import CheckpointError, ModelConfig, read_json
-from model.families.registry import read_config
+from model.families.registry import read_family
 from model.parameters import Parameters
 from model.tokenizer import SentencePieceTokenizer, Tokenizer
-from model.weights.orbax import load_weights
+from model.weights.formats import open_weights
 
 DTYPES = ("auto", "float32", "bfloat16")
 
@@ -49,9 +51,21 @@ def load_model(directory: Path, mesh: Mesh, dtype: str = "auto") -> LoadedModel:
     """
     if not directory.is_dir():
         raise CheckpointError(f"{directory} is not a directory; give the directory of a checkpoint")
-    config = read_config(directory)
+    family, config = read_family(directory)
     chosen = resolve_dtype(dtype)
-    parameters = load_weights(directory, config, chosen, mesh)
+    weights = open_weights(directory, family, config)
+    parameters: Parameters = {}
+    with tqdm(
+        total=sum(weights.sizes.values()),
+        desc="loading",
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        disable=None,
+    ) as bar:
+        for name, value in weights.load(list(weights.sizes), chosen, mesh):
+            parameters[name] = value
+            bar.update(weights.sizes[name])
     return LoadedModel(config, parameters, mesh, chosen)
 
 

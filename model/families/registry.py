@@ -28,11 +28,14 @@ class Family(NamedTuple):
         models: what people know it by.
         config: the decoder's shape from a `config.json` and the name to call it by in errors.
         weights: where each parameter of such a decoder is in the checkpoint.
+        unused: regular expressions for the names of tensors that a checkpoint may hold besides,
+            without an effect: copies, and what follows from the config.
     """
 
     models: str
     config: Callable[[Mapping[str, Any], str], ModelConfig]
     weights: Callable[[ModelConfig], Mapping[str, Stored]]
+    unused: tuple[str, ...] = (r"lm_head\.weight", r".*\.rotary_emb\.inv_freq")
 
 
 FAMILIES: Mapping[str, Family] = {

@@ -17,8 +17,8 @@ from model.loading import load_end_ids, load_model, load_tokenizer, resolve_dtyp
 from model.mesh import make_mesh
 from model.parameters import count_parameters, parameter_specs, random_parameters
 from model.tokenizer import TokenizerError
-from model.weights.manifest import check_manifest, write_manifest
-from model.weights.orbax import load_weights, save_weights
+from model.weights.manifest import check_manifest, describe, write_manifest
+from model.weights.orbax import OrbaxWeights, save_weights
 
 FLOAT32 = jnp.dtype("float32")
 
@@ -147,8 +147,9 @@ def test_weights_with_one_damaged_bit(checkpoint):
 def test_a_whole_manifest_of_something_else(checkpoint):
     shutil.rmtree(checkpoint / "weights")
     (checkpoint / "weights").mkdir()
-    (checkpoint / "weights" / "notes.txt").write_text("none")
-    write_manifest(checkpoint / "weights")
+    (checkpoint / "weights" / "notes").mkdir()
+    (checkpoint / "weights" / "notes" / "today.txt").write_text("none")
+    write_manifest(checkpoint / "weights", describe(checkpoint / "weights"))
     with pytest.raises(CheckpointError, match="is not an Orbax checkpoint"):
         load_model(checkpoint, make_mesh())
 
@@ -162,14 +163,14 @@ def test_weights_of_another_shape_name_a_parameter(saved):
     with pytest.raises(
         CheckpointError, match=r"blocks\.0\.mlp\.down is \(48, 32\) there and \(64, 32\)"
     ):
-        load_weights(saved, other, FLOAT32, make_mesh())
+        OrbaxWeights(saved, other)
 
 
 def test_missing_and_extra_parameters_are_named(saved):
     with pytest.raises(CheckpointError, match=r"blocks\.2.* is missing there"):
-        load_weights(saved, replace(TINY, layers=TINY.layers[:1] * 3), FLOAT32, make_mesh())
+        OrbaxWeights(saved, replace(TINY, layers=TINY.layers[:1] * 3))
     with pytest.raises(CheckpointError, match=r"head\.weight is .* unknown by the config"):
-        load_weights(saved, replace(TINY, tied_head=True), FLOAT32, make_mesh())
+        OrbaxWeights(saved, replace(TINY, tied_head=True))
 
 
 def test_a_tokenizer_that_is_none(tmp_path):
