@@ -27,7 +27,7 @@ from model import bundled
 from model.attention import DenseAttention
 from model.config import ModelConfig
 from model.parameters import Parameters, decoder_with, random_parameters
-from model.tokenizer import SentencePieceTokenizer
+from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from model.weights.orbax import save_weights
 from tools.bundled_data.batches import Batch, evaluation_batch, training_batch
 from tools.bundled_data.conversations import conversation

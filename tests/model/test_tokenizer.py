@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import bundled
-from model.tokenizer import SentencePieceTokenizer
+from model.tokenizer.sentence_piece import SentencePieceTokenizer
 
 TOKENIZER = SentencePieceTokenizer(bundled.directory() / "tokenizer.model")
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from model import bundled
 from model.families.registry import read_config
 from model.mesh import make_mesh
-from model.tokenizer import SentencePieceTokenizer
+from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from model.weights.orbax import load_weights
 from tools import train_bundled
 from tools.bundled_data.batches import Document, empty_batch, place

@@ -137,7 +137,8 @@ def test_developer_is_system_where_the_template_knows_one(show: Any) -> None:
     roles = "{% for m in messages %}{{ m.role }} {% endfor %}"
     messages = [{"role": "developer", "content": ""}, {"role": "user", "content": ""}]
     assert show(roles, messages) == "system user "
-    assert show(roles + "{# developer #}", messages) == "developer user "
+    assert show(roles + "{# knows no developer #}", messages) == "system user "
+    assert show(roles + "{% if 'developer' in [] %}{% endif %}", messages) == "developer user "
 
 
 def test_one_character_control_tokens_are_refused(make_tokenizer: Any) -> None:

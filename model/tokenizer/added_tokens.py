@@ -1,0 +1,147 @@
+"""What stands beside a vocabulary: added tokens, and the names of the special ones.
+
+Reads `tokenizer_config.json` and the older `special_tokens_map.json`; both may be missing.
+Knows nothing of how text is split.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from model.tokenizer.protocol import TokenizerError
+
+_NAME = re.compile(r"[a-z]+_token")
+
+# Markup of ordinary documents: Gemma's vocabulary has whole tokens for these.
+_HTML = re.compile(
+    r"</?(table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|p|ul|ol|li|br|hr"
+    r"|strong|em|b|i|u|sub|sup|code|pre)>"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AddedToken:
+    """A token that is found in the text before the vocabulary's model sees it.
+
+    Attributes:
+        id: its id.
+        content: its spelling.
+        special: whether it has no text of its own.
+        lstrip: whether it swallows the white space before it.
+        rstrip: whether it swallows the white space after it.
+        single_word: whether it is found only between word borders.
+        normalized: whether it is looked for in the normalized text.
+    """
+
+    id: int
+    content: str
+    special: bool
+    lstrip: bool = False
+    rstrip: bool = False
+    single_word: bool = False
+    normalized: bool = False
+
+    @property
+    def is_control(self) -> bool:
+        """Whether only a template may write it; see `is_control`."""
+        return self.special or is_control(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerConfig:
+    """What a directory says of its tokenizer besides the vocabulary.
+
+    Attributes:
+        named: `bos_token`, `eos_token`, … → spelling.
+        added: the tokens of `added_tokens_decoder`.
+        legacy: whether a SentencePiece vocabulary puts its space before every piece of text
+            between control tokens, and not only before the first.
+        add_prefix_space: whether there is such a space at all; None where nothing is said.
+    """
+
+    named: Mapping[str, str]
+    added: tuple[AddedToken, ...]
+    legacy: bool
+    add_prefix_space: bool | None
+
+
+def is_control(spelling: str) -> bool:
+    """Whether an added token that is not marked special is markup of the chat format.
+
+    `<think>`, `<tool_call>` or `<|fim_prefix|>` are: only a template may write them. Runs of
+    white space, single characters and HTML's tags are words of the vocabulary.
+    """
+    blank = not spelling.strip(" \t\r\n\u2581")
+    return not blank and len(spelling) > 1 and not _HTML.fullmatch(spelling)
+
+
+def added_token(token: int, fields: Mapping[str, Any]) -> AddedToken:
+    """The added token that a file describes.
+
+    Raises:
+        KeyError, TypeError: it has no spelling.
+    """
+    content = fields["content"]
+    if not isinstance(content, str):
+        raise TypeError(f"content is {content!r}")
+    flags = ("special", "lstrip", "rstrip", "single_word", "normalized")
+    return AddedToken(token, content, *(bool(fields.get(name, False)) for name in flags))
+
+
+def read_tokenizer_config(directory: Path) -> TokenizerConfig:
+    """What `tokenizer_config.json` and `special_tokens_map.json` say.
+
+    Raises:
+        TokenizerError: one of them is there and cannot be understood.
+    """
+    path = directory / "tokenizer_config.json"
+    fields = {**read_object(directory / "special_tokens_map.json"), **read_object(path)}
+    named = {
+        name: spelling
+        for name, value in fields.items()
+        if _NAME.fullmatch(name) and (spelling := _spelling(value))
+    }
+    try:
+        entries = cast("dict[str, Any]", fields.get("added_tokens_decoder") or {})
+        added = tuple(added_token(int(key), entry) for key, entry in entries.items())
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise TokenizerError(
+            f"added_tokens_decoder in {path} is not a map from ids to tokens ({error}); give the "
+            f"file that belongs to the checkpoint"
+        ) from error
+    prefix = fields.get("add_prefix_space")
+    return TokenizerConfig(
+        named,
+        added=tuple(replace(t, special=t.special or t.content in named.values()) for t in added),
+        legacy=fields.get("legacy") is True,
+        add_prefix_space=prefix if isinstance(prefix, bool) else None,
+    )
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, or an empty one where there is no such file.
+
+    Raises:
+        TokenizerError: the file cannot be read or is not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise TokenizerError(
+            f"{path} cannot be read ({error}); give the file that belongs to the checkpoint"
+        ) from error
+    if not isinstance(value, dict):
+        raise TokenizerError(f"{path} is not a JSON object; give the checkpoint's own file")
+    return cast("dict[str, Any]", value)
+
+
+def _spelling(value: object) -> str:
+    """A special token's spelling: files give the string, or an object that has it."""
+    if isinstance(value, dict):
+        value = cast("dict[str, object]", value).get("content")
+    return value if isinstance(value, str) else ""
