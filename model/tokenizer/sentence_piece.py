@@ -16,7 +16,6 @@ from sentencepiece import sentencepiece_model_pb2
 
 from model.tokenizer.added_tokens import (
     AddedToken,
-    TokenizerConfig,
     is_control,
     read_tokenizer_config,
 )
@@ -49,7 +48,13 @@ class SentencePieceTokenizer:
         for token in added:
             self._add(token)
         self._named = {**_named(model), **config.named}
-        self._opening, self._following = _processors(path, model, config)
+        self._every_segment = config.legacy
+        self._spaced = self._plain = _processor(path, model)
+        if model.normalizer_spec.add_dummy_prefix:
+            model.normalizer_spec.add_dummy_prefix = False
+            self._plain = _processor(path, model)
+        if config.add_prefix_space is False:
+            self._spaced = self._plain
 
     def _add(self, token: AddedToken) -> None:
         missing = token.id + 1 - len(self._bytes)
@@ -87,8 +92,9 @@ class SentencePieceTokenizer:
     def encode(self, text: str, *, at_start: bool = True) -> list[int]:
         """Ids of plain text; see `Tokenizer.encode`."""
         check_unicode(text)
-        processor = self._opening if at_start else self._following
-        return list(processor.EncodeAsIds(text))
+        # One space before the first word, as transformers has it, not a second one.
+        spaced = (at_start or self._every_segment) and not text.startswith((" ", "\u2581"))
+        return list((self._spaced if spaced else self._plain).EncodeAsIds(text))
 
     def token_bytes(self, token: int) -> bytes | None:
         """Exact bytes of `token`; see `Tokenizer.token_bytes`."""
@@ -118,19 +124,6 @@ def _unreadable(path: Path) -> TokenizerError:
         f"{path} is not a readable SentencePiece model; give the tokenizer.model that belongs to "
         f"the checkpoint"
     )
-
-
-def _processors(
-    path: Path, model: Any, config: TokenizerConfig
-) -> tuple[sentencepiece.SentencePieceProcessor, sentencepiece.SentencePieceProcessor]:
-    """For text that opens a prompt, and for text after a control token."""
-    if config.add_prefix_space is False:
-        model.normalizer_spec.add_dummy_prefix = False
-    opening = _processor(path, model)
-    if config.legacy or not model.normalizer_spec.add_dummy_prefix:
-        return opening, opening
-    model.normalizer_spec.add_dummy_prefix = False
-    return opening, _processor(path, model)
 
 
 def _processor(path: Path, model: Any) -> sentencepiece.SentencePieceProcessor:
