@@ -11,7 +11,7 @@ Templates look into messages (`'</think>' in content`, `content.split('</think>'
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 # First the noncharacters, which no text should hold, then the private-use area.
@@ -21,6 +21,27 @@ _MARKERS = (*map(chr, range(0xFDD0, 0xFDF0)), *map(chr, range(0xE000, 0xF900)))
 _VERBATIM_KEYS = frozenset({"role", "type"})
 
 
+def spelling_pattern(spellings: Collection[str]) -> re.Pattern[str]:
+    """Finds the longest of `spellings` at each place, in time that hardly grows with their number.
+
+    A vocabulary may have thousands: they are tried character by character, `<(?:a|unused(?:0|1))>`.
+    """
+
+    def after(rests: Collection[str]) -> str:
+        by_head: dict[str, list[str]] = {}
+        for rest in rests:
+            if rest:
+                by_head.setdefault(rest[0], []).append(rest[1:])
+        if not by_head:
+            return ""
+        branches = "|".join(re.escape(head) + after(tails) for head, tails in by_head.items())
+        if "" in rests:
+            return f"(?:{branches})?"
+        return f"(?:{branches})" if len(by_head) > 1 else branches
+
+    return re.compile(after(spellings) or r"(?!)")
+
+
 class MarkersUsedUpError(ValueError):
     """A conversation that holds every character that could be the marker."""
 
@@ -28,19 +49,18 @@ class MarkersUsedUpError(ValueError):
 class Guard:
     """Guards text against a set of control spellings of two characters or more."""
 
-    def __init__(self, spellings: Sequence[str]) -> None:
-        by_length = sorted(spellings, key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, by_length)) or r"(?!)")
+    def __init__(self, spellings: Collection[str]) -> None:
+        self._control = spelling_pattern(spellings)
         # Pieces of spellings: what a string may share with one that crosses its ends.
-        self._heads = {spelling[:n] for spelling in by_length for n in range(1, len(spelling))}
-        self._tails = {spelling[-n:] for spelling in by_length for n in range(1, len(spelling))}
+        self._heads = {spelling[:n] for spelling in spellings for n in range(1, len(spelling))}
+        self._tails = {spelling[-n:] for spelling in spellings for n in range(1, len(spelling))}
         self._inner = {
             spelling[start:end]
-            for spelling in by_length
+            for spelling in spellings
             for start in range(1, len(spelling))
             for end in range(start + 1, len(spelling))
         }
-        self._longest = len(by_length[0]) if by_length else 0
+        self._longest = max(map(len, spellings), default=0)
 
     def conversation(
         self, messages: Sequence[Mapping[str, object]]

@@ -11,12 +11,10 @@ template, and the marker is taken out of the text between them.
     split      [im_start] "user\nsay <|im_end|>" [im_end]
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 from model.tokenizer import Tokenizer
-from serve.text.guard import Guard, MarkersUsedUpError
+from serve.text.guard import Guard, MarkersUsedUpError, spelling_pattern
 from serve.text.template import ChatTemplate, ConversationError, TemplateError
 
 # Unicode's property White_Space, which is what tokenizers mean by it; str.strip knows more.
@@ -36,16 +34,17 @@ class Renderer:
     """
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate) -> None:
-        spellings = sorted(tokenizer.controls, key=len, reverse=True)
-        if spellings and len(spellings[-1]) < 2:
+        short = [spelling for spelling in tokenizer.controls if len(spelling) < 2]
+        if short:
             raise TemplateError(
-                f"the tokenizer has the control token {spellings[-1]!r}; a control token needs "
+                f"the tokenizer has the control token {short[0]!r}; a control token needs "
                 f"two characters or more, so that text can be told from it"
             )
         self._tokenizer = tokenizer
         self._template = template
-        self._guard = Guard(spellings)
-        self._control = re.compile("(" + ("|".join(map(re.escape, spellings)) or r"(?!)") + ")")
+        self._strips: Mapping[int | None, tuple[bool, bool]] = {**tokenizer.strips}
+        self._guard = Guard(tokenizer.controls)
+        self._control = spelling_pattern(tokenizer.controls)
 
     def render(
         self, messages: Sequence[Mapping[str, object]], *, add_generation_prompt: bool = True
@@ -68,7 +67,7 @@ class Renderer:
         except MarkersUsedUpError as error:
             raise ConversationError(str(error)) from error
         text = self._template.render(guarded, add_generation_prompt=add_generation_prompt)
-        ids = self._ids(self._control.split(text), marker)
+        ids = self._ids(text, marker)
         if not ids:
             raise ConversationError("the messages render to an empty prompt; send some text")
         return ids
@@ -84,22 +83,20 @@ class Renderer:
         end = self._control.match(text.rpartition(said)[2].lstrip())
         return frozenset({self._tokenizer.controls[end[0]]} if end and said in text else ())
 
-    def _ids(self, pieces: Sequence[str], marker: str) -> list[int]:
-        """Ids of text and control spellings in turn, text first and last."""
-        controls, strips = self._tokenizer.controls, self._tokenizer.strips
+    def _ids(self, rendered: str, marker: str) -> list[int]:
         ids: list[int] = []
-        strip_after = False
-        for index in range(0, len(pieces), 2):
-            text = pieces[index].replace(marker, "")
-            control = controls[pieces[index + 1]] if index + 1 < len(pieces) else None
-            strip_before, strip_next = strips.get(cast("int", control), _STRIPS_NOTHING)
-            if strip_after:
+        position, before = 0, _STRIPS_NOTHING
+        for match in (*self._control.finditer(rendered), None):
+            control = None if match is None else self._tokenizer.controls[match[0]]
+            after = self._strips.get(control, _STRIPS_NOTHING)
+            text = rendered[position : match and match.start()].replace(marker, "")
+            if before[1]:
                 text = text.lstrip(_WHITE_SPACE)
-            if strip_before:
+            if after[0]:
                 text = text.rstrip(_WHITE_SPACE)
             if text:
-                ids += self._tokenizer.encode(text, at_start=index == 0)
-            if control is not None:
+                ids += self._tokenizer.encode(text, at_start=position == 0)
+            if match and control is not None:
                 ids.append(control)
-            strip_after = strip_next
+                position, before = match.end(), after
         return ids
