@@ -6,7 +6,7 @@ Knows nothing of how text is split.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -56,6 +56,7 @@ class TokenizerConfig:
 
     Attributes:
         named: `bos_token`, `eos_token`, … → spelling.
+        special: spellings of these and of further special tokens.
         added: the tokens of `added_tokens_decoder`.
         legacy: whether a SentencePiece vocabulary puts its space before every piece of text
             between control tokens, and not only before the first.
@@ -63,6 +64,7 @@ class TokenizerConfig:
     """
 
     named: Mapping[str, str]
+    special: frozenset[str]
     added: tuple[AddedToken, ...]
     legacy: bool
     add_prefix_space: bool | None
@@ -104,6 +106,7 @@ def read_tokenizer_config(directory: Path) -> TokenizerConfig:
         for name, value in fields.items()
         if _NAME.fullmatch(name) and (spelling := _spelling(value))
     }
+    special = frozenset([*named.values(), *_further(fields)])
     try:
         entries = cast("dict[str, Any]", fields.get("added_tokens_decoder") or {})
         added = tuple(added_token(int(key), entry) for key, entry in entries.items())
@@ -115,7 +118,8 @@ def read_tokenizer_config(directory: Path) -> TokenizerConfig:
     prefix = fields.get("add_prefix_space")
     return TokenizerConfig(
         named,
-        added=tuple(replace(t, special=t.special or t.content in named.values()) for t in added),
+        special,
+        added=tuple(replace(t, special=t.special or t.content in special) for t in added),
         legacy=fields.get("legacy") is True,
         add_prefix_space=prefix if isinstance(prefix, bool) else None,
     )
@@ -138,6 +142,16 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TokenizerError(f"{path} is not a JSON object; give the checkpoint's own file")
     return cast("dict[str, Any]", value)
+
+
+def _further(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Special tokens without a name, under the older key and the newer one."""
+    for key in ("additional_special_tokens", "extra_special_tokens"):
+        entries = fields.get(key)
+        if isinstance(entries, dict):
+            entries = list(cast("dict[str, object]", entries).values())
+        if isinstance(entries, list):
+            yield from filter(None, map(_spelling, cast("list[object]", entries)))
 
 
 def _spelling(value: object) -> str:

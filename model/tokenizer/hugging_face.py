@@ -153,7 +153,7 @@ def _merge(
     for token in config.added:
         known = merged.get(token.content)
         merged[token.content] = replace(token, id=known.id) if known else token
-    for spelling in config.named.values():
+    for spelling in config.special:
         if spelling in merged:
             merged[spelling] = replace(merged[spelling], special=True)
         elif spelling in vocabulary:

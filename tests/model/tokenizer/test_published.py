@@ -163,6 +163,25 @@ def test_the_config_has_the_last_word_on_flags_and_may_add_tokens(broken):
     assert 720 not in tokenizer.encode("<|late|>")
 
 
+@pytest.mark.parametrize("key", ["additional_special_tokens", "extra_special_tokens"])
+def test_special_tokens_without_a_name(broken, key):
+    tokens = ["<think>", {"content": "</think>"}]
+    for value in (tokens, {"think_token": tokens[0], "other": tokens[1]}):
+        directory = broken("tokenizer_config.json", **{key: value})
+        tokenizer = HuggingFaceTokenizer(directory / "tokenizer.json")
+        for spelling in ("<think>", "</think>"):
+            assert tokenizer.token_bytes(tokenizer.controls[spelling]) is None
+
+
+def test_names_come_from_the_older_file_too(broken):
+    directory = broken("tokenizer_config.json", pad_token=None)
+    (directory / "special_tokens_map.json").write_text(
+        '{"eos_token": "</think>", "unk_token": {"content": "<|vision_start|>"}}'
+    )
+    tokenizer = HuggingFaceTokenizer(directory / "tokenizer.json")
+    assert tokenizer.named == {"eos_token": "<|im_end|>", "unk_token": "<|vision_start|>"}
+
+
 def test_words_added_past_a_gap_keep_their_ids(broken):
     directory = broken(
         "tokenizer_config.json",
