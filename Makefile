@@ -16,7 +16,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install serve chat test test-slow check format clean distclean
+.PHONY: help install serve chat test test-slow check format notebooks clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ check: $(DEV) ## check format, lint, types and import directions
 format: $(DEV) ## format the code, and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+notebooks: $(DEV) ## run the notebooks at full size, and keep their outputs and pictures
+	$(BIN)/jupyter execute --inplace --timeout=1200 notebooks/*.ipynb
+	$(BIN)/ruff format notebooks
 
 clean: ## remove caches and build outputs
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

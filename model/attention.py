@@ -5,7 +5,6 @@ values and that layer's cache, and returns the attended values and the cache wit
 keys and values in it. The decoder knows no more of a cache than that.
 """
 
-import math
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -15,12 +14,34 @@ from jaxtyping import Array, Bool, Float, Int
 
 from model.axes import EMBED, HEAD_DIM, HEAD_GROUP, KV_HEADS
 from model.cache import LayerCache, read, write
-from model.config import ModelConfig
-from model.layers import RMSNorm, parameter
-from model.rope import rotate
+from model.config import LayerConfig, ModelConfig
+from model.layers import RMSNorm, constant, parameter, soft_cap, with_bias
+from model.rope import Angles, rotate
 
 KEYS_PER_BLOCK = 128
 NO_SCORE = -1e30
+
+
+class Scoring(NamedTuple):
+    """How one layer turns queries and keys into weights.
+
+    Attributes:
+        scale: factor of the scores.
+        window: a query sees this many last positions, its own among them; None for all.
+        softcap: see `soft_cap`; None for none.
+        sinks: a score per query head that takes part in the softmax and adds nothing
+            (gpt-oss); None for none.
+    """
+
+    scale: float
+    window: int | None = None
+    softcap: float | None = None
+    sinks: Float[Array, "K G"] | None = None
+
+    def scores(self, q_dot_k: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Scaled and capped products of queries and keys."""
+        scaled = q_dot_k * self.scale
+        return scaled if self.softcap is None else soft_cap(scaled, self.softcap)
 
 
 @runtime_checkable
@@ -33,6 +54,7 @@ class Attend(Protocol):
         k: Float[Array, "B T K H"],
         v: Float[Array, "B T K H"],
         cache: LayerCache | None,
+        scoring: Scoring,
     ) -> tuple[Float[Array, "B T K G H"], LayerCache | None]:
         """The attended values, and the cache with the new keys and values in it."""
         ...
@@ -53,7 +75,7 @@ class PageView(NamedTuple):
 class DenseAttention:
     """Attention among the tokens of the call itself, without a cache: for training.
 
-    `mask[b, t, s]` says whether query t sees key s.
+    `mask[b, t, s]` says whether query t sees key s. Windows and sinks are not for training.
     """
 
     def __init__(self, mask: Bool[Array, "B T S"]) -> None:
@@ -65,10 +87,13 @@ class DenseAttention:
         k: Float[Array, "B T K H"],
         v: Float[Array, "B T K H"],
         cache: LayerCache | None,
+        scoring: Scoring,
     ) -> tuple[Float[Array, "B T K G H"], LayerCache | None]:
         """Attend under the mask; the cache passes through."""
+        if scoring.window is not None or scoring.sinks is not None:
+            raise ValueError("dense attention has neither windows nor sinks")
         scores = jnp.einsum("btkgh,bskh->bkgts", q, k, preferred_element_type=jnp.float32)
-        scores = jnp.where(self.mask[:, None, None], scores / math.sqrt(q.shape[-1]), NO_SCORE)
+        scores = jnp.where(self.mask[:, None, None], scoring.scores(scores), NO_SCORE)
         weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
         return jnp.einsum("bkgts,bskh->btkgh", weights, v), cache
 
@@ -80,7 +105,7 @@ class PagedAttention:
     `KEYS_PER_BLOCK` with a running maximum and sum (Milakov and Gimelshein 2018). The number
     of blocks is the longest row's, found on the device: one program serves every length, and
     a block that a row cannot see changes none of its bits, so results do not depend on how
-    long the neighbours are.
+    long the neighbours are. With a window the blocks before every row's are skipped too.
     """
 
     def __init__(self, view: PageView) -> None:
@@ -92,6 +117,7 @@ class PagedAttention:
         k: Float[Array, "B T K H"],
         v: Float[Array, "B T K H"],
         cache: LayerCache | None,
+        scoring: Scoring,
     ) -> tuple[Float[Array, "B T K G H"], LayerCache | None]:
         """Write, then attend; see the class."""
         if cache is None:
@@ -100,7 +126,7 @@ class PagedAttention:
         page_size = cache.keys.shape[2]
         slots = token_slots(tables, positions, page_size, cache.keys.shape[1])
         cache = LayerCache(write(cache.keys, k, slots), write(cache.values, v, slots))
-        return attend_pages(q, cache, self.view), cache
+        return attend_pages(q, cache, self.view, scoring), cache
 
 
 def token_slots(
@@ -114,9 +140,9 @@ def token_slots(
 
 
 def attend_pages(
-    q: Float[Array, "B T K G H"], cache: LayerCache, view: PageView
+    q: Float[Array, "B T K G H"], cache: LayerCache, view: PageView, scoring: Scoring
 ) -> Float[Array, "B T K G H"]:
-    """Attend to the keys at or before each query's position; padding gives zeros."""
+    """Attend to the keys that each query's position and window let it see."""
     tables, positions = view
     rows, length, heads, group, width = q.shape
     page_size = cache.keys.shape[2]
@@ -126,7 +152,7 @@ def attend_pages(
         raise ValueError(f"a page table of {tables.shape[1]} is not in blocks of {block_pages}")
     queries = jnp.moveaxis(q, 2, 0).reshape(heads, rows, length * group, width)
     query_positions = jnp.repeat(positions, group, axis=1)
-    scale = 1.0 / math.sqrt(width)
+    window = scoring.window
 
     def attend_block(
         index: jax.Array, carry: tuple[jax.Array, jax.Array, jax.Array]
@@ -135,8 +161,11 @@ def attend_pages(
         pages = jax.lax.dynamic_slice_in_dim(tables, index * block_pages, block_pages, axis=1)
         k, v = read(cache.keys, pages), read(cache.values, pages)
         scores = jnp.einsum("kbqh,kbsh->kbqs", queries, k, preferred_element_type=jnp.float32)
-        seen = index * block + jnp.arange(block) <= query_positions[..., None]
-        scores = jnp.where(seen, scores * scale, NO_SCORE)
+        keys = index * block + jnp.arange(block)
+        seen = keys <= query_positions[..., None]
+        if window is not None:
+            seen &= keys > query_positions[..., None] - window
+        scores = jnp.where(seen, scoring.scores(scores), NO_SCORE)
         peak = jnp.maximum(best, scores.max(axis=-1))
         shrink = jnp.exp(best - peak)
         weights = jnp.where(seen, jnp.exp(scores - peak[..., None]), 0.0)
@@ -146,13 +175,19 @@ def attend_pages(
         return peak, total * shrink + weights.sum(axis=-1), out * shrink[..., None] + part
 
     shape = (heads, rows, length * group)
-    start = (
-        jnp.full(shape, NO_SCORE, jnp.float32),
-        jnp.zeros(shape, jnp.float32),
-        jnp.zeros((*shape, width), jnp.float32),
-    )
+    best, total = jnp.full(shape, NO_SCORE, jnp.float32), jnp.zeros(shape, jnp.float32)
+    if scoring.sinks is not None:
+        sinks = scoring.sinks.astype(jnp.float32)[:, None, None, :]
+        best = jnp.broadcast_to(sinks, (heads, rows, length, group)).reshape(shape)
+        total = jnp.ones(shape, jnp.float32)
+    first = jnp.int32(0)
+    if window is not None:
+        # Padding has position -1 and sees nothing, so it must not hold the first block back.
+        oldest = jnp.min(jnp.where(positions < 0, jnp.iinfo(jnp.int32).max, positions))
+        first = jnp.maximum(oldest - window + 1, 0) // block
     blocks = jnp.max(positions) // block + 1
-    _, total, out = jax.lax.fori_loop(0, blocks, attend_block, start)
+    carry = (best, total, jnp.zeros((*shape, width), jnp.float32))
+    _, total, out = jax.lax.fori_loop(first, blocks, attend_block, carry)
     out = out / jnp.maximum(total, jnp.finfo(jnp.float32).tiny)[..., None]
     return jnp.moveaxis(out.reshape(heads, rows, length, group, width), 0, 2).astype(q.dtype)
 
@@ -164,39 +199,63 @@ class SelfAttention(nnx.Module):
     heads, then its key, then its value. Shards of K stay whole.
     """
 
-    def __init__(self, config: ModelConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, config: ModelConfig, layer: LayerConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs
+    ) -> None:
         embed, heads = config.embed_dim, config.num_kv_heads
         group, width = config.group_size, config.head_dim
+        of_heads = (KV_HEADS, HEAD_GROUP, HEAD_DIM)
         self.qkv = parameter(
-            rngs,
-            (embed, heads, group + 2, width),
-            (EMBED, KV_HEADS, HEAD_GROUP, HEAD_DIM),
-            dtype,
-            embed**-0.5,
+            rngs, (embed, heads, group + 2, width), (EMBED, *of_heads), dtype, embed**-0.5
         )
         self.out = parameter(
             rngs,
             (heads, group, width, embed),
-            (KV_HEADS, HEAD_GROUP, HEAD_DIM, EMBED),
+            (*of_heads, EMBED),
             dtype,
             (2 * config.num_layers * config.num_heads * width) ** -0.5,
         )
-        norm = (width, HEAD_DIM, config.norm_eps, dtype)
-        self.q_norm = RMSNorm(*norm, rngs=rngs) if config.qk_norm else None
-        self.k_norm = RMSNorm(*norm, rngs=rngs) if config.qk_norm else None
+        bias = constant((heads, group + 2, width), of_heads, dtype, 0.0)
+        self.qkv_bias = bias if config.qkv_bias else None
+        self.out_bias = constant((embed,), (EMBED,), dtype, 0.0) if config.out_bias else None
+        self.q_norm, self.k_norm = _query_key_norms(config, dtype)
+        sinks = constant((heads, group), (KV_HEADS, HEAD_GROUP), dtype, 0.0)
+        self.sinks = sinks if config.attention_sinks else None
+        self.scale = width**-0.5 if config.query_scale is None else config.query_scale
+        self.window, self.softcap = layer.window, config.attention_softcap
 
     def __call__(
         self,
         x: Float[Array, "B T D"],
-        angles: tuple[Float[Array, "B T half"], Float[Array, "B T half"]],
+        angles: Angles,
         attend: Attend,
         cache: LayerCache | None,
     ) -> tuple[Float[Array, "B T D"], LayerCache | None]:
         """Attend; returns the block's output and the layer's cache."""
-        mixed = jnp.einsum("btd,dkch->btkch", x, self.qkv[...])
+        mixed = with_bias(jnp.einsum("btd,dkch->btkch", x, self.qkv[...]), self.qkv_bias)
         q, k, v = mixed[:, :, :, :-2], mixed[:, :, :, -2], mixed[:, :, :, -1]
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = rotate(q, angles), rotate(k, angles)
-        attended, cache = attend(q, k, v, cache)
-        return jnp.einsum("btkgh,kghd->btd", attended, self.out[...]), cache
+        sinks = None if self.sinks is None else self.sinks[...]
+        scoring = Scoring(self.scale, self.window, self.softcap, sinks)
+        attended, cache = attend(q, k, v, cache, scoring)
+        return with_bias(
+            jnp.einsum("btkgh,kghd->btd", attended, self.out[...]), self.out_bias
+        ), cache
+
+
+def _query_key_norms(
+    config: ModelConfig, dtype: jnp.dtype
+) -> tuple[RMSNorm, RMSNorm] | tuple[None, None]:
+    heads, group, width = config.num_kv_heads, config.group_size, config.head_dim
+    match config.qk_norm:
+        case "none":
+            return None, None
+        case "head":
+            norm = ((width,), (HEAD_DIM,), config, dtype)
+            return RMSNorm(*norm), RMSNorm(*norm)
+        case "width":
+            queries = ((heads, group, width), (KV_HEADS, HEAD_GROUP, HEAD_DIM))
+            keys = ((heads, width), (KV_HEADS, HEAD_DIM))
+            return RMSNorm(*queries, config, dtype), RMSNorm(*keys, config, dtype)

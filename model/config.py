@@ -5,13 +5,72 @@ them is `families/`' business.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be served; the message says what is wrong and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RopeConfig:
+    """Rotary position embedding: how fast each pair of components turns.
+
+    Attributes:
+        frequencies: radians per position of each rotated pair; twice their number is the
+            rotated width, what lies beyond it in H is left alone.
+        scale: factor of cosine and sine (YaRN's and LongRoPE's attention factor).
+    """
+
+    frequencies: tuple[float, ...]
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LayerConfig:
+    """What differs from layer to layer.
+
+    Attributes:
+        rope: its rotary embedding.
+        window: a query sees this many last positions, its own among them; None for all.
+        experts: the feed-forward part is a mixture of experts.
+    """
+
+    rope: RopeConfig
+    window: int | None = None
+    experts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertsConfig:
+    """A mixture of experts in place of the feed-forward layer.
+
+    Attributes:
+        count: E.
+        chosen: experts that each token goes through.
+        ffn_dim: F of one expert.
+        renormalize: the chosen experts' weights sum to one.
+        bias: router and experts have biases.
+    """
+
+    count: int
+    chosen: int
+    ffn_dim: int
+    renormalize: bool
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.chosen <= self.count:
+            raise CheckpointError(
+                f"{self.chosen} experts per token of {self.count}; it must be 1 to {self.count}"
+            )
+
+
+Activation = Literal["silu", "gelu_tanh", "clamped_swish"]
+Norms = Literal["before", "after", "around"]
+QKNorm = Literal["none", "head", "width"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,30 +80,58 @@ class ModelConfig:
     Attributes:
         vocab_size: V, rows of the embedding.
         embed_dim: D.
-        num_layers: decoder blocks.
         num_heads: N, query heads.
         num_kv_heads: K; divides N.
         head_dim: H; even, independent of D / N.
         ffn_dim: F, width of the gated feed-forward layer.
         context_length: most tokens the model was made for.
-        rope_theta: base of the rotary frequencies.
+        layers: one entry per decoder block.
         norm_eps: added to the mean square in RMSNorm.
-        qk_norm: RMSNorm over H of queries and keys before the rotation.
+        norm_offset: added to every norm's weight (Gemma stores weights less one).
+        norms: where attention and feed-forward have their RMSNorm: on what they read, on what
+            they add to the stream, or both.
+        qk_norm: RMSNorm of queries and keys before the rotation: none, over each head's H, or
+            over all heads at once.
         tied_head: logits use the embedding's transpose.
+        activation: of the feed-forward's gate.
+        qkv_bias, out_bias, mlp_bias: which projections have biases.
+        embed_scale: factor of the embedded tokens.
+        query_scale: factor of the attention scores; None for H^-1/2.
+        attention_softcap: scores become cap · tanh(score / cap).
+        logit_softcap: the same for logits.
+        attention_sinks: each query head has a learned score that takes part in the softmax
+            and adds nothing.
+        experts: of the layers that say they have some.
+        long_rope: replaces every layer's rotary embedding where more than `long_rope_after`
+            tokens are served (LongRoPE has frequencies of its own for long contexts).
+        long_rope_after: see `long_rope`.
     """
 
     vocab_size: int
     embed_dim: int
-    num_layers: int
     num_heads: int
     num_kv_heads: int
     head_dim: int
     ffn_dim: int
     context_length: int
-    rope_theta: float
+    layers: tuple[LayerConfig, ...]
     norm_eps: float
-    qk_norm: bool
-    tied_head: bool
+    norm_offset: float = 0.0
+    norms: Norms = "before"
+    qk_norm: QKNorm = "none"
+    tied_head: bool = False
+    activation: Activation = "silu"
+    qkv_bias: bool = False
+    out_bias: bool = False
+    mlp_bias: bool = False
+    embed_scale: float = 1.0
+    query_scale: float | None = None
+    attention_softcap: float | None = None
+    logit_softcap: float | None = None
+    attention_sinks: bool = False
+    experts: ExpertsConfig | None = None
+    long_rope: RopeConfig | None = None
+    long_rope_after: int = 0
 
     def __post_init__(self) -> None:
         for name in (
@@ -67,19 +154,22 @@ class ModelConfig:
         if self.head_dim % 2:
             raise CheckpointError(f"head_dim is {self.head_dim}; rotary embedding needs it even")
 
+    def for_context(self, length: int) -> "ModelConfig":
+        """The decoder to serve rows of at most `length` tokens with."""
+        if self.long_rope is None or length <= self.long_rope_after:
+            return self
+        layers = tuple(replace(layer, rope=self.long_rope) for layer in self.layers)
+        return replace(self, layers=layers)
+
+    @property
+    def num_layers(self) -> int:
+        """Decoder blocks."""
+        return len(self.layers)
+
     @property
     def group_size(self) -> int:
         """G, query heads per kv head."""
         return self.num_heads // self.num_kv_heads
-
-    @property
-    def num_parameters(self) -> int:
-        """Parameters in the decoder, the embedding counted once when tied."""
-        attention = self.embed_dim * self.head_dim * 2 * (self.num_heads + self.num_kv_heads)
-        norms = 2 * self.embed_dim + (2 * self.head_dim if self.qk_norm else 0)
-        layer = attention + norms + 3 * self.embed_dim * self.ffn_dim
-        embeddings = self.vocab_size * self.embed_dim * (1 if self.tied_head else 2)
-        return self.num_layers * layer + embeddings + self.embed_dim
 
     def cache_bytes_per_token(self, bytes_per_value: int) -> int:
         """Bytes that one token's keys and values take over all layers."""

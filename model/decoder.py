@@ -10,34 +10,47 @@ from jaxtyping import Array, Float, Int
 from model.attention import Attend, SelfAttention
 from model.axes import EMBED
 from model.cache import LayerCache
-from model.config import ModelConfig
+from model.config import LayerConfig, ModelConfig
 from model.layers import Embedding, GatedMLP, RMSNorm
-from model.rope import rope_angles
+from model.moe import Experts
+from model.rope import Angles, rope_angles
 
 
 class Block(nnx.Module):
-    """Attention and feed-forward, each after a norm and added to its input."""
+    """Attention and feed-forward, each normed where the config says and added to its input."""
 
-    def __init__(self, config: ModelConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs) -> None:
-        norm = (config.embed_dim, EMBED, config.norm_eps, dtype)
-        self.attention_norm = RMSNorm(*norm, rngs=rngs)
-        self.attention = SelfAttention(config, dtype, rngs=rngs)
-        self.mlp_norm = RMSNorm(*norm, rngs=rngs)
-        self.mlp = GatedMLP(config, dtype, rngs=rngs)
+    def __init__(
+        self, config: ModelConfig, layer: LayerConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs
+    ) -> None:
+        norm = ((config.embed_dim,), (EMBED,), config, dtype)
+        before, after = config.norms != "after", config.norms != "before"
+        self.attention_norm = RMSNorm(*norm) if before else None
+        self.attention = SelfAttention(config, layer, dtype, rngs=rngs)
+        self.attention_out_norm = RMSNorm(*norm) if after else None
+        self.mlp_norm = RMSNorm(*norm) if before else None
+        if layer.experts:
+            self.mlp = Experts(config, dtype, rngs=rngs)
+        else:
+            self.mlp = GatedMLP(config, dtype, rngs=rngs)
+        self.mlp_out_norm = RMSNorm(*norm) if after else None
 
     def __call__(
         self,
         x: Float[Array, "B T D"],
-        angles: tuple[Float[Array, "B T half"], Float[Array, "B T half"]],
+        angles: Angles,
         attend: Attend,
         cache: LayerCache | None,
     ) -> tuple[Float[Array, "B T D"], LayerCache | None]:
         """Apply the block; returns its output and the layer's cache."""
         with jax.named_scope("attention"):
-            attended, cache = self.attention(self.attention_norm(x), angles, attend, cache)
-        x = x + attended
+            attended, cache = self.attention(_normed(x, self.attention_norm), angles, attend, cache)
+            x = x + _normed(attended, self.attention_out_norm)
         with jax.named_scope("mlp"):
-            return x + self.mlp(self.mlp_norm(x)), cache
+            return x + _normed(self.mlp(_normed(x, self.mlp_norm)), self.mlp_out_norm), cache
+
+
+def _normed(x: Float[Array, "B T D"], norm: RMSNorm | None) -> Float[Array, "B T D"]:
+    return x if norm is None else norm(x)
 
 
 class Decoder(nnx.Module):
@@ -46,8 +59,8 @@ class Decoder(nnx.Module):
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs) -> None:
         self.config = config
         self.embedding = Embedding(config, dtype, rngs=rngs)
-        self.blocks = nnx.List([Block(config, dtype, rngs=rngs) for _ in range(config.num_layers)])
-        self.norm = RMSNorm(config.embed_dim, EMBED, config.norm_eps, dtype, rngs=rngs)
+        self.blocks = nnx.List([Block(config, layer, dtype, rngs=rngs) for layer in config.layers])
+        self.norm = RMSNorm((config.embed_dim,), (EMBED,), config, dtype)
         self.head = None if config.tied_head else Embedding(config, dtype, rngs=rngs)
 
     def __call__(
@@ -65,13 +78,15 @@ class Decoder(nnx.Module):
             attend: the attention backend.
             layers: one cache per layer, or None for a backend that needs none.
         """
-        angles = rope_angles(positions, self.config)
+        ropes = {layer.rope for layer in self.config.layers}
+        angles = {rope: rope_angles(positions, rope) for rope in ropes}
         with jax.named_scope("embed"):
             x = self.embedding(tokens)
         updated: list[LayerCache] = []
-        for index, block in enumerate(self.blocks):
+        for index, (block, layer) in enumerate(zip(self.blocks, self.config.layers, strict=True)):
+            cache = None if layers is None else layers[index]
             with jax.named_scope(f"layer_{index}"):
-                x, cache = block(x, angles, attend, None if layers is None else layers[index])
+                x, cache = block(x, angles[layer.rope], attend, cache)
             if cache is not None:
                 updated.append(cache)
         with jax.named_scope("norm"):

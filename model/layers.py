@@ -1,7 +1,7 @@
 """The small layers: parameters, RMSNorm, embedding, gated feed-forward.
 
-A parameter's shape, logical axes and initial scale stand together in `parameter`; sharding,
-initialization and loading all read them from there.
+A parameter's shape, logical axes and first values stand together in `parameter` or
+`constant`; sharding, initialization and loading all read them from there.
 """
 
 from collections.abc import Sequence
@@ -12,45 +12,50 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from model.axes import EMBED, FFN, GATE_UP, VOCAB
-from model.config import ModelConfig
+from model.config import Activation, ModelConfig
 
 
 def parameter(
     rngs: nnx.Rngs, shape: Sequence[int], axes: Sequence[str], dtype: jnp.dtype, scale: float
 ) -> nnx.Param[jax.Array]:
-    """A weight of `shape`, one logical axis name per dimension, drawn as N(0, scale²).
-
-    `scale` 0 stands for a norm's weight, which starts at one.
-    """
+    """A weight of `shape`, one logical axis name per dimension, drawn as N(0, scale²)."""
     if len(shape) != len(axes):
         raise ValueError(f"{len(axes)} axis names for a shape of {len(shape)} dimensions")
-    if scale == 0:
-        return nnx.Param(jnp.ones(shape, dtype), axes=tuple(axes))
     value = scale * jax.random.normal(rngs.params(), tuple(shape), dtype)
     return nnx.Param(value, axes=tuple(axes))
 
 
+def constant(
+    shape: Sequence[int], axes: Sequence[str], dtype: jnp.dtype, value: float
+) -> nnx.Param[jax.Array]:
+    """A weight that starts out the same everywhere: a norm's, or a bias."""
+    return nnx.Param(jnp.full(shape, value, dtype), axes=tuple(axes))
+
+
 def rms_norm(
-    x: Float[Array, "*batch D"], weight: Float[Array, " D"], eps: float
+    x: Float[Array, "*batch D"], weight: Float[Array, " D"], eps: float, offset: float = 0.0
 ) -> Float[Array, "*batch D"]:
-    """x / sqrt(mean(x²) + eps) · weight, in float32 (Zhang and Sennrich 2019)."""
+    """x / sqrt(mean(x²) + eps) · (weight + offset), in float32 (Zhang and Sennrich 2019)."""
     wide = x.astype(jnp.float32)
     scale = jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + eps)
-    return (wide * scale * weight.astype(jnp.float32)).astype(x.dtype)
+    return (wide * scale * (weight.astype(jnp.float32) + offset)).astype(x.dtype)
 
 
 class RMSNorm(nnx.Module):
-    """RMSNorm over the last axis."""
+    """RMSNorm over the last axes, as many as the weight has."""
 
     def __init__(
-        self, size: int, axis: str, eps: float, dtype: jnp.dtype, *, rngs: nnx.Rngs
+        self, shape: Sequence[int], axes: Sequence[str], config: ModelConfig, dtype: jnp.dtype
     ) -> None:
-        self.weight = parameter(rngs, (size,), (axis,), dtype, 0.0)
-        self.eps = eps
+        self.weight = constant(shape, axes, dtype, 1.0 - config.norm_offset)
+        self.eps, self.offset = config.norm_eps, config.norm_offset
 
-    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+    def __call__(self, x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
         """Normalize x."""
-        return rms_norm(x, self.weight[...], self.eps)
+        weight = self.weight[...]
+        kept = x.shape[: x.ndim - weight.ndim]
+        flat = rms_norm(x.reshape(*kept, -1), weight.reshape(-1), self.eps, self.offset)
+        return flat.reshape(x.shape)
 
 
 class Embedding(nnx.Module):
@@ -59,29 +64,66 @@ class Embedding(nnx.Module):
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs) -> None:
         shape = (config.vocab_size, config.embed_dim)
         self.weight = parameter(rngs, shape, (VOCAB, EMBED), dtype, config.embed_dim**-0.5)
+        self.scale, self.softcap = config.embed_scale, config.logit_softcap
 
     def __call__(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """The tokens' vectors."""
-        return self.weight[...][tokens]
+        x = self.weight[...][tokens]
+        # The factor is rounded to the weights' dtype, as the models were trained.
+        return x if self.scale == 1.0 else x * jnp.asarray(self.scale, x.dtype)
 
     def logits(self, x: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """Scores of every token, float32."""
-        return jnp.einsum("btd,vd->btv", x, self.weight[...], preferred_element_type=jnp.float32)
+        logits = jnp.einsum("btd,vd->btv", x, self.weight[...], preferred_element_type=jnp.float32)
+        return logits if self.softcap is None else soft_cap(logits, self.softcap)
+
+
+def soft_cap(x: Float[Array, "*batch"], cap: float) -> Float[Array, "*batch"]:
+    """cap · tanh(x / cap): near x while small, never beyond the cap (Gemma 2)."""
+    return cap * jnp.tanh(x / cap)
+
+
+def gated(both: Float[Array, "*batch two F"], activation: Activation) -> Float[Array, "*batch F"]:
+    """activation(gate) · up, of gate and up side by side on the last axis but one.
+
+    silu and gelu_tanh are Shazeer's SwiGLU and GEGLU (2020); clamped_swish is gpt-oss':
+    the gate at most 7 and up within ±7, gate · sigmoid(1.702 · gate) · (up + 1).
+    """
+    gate, up = both[..., 0, :], both[..., 1, :]
+    match activation:
+        case "silu":
+            return jax.nn.silu(gate) * up
+        case "gelu_tanh":
+            return jax.nn.gelu(gate, approximate=True) * up
+        case "clamped_swish":
+            gate, up = jnp.minimum(gate, 7.0), jnp.clip(up, -7.0, 7.0)
+            return gate * jax.nn.sigmoid(1.702 * gate) * (up + 1.0)
 
 
 class GatedMLP(nnx.Module):
-    """down(silu(gate(x)) · up(x)), gate and up in one product (Shazeer 2020, SwiGLU)."""
+    """down(activation(gate(x)) · up(x)), gate and up in one product."""
 
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs) -> None:
         embed, ffn = config.embed_dim, config.ffn_dim
+        self.activation: Activation = config.activation
         self.gate_up = parameter(rngs, (embed, 2, ffn), (EMBED, GATE_UP, FFN), dtype, embed**-0.5)
         self.down = parameter(
             rngs, (ffn, embed), (FFN, EMBED), dtype, (2 * config.num_layers * ffn) ** -0.5
         )
+        bias = config.mlp_bias
+        self.gate_up_bias = constant((2, ffn), (GATE_UP, FFN), dtype, 0.0) if bias else None
+        self.down_bias = constant((embed,), (EMBED,), dtype, 0.0) if bias else None
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """Apply the layer."""
         # The output keeps the weight's order of axes: any other makes XLA transpose the weight.
-        both = jnp.einsum("btd,dcf->btcf", x, self.gate_up[...])
-        hidden = jax.nn.silu(both[:, :, 0]) * both[:, :, 1]
-        return jnp.einsum("btf,fd->btd", hidden, self.down[...])
+        both = with_bias(jnp.einsum("btd,dcf->btcf", x, self.gate_up[...]), self.gate_up_bias)
+        hidden = gated(both, self.activation)
+        return with_bias(jnp.einsum("btf,fd->btd", hidden, self.down[...]), self.down_bias)
+
+
+def with_bias(
+    x: Float[Array, "*shape"], bias: nnx.Param[jax.Array] | None
+) -> Float[Array, "*shape"]:
+    """X, plus a bias where there is one."""
+    return x if bias is None else x + bias[...]

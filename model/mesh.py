@@ -11,6 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from model.axes import (
     EMBED,
+    EXPERTS,
     FFN,
     GATE_UP,
     HEAD_DIM,
@@ -29,6 +30,7 @@ RULES: dict[str, str | None] = {
     KV_HEADS: MODEL,
     FFN: MODEL,
     EMBED: None,
+    EXPERTS: None,
     GATE_UP: None,
     HEAD_GROUP: None,
     HEAD_DIM: None,

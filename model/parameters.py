@@ -5,6 +5,7 @@ names, shapes and shardings for loading, and back into modules inside a trace. A
 what the compiled steps take: it costs no Python work per parameter per step.
 """
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -46,6 +47,11 @@ def parameter_specs(config: ModelConfig) -> dict[str, ParameterSpec]:
         name: ParameterSpec(tuple(leaf.shape), leaf.get_metadata()["axes"])
         for name, leaf in _flat_state(state).items()
     }
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Parameters of a decoder of this shape, the embedding counted once when tied."""
+    return sum(math.prod(spec.shape) for spec in parameter_specs(config).values())
 
 
 def abstract_parameters(

@@ -117,12 +117,7 @@ def _prepare(config: ServeConfig) -> _Prepared:
     tokenizer = loaded.tokenizer
     template = load_chat_template(config.model, tokenizer.named, config.chat_template)
     renderer = Renderer(tokenizer, template)
-    end_ids = loaded.end_ids | renderer.end_ids()
-    if not end_ids:
-        raise TemplateError(
-            f"nothing in {config.model} says which token ends a turn; give its "
-            f"generation_config.json an eos_token_id"
-        )
+    end_ids = renderer.end_ids(loaded.end_ids)
     return _Prepared(config, api, http, port, loaded, renderer, end_ids)
 
 

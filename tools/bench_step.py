@@ -25,9 +25,10 @@ from tqdm import tqdm
 from model import steps
 from model.attention import KEYS_PER_BLOCK
 from model.cache import Cache, empty_cache
-from model.config import ModelConfig
+from model.config import LayerConfig, ModelConfig
 from model.loading import resolve_dtype
-from model.parameters import Parameters, random_parameters
+from model.parameters import Parameters, count_parameters, random_parameters
+from model.rope import plain_rope
 from sampling.batch import Choice, empty_rows, load_rows, row_settings
 from sampling.params import SamplingParams
 from sampling.sampler import sample
@@ -129,7 +130,7 @@ class Bench:
         size = self.dtype.itemsize
         embedding = self.config.vocab_size * self.config.embed_dim
         # Of an untied input embedding a step reads one vector per row.
-        read = self.config.num_parameters - (0 if self.config.tied_head else embedding)
+        read = count_parameters(self.config) - (0 if self.config.tied_head else embedding)
         cached = rows * context * self.config.cache_bytes_per_token(size)
         return (read * size + cached) / bandwidth
 
@@ -179,15 +180,13 @@ def main(
     config = ModelConfig(
         vocab_size=vocab,
         embed_dim=embed,
-        num_layers=layers,
         num_heads=heads,
         num_kv_heads=kv_heads,
         head_dim=head_dim,
         ffn_dim=ffn,
         context_length=context,
-        rope_theta=10_000.0,
+        layers=(LayerConfig(plain_rope(10_000.0, head_dim)),) * layers,
         norm_eps=1e-6,
-        qk_norm=False,
         tied_head=tied,
     )
     chosen = resolve_dtype(dtype)
@@ -196,7 +195,7 @@ def main(
     result: dict[str, Any] = {
         "device": jax.devices()[0].device_kind,
         "dtype": str(bench.dtype),
-        "parameters": config.num_parameters,
+        "parameters": count_parameters(config),
         "read_gb_per_s": round(bandwidth / 1e9, 2),
         "decode": [],
         "prefill": [],
@@ -222,7 +221,7 @@ def main(
                 "tokens": length,
                 "ms": round(1e3 * seconds, 3),
                 "tokens_per_s": round(length / seconds, 1),
-                "gflop_per_s": round(2e-9 * config.num_parameters * length / seconds, 1),
+                "gflop_per_s": round(2e-9 * count_parameters(config) * length / seconds, 1),
             }
             result["prefill"].append(row)
             progress.write(f"prefill {row}")

@@ -21,7 +21,7 @@ from sentencepiece.sentencepiece_model_pb2 import (
 from model.bundled import directory as bundled_directory
 from model.config import ModelConfig
 from model.families.registry import read_config
-from model.parameters import random_parameters
+from model.parameters import count_parameters, random_parameters
 from model.weights.orbax import save_weights
 
 TEXT_FILES = ("chat_template.jinja", "generation_config.json")
@@ -105,8 +105,8 @@ def main(
     (target / "config.json").write_text(json.dumps(published, indent=2) + "\n")
     config: ModelConfig = read_config(target)
     save_weights(target, random_parameters(config, jnp.dtype(dtype), seed))
-    click.echo(f"{target}: {config.num_parameters / 1e6:.1f} M parameters, {dtype}", err=True)
-    summary = {"checkpoint": str(target), "parameters": config.num_parameters, "dtype": dtype}
+    click.echo(f"{target}: {count_parameters(config) / 1e6:.1f} M parameters, {dtype}", err=True)
+    summary = {"checkpoint": str(target), "parameters": count_parameters(config), "dtype": dtype}
     click.echo(json.dumps(summary))
 
 

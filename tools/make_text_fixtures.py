@@ -17,6 +17,7 @@ import click
 import jinja2
 import transformers  # pyright: ignore[reportMissingImports]  (an extra of its own)
 from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers.convert_slow_tokenizer import (  # pyright: ignore[reportMissingImports]
     SentencePieceExtractor,
 )
@@ -59,6 +60,11 @@ def write_checkpoint(directory: Path, name: str, family: Family) -> None:
         tokenizer = _converted(path, family) if family.conversion else None
     config: dict[str, Any] = dict(family.config)
     if tokenizer is not None:
+        if family.begins:
+            begin = config["bos_token"]
+            tokenizer.post_processor = TemplateProcessing(  # pyright: ignore[reportAttributeAccessIssue]
+                single=f"{begin} $A", special_tokens=[(begin, tokenizer.token_to_id(begin))]
+            )
         tokenizer.save(str(directory / "tokenizer.json"), pretty=False)
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
         config["added_tokens_decoder"] = {
@@ -148,9 +154,13 @@ def record(directory: Path, name: str, family: Family) -> None:
         )
     _write_json(
         directory / "expected.json",
-        {"library": f"transformers {transformers.__version__}", "texts": texts,
-         "conversations": conversations},
-    )  # fmt: skip
+        {
+            "library": f"transformers {transformers.__version__}",
+            "raw": reference.encode("a b"),
+            "texts": texts,
+            "conversations": conversations,
+        },
+    )
 
 
 @click.command()

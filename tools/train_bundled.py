@@ -25,8 +25,9 @@ from tqdm import tqdm
 
 from model import bundled
 from model.attention import DenseAttention
-from model.config import ModelConfig
+from model.config import LayerConfig, ModelConfig
 from model.parameters import Parameters, decoder_with, random_parameters
+from model.rope import plain_rope
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from model.weights.orbax import save_weights
 from tools.bundled_data.batches import Batch, evaluation_batch, training_batch
@@ -38,6 +39,7 @@ from tools.bundled_data.vocabulary import END_OF_TEXT, PAD, TURN_END, build_toke
 TEMPLATE = "chat_template.jinja"
 LONG_EXCHANGES = 20
 EVALUATION_SHAPE = (64, 256)
+ROPE_THETA = 10_000.0
 VOCABULARY_SAMPLE = 20_000
 
 
@@ -84,15 +86,14 @@ class Settings:
         return ModelConfig(
             vocab_size=self.vocab_size,
             embed_dim=self.embed_dim,
-            num_layers=self.num_layers,
             num_heads=self.num_heads,
             num_kv_heads=self.num_kv_heads,
             head_dim=self.head_dim,
             ffn_dim=self.ffn_dim,
             context_length=self.context_length,
-            rope_theta=10_000.0,
+            layers=(LayerConfig(plain_rope(ROPE_THETA, self.head_dim)),) * self.num_layers,
             norm_eps=1e-6,
-            qk_norm=True,
+            qk_norm="head",
             tied_head=True,
         )
 
@@ -244,7 +245,7 @@ def export(trainer: Trainer, tokenizer_path: Path, directory: Path) -> None:
         "num_key_value_heads": config.num_kv_heads,
         "pad_token_id": controls[PAD],
         "rms_norm_eps": config.norm_eps,
-        "rope_theta": config.rope_theta,
+        "rope_theta": ROPE_THETA,
         "tie_word_embeddings": config.tied_head,
         "torch_dtype": "bfloat16",
         "vocab_size": config.vocab_size,

@@ -9,20 +9,38 @@ from typing import Any
 
 from model.config import CheckpointError
 
-# Keys that describe training, provenance or token ids (which generation_config.json and the
-# tokenizer settle), never the forward pass.
+# Keys that describe training, provenance, token ids (which generation_config.json and the
+# tokenizer settle) or what a library should return, never the forward pass.
 INERT = frozenset(
     {
+        "_attn_implementation",
+        "_attn_implementation_autoset",
         "_name_or_path",
         "architectures",
         "attention_dropout",
+        "auto_map",
         "bos_token_id",
+        "cache_implementation",
+        "chunk_size_feed_forward",
         "dtype",
+        "embd_pdrop",
         "eos_token_id",
+        "id2label",
+        "initial_context_length",
         "initializer_range",
+        "is_encoder_decoder",
+        "label2id",
         "model_type",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
         "pad_token_id",
         "pretraining_tp",
+        "problem_type",
+        "resid_pdrop",
+        "return_dict",
+        "router_aux_loss_coef",
+        "router_jitter_noise",
         "torch_dtype",
         "transformers_version",
         "use_cache",
@@ -37,7 +55,7 @@ class ConfigKeys:
 
     def __init__(self, config: Mapping[str, Any], source: str) -> None:
         self._config = config
-        self._source = source
+        self.source = source
         self._left = set(config) - INERT
 
     def take(self, key: str, kind: type, default: Any = _MISSING) -> Any:
@@ -51,12 +69,12 @@ class ConfigKeys:
         if value is None and default is not _MISSING:
             value = default
         if value is _MISSING:
-            raise CheckpointError(f"{self._source} lacks {key}")
+            raise CheckpointError(f"{self.source} lacks {key}")
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise CheckpointError(
-                f"{self._source} has {key}: {value!r}; it must be of type {kind.__name__}"
+                f"{self.source} has {key}: {value!r}; it must be of type {kind.__name__}"
             )
         return value
 
@@ -71,30 +89,26 @@ class ConfigKeys:
         value = self._config.get(key, choices[0])
         if value not in choices:
             raise CheckpointError(
-                f"{self._source} has {key}: {value!r}, which is not supported; "
+                f"{self.source} has {key}: {value!r}, which is not supported; "
                 f"supported: {', '.join(repr(choice) for choice in choices)}"
             )
+
+    def has(self, key: str) -> bool:
+        """Whether `key` is there and not null."""
+        return self._config.get(key) is not None
 
     def ignore(self, *keys: str) -> None:
         """Keys that have no effect given the values required so far."""
         self._left.difference_update(keys)
 
-    def rope_theta(self, default: float) -> float:
-        """The rotary base, from `rope_theta` or the newer `rope_parameters`.
+    def nested(self, key: str) -> "ConfigKeys | None":
+        """The keys of the object under `key`, or None when there is none.
 
         Raises:
-            CheckpointError: a rope type other than the plain one.
+            CheckpointError: it is no object.
         """
-        self.require("rope_scaling", [None])
-        parameters = self._config.get("rope_parameters")
-        self._left.discard("rope_parameters")
-        if parameters is None:
-            return float(self.take("rope_theta", float, default))
-        nested = ConfigKeys(parameters, f"{self._source} rope_parameters")
-        nested.require("rope_type", ["default"])
-        theta = float(nested.take("rope_theta", float, default))
-        nested.finish()
-        return theta
+        value = self.take(key, dict, {})
+        return ConfigKeys(value, f"{self.source} {key}") if value else None
 
     def finish(self) -> None:
         """Refuse whatever has not been used.
@@ -104,6 +118,6 @@ class ConfigKeys:
         """
         if self._left:
             raise CheckpointError(
-                f"{self._source} has keys that could change the numbers and are not supported: "
+                f"{self.source} has keys that could change the numbers and are not supported: "
                 f"{', '.join(sorted(self._left))}"
             )

@@ -2,20 +2,54 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from model.config import CheckpointError, ModelConfig, read_json
-from model.families.llama import llama_config
-from model.families.qwen import qwen3_config
+from model.families.gemma import gemma2_config, gemma3_config, gemma_weights
+from model.families.gpt_oss import gpt_oss_config, gpt_oss_weights
+from model.families.llama import llama_config, mistral_config
+from model.families.mixtral import mixtral_config, mixtral_weights
+from model.families.names import common_weights
+from model.families.olmo import olmo2_config, olmo2_weights
+from model.families.phi import phi3_config, phi3_weights
+from model.families.qwen import (
+    qwen2_config,
+    qwen3_config,
+    qwen3_moe_config,
+    qwen3_moe_weights,
+)
+from model.families.stored import Stored
 
-CONFIG_READERS: Mapping[str, Callable[[Mapping[str, Any], str], ModelConfig]] = {
-    "LlamaForCausalLM": llama_config,
-    "Qwen3ForCausalLM": qwen3_config,
+
+class Family(NamedTuple):
+    """How one architecture is published.
+
+    Attributes:
+        config: the decoder's shape from a `config.json` and the name to call it by in errors.
+        weights: where each parameter of such a decoder is in the checkpoint.
+    """
+
+    config: Callable[[Mapping[str, Any], str], ModelConfig]
+    weights: Callable[[ModelConfig], Mapping[str, Stored]]
+
+
+FAMILIES: Mapping[str, Family] = {
+    "Gemma2ForCausalLM": Family(gemma2_config, gemma_weights),
+    "Gemma3ForCausalLM": Family(gemma3_config, gemma_weights),
+    "GptOssForCausalLM": Family(gpt_oss_config, gpt_oss_weights),
+    "LlamaForCausalLM": Family(llama_config, common_weights),
+    "MistralForCausalLM": Family(mistral_config, common_weights),
+    "MixtralForCausalLM": Family(mixtral_config, mixtral_weights),
+    "Olmo2ForCausalLM": Family(olmo2_config, olmo2_weights),
+    "Phi3ForCausalLM": Family(phi3_config, phi3_weights),
+    "Qwen2ForCausalLM": Family(qwen2_config, common_weights),
+    "Qwen3ForCausalLM": Family(qwen3_config, common_weights),
+    "Qwen3MoeForCausalLM": Family(qwen3_moe_config, qwen3_moe_weights),
 }
 
 
-def read_config(directory: Path) -> ModelConfig:
-    """The decoder's shape from a checkpoint directory's `config.json`.
+def read_family(directory: Path) -> tuple[Family, ModelConfig]:
+    """The family and shape that a checkpoint directory's `config.json` names.
 
     Raises:
         CheckpointError: no such file, or an architecture or setting that we don't have.
@@ -23,8 +57,14 @@ def read_config(directory: Path) -> ModelConfig:
     path = directory / "config.json"
     config = read_json(path)
     names = config.get("architectures")
-    if not isinstance(names, list) or len(names) != 1 or names[0] not in CONFIG_READERS:
+    if not isinstance(names, list) or len(names) != 1 or names[0] not in FAMILIES:
         raise CheckpointError(
-            f"{path} names the architecture {names!r}; supported: {', '.join(CONFIG_READERS)}"
+            f"{path} names the architecture {names!r}; supported: {', '.join(FAMILIES)}"
         )
-    return CONFIG_READERS[names[0]](config, str(path))
+    family = FAMILIES[names[0]]
+    return family, family.config(config, str(path))
+
+
+def read_config(directory: Path) -> ModelConfig:
+    """The decoder's shape alone; see `read_family`."""
+    return read_family(directory)[1]

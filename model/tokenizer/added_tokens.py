@@ -58,6 +58,7 @@ class TokenizerConfig:
         named: `bos_token`, `eos_token`, … → spelling.
         special: spellings of these and of further special tokens.
         added: the tokens of `added_tokens_decoder`.
+        add_bos_token: whether `bos_token` goes before raw text; for SentencePiece models only.
         legacy: whether a SentencePiece vocabulary puts its space before every piece of text
             between control tokens, and not only before the first.
         add_prefix_space: whether there is such a space at all; None where nothing is said.
@@ -66,6 +67,7 @@ class TokenizerConfig:
     named: Mapping[str, str]
     special: frozenset[str]
     added: tuple[AddedToken, ...]
+    add_bos_token: bool
     legacy: bool
     add_prefix_space: bool | None
 
@@ -120,6 +122,7 @@ def read_tokenizer_config(directory: Path) -> TokenizerConfig:
         named,
         special,
         added=tuple(replace(t, special=t.special or t.content in special) for t in added),
+        add_bos_token=fields.get("add_bos_token") is True,
         legacy=fields.get("legacy") is True,
         add_prefix_space=prefix if isinstance(prefix, bool) else None,
     )

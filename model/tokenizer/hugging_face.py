@@ -61,13 +61,14 @@ class HuggingFaceTokenizer:
         self._controls = {token.content: token.id for token in added if token.is_control}
         self._strips = {token.id: (token.lstrip, token.rstrip) for token in added}
         self._bytes, self._spellings = _tables(vocabulary, added, spec, path)
+        self._opening = _before_raw_text(whole)
         self._ids: dict[int, int] = {}
         words = [token for token in added if not token.is_control]
         splitter = cast("object", spec.get("pre_tokenizer"))
-        self._opening = self._encoder(spec, splitter, whole, words)
+        self._first = self._encoder(spec, splitter, whole, words)
         after = _without_opening_space(splitter)
         same = after == splitter
-        self._following = self._opening if same else self._encoder(spec, after, whole, words)
+        self._later = self._first if same else self._encoder(spec, after, whole, words)
 
     def _encoder(
         self,
@@ -126,10 +127,15 @@ class HuggingFaceTokenizer:
         """`bos_token`, `eos_token`, … → spelling."""
         return self._named
 
+    @property
+    def opening(self) -> tuple[int, ...]:
+        """Ids that the model wants before a text that is no conversation."""
+        return self._opening
+
     def encode(self, text: str, *, at_start: bool = True) -> list[int]:
         """Ids of plain text; see `Tokenizer.encode`."""
         check_unicode(text)
-        encoder = self._opening if at_start else self._following
+        encoder = self._first if at_start else self._later
         ids: list[int] = encoder.encode(text, add_special_tokens=False).ids
         return [self._ids.get(token, token) for token in ids] if self._ids else ids
 
@@ -143,6 +149,15 @@ class HuggingFaceTokenizer:
             return ""
         exact = self._bytes[token]
         return self._spellings[token] if exact is None else exact.decode(errors="replace")
+
+
+def _before_raw_text(whole: tokenizers.Tokenizer) -> tuple[int, ...]:
+    """What the post-processor puts before a text."""
+    wrapped: list[int] = whole.encode("a", add_special_tokens=True).ids
+    bare: list[int] = whole.encode("a", add_special_tokens=False).ids
+    starts = range(len(wrapped) - len(bare) + 1)
+    first = next((start for start in starts if wrapped[start : start + len(bare)] == bare), 0)
+    return tuple(wrapped[:first])
 
 
 def _merge(

@@ -21,6 +21,7 @@ class Tokenizer(Protocol):
         strips: control id → whether it swallows the white space before it, and after it. Ids
             that do neither may be absent.
         named: `bos_token`, `eos_token`, … → spelling, as chat templates know them.
+        opening: ids that the model wants before a text that is no conversation.
     """
 
     @property
@@ -43,10 +44,16 @@ class Tokenizer(Protocol):
         """`bos_token`, `eos_token`, … → spelling."""
         ...
 
+    @property
+    def opening(self) -> tuple[int, ...]:
+        """Ids that the model wants before a text that is no conversation."""
+        ...
+
     def encode(self, text: str, *, at_start: bool = True) -> list[int]:
         """Ids of plain text. Spellings of control tokens in it are text like any other.
 
-        No token is added for the beginning or the end of a text: templates write those.
+        No token is added for the beginning or the end of a text: templates write those, and
+        `opening` goes before a text without a template.
 
         Args:
             text: any text without lone surrogates.

@@ -48,6 +48,8 @@ class SentencePieceTokenizer:
         for token in added:
             self._add(token)
         self._named = {**_named(model), **config.named}
+        begin = self._controls.get(self._named.get("bos_token", ""))
+        self._opening = (begin,) if config.add_bos_token and begin is not None else ()
         self._every_segment = config.legacy
         self._spaced = self._plain = _processor(path, model)
         if model.normalizer_spec.add_dummy_prefix:
@@ -88,6 +90,11 @@ class SentencePieceTokenizer:
     def named(self) -> Mapping[str, str]:
         """`bos_token`, `eos_token`, … → spelling."""
         return self._named
+
+    @property
+    def opening(self) -> tuple[int, ...]:
+        """Ids that the model wants before a text that is no conversation."""
+        return self._opening
 
     def encode(self, text: str, *, at_start: bool = True) -> list[int]:
         """Ids of plain text; see `Tokenizer.encode`."""

@@ -1,4 +1,8 @@
-"""Weights as an Orbax checkpoint: one array per parameter, under its dotted name."""
+"""Weights as an Orbax checkpoint: one array per parameter, under its dotted name.
+
+A manifest beside Orbax's files says when they are whole; nothing is given to Orbax before
+it holds, because a read that fails there leaves tracebacks of its threads behind.
+"""
 
 from pathlib import Path
 
@@ -9,35 +13,41 @@ from jax.sharding import Mesh
 
 from model.config import CheckpointError, ModelConfig
 from model.parameters import Parameters, abstract_parameters
+from model.weights.manifest import check_manifest, write_manifest
 
 DIRECTORY = "weights"
 
 
 def save_weights(directory: Path, parameters: Parameters) -> None:
     """Write `directory/weights`, replacing what is there."""
+    path = (directory / DIRECTORY).absolute()
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save((directory / DIRECTORY).absolute(), parameters, force=True)
+        checkpointer.save(path, parameters, force=True)
+    write_manifest(path)
 
 
 def load_weights(directory: Path, config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> Parameters:
     """Read `directory/weights` straight into sharded arrays of `dtype`.
 
     Raises:
-        CheckpointError: no checkpoint there, an unfinished one, or parameters other than the
-            config asks for.
+        CheckpointError: no checkpoint there, an unfinished or damaged one, or parameters other
+            than the config asks for.
     """
     path = (directory / DIRECTORY).absolute()
+    if not path.is_dir():
+        raise CheckpointError(
+            f"{directory} has no {DIRECTORY}; give a directory with config.json, a tokenizer and "
+            f"{DIRECTORY}/"
+        )
+    check_manifest(path)
     wanted = abstract_parameters(config, dtype, mesh)
     with ocp.StandardCheckpointer() as checkpointer:
         try:
             stored = checkpointer.metadata(path).item_metadata
-        except (OSError, ValueError):
-            stored = None
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} is not an Orbax checkpoint ({error})") from error
         if stored is None:
-            raise CheckpointError(
-                f"{path} is not a whole Orbax checkpoint; give a directory with config.json, "
-                "a tokenizer and weights/, and write it anew if it was cut short"
-            )
+            raise CheckpointError(f"{path} is not an Orbax checkpoint; write it anew")
         shapes = {name: tuple(leaf.shape) for name, leaf in stored.tree.items()}
         expected = {name: leaf.shape for name, leaf in wanted.items()}
         if shapes != expected:

@@ -14,7 +14,8 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Protocol
 
-from sampling.batch import check_end_ids
+from sampling.batch import bans_end_ids, check_end_ids
+from sampling.params import BAN
 from serve.engine.compilations import CompilationCounter
 from serve.engine.config import EngineConfig
 from serve.engine.plan import Sampled, StepPlan
@@ -131,8 +132,8 @@ class Engine:
             EngineUnavailableError: the engine is not ready.
             QueueFullError: no room for the request's choices.
             ValueError: prompt and answer cannot fit the context, the prompt is empty, the
-                bias names an id that is not the model's, or more end ids are to be banned
-                than a row has room for.
+                bias names an id that is not the model's, every token is banned, or more end
+                ids are to be banned than a row has room for.
         """
         if self._state is not EngineState.READY:
             raise EngineUnavailableError(self._state)
@@ -147,6 +148,11 @@ class Engine:
         for token, _ in request.sampling.logit_bias:
             if not 0 <= token < vocab:
                 raise ValueError(f"logit_bias names token {token}; ids are 0 to {vocab - 1}")
+        banned = {token for token, bias in request.sampling.logit_bias if bias == BAN}
+        if bans_end_ids(request.sampling):
+            banned |= request.end_ids
+        if len(banned) >= vocab:
+            raise ValueError(f"logit_bias bans all {vocab} tokens; leave one above {BAN:g}")
         with self._lock:
             waiting = self._scheduler.waiting + self._unqueued
             if waiting + request.choices > self._config.queue_limit:

@@ -1,7 +1,7 @@
 """From a checkpoint directory and a person's settings to an engine ready to start."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -9,6 +9,7 @@ import jax
 from model.config import ModelConfig
 from model.loading import LoadedModel, load_end_ids, load_model, load_tokenizer
 from model.mesh import make_mesh
+from model.parameters import count_parameters
 from model.tokenizer import Tokenizer
 from serve.engine.config import EngineConfig, EngineConfigError
 from serve.engine.engine import Engine
@@ -79,6 +80,7 @@ def load_engine(
     tokenizer = load_tokenizer(directory, model.config)
     end_ids = load_end_ids(directory, model.config, tokenizer)
     length = _context_length(context, model.config)
+    model = replace(model, config=model.config.for_context(length))
     config = EngineConfig(
         context_length=length,
         cache_tokens=cache_tokens or _default_cache_tokens(model, rows, length),
@@ -124,7 +126,7 @@ def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
     cache_bytes = model.config.cache_bytes_per_token(model.dtype.itemsize)
     gibibytes = config.num_pages * config.page_size * cache_bytes / 2**30
     return {
-        "parameters": f"{model.config.num_parameters / 1e6:.1f} M, {model.dtype}",
+        "parameters": f"{count_parameters(model.config) / 1e6:.1f} M, {model.dtype}",
         "devices": f"{model.mesh.size} × {device.device_kind}, mesh {mesh}",
         "attention": "paged, plain JAX",
         "cache": f"{config.num_pages} pages of {config.page_size} tokens, {gibibytes:.2f} GiB",

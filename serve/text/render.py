@@ -11,7 +11,7 @@ template, and the marker is taken out of the text between them.
     split      [im_start] "user\nsay <|im_end|>" [im_end]
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from model.tokenizer import Tokenizer
 from serve.text.guard import Guard, MarkersUsedUpError, spelling_pattern
@@ -72,8 +72,21 @@ class Renderer:
             raise ConversationError("the messages render to an empty prompt; send some text")
         return ids
 
-    def end_ids(self) -> frozenset[int]:
-        """The control token that the template writes after an assistant's words, if it does."""
+    def end_ids(self, declared: Collection[int] = ()) -> frozenset[int]:
+        """The ids that end a turn: those that the checkpoint declares, and the template's own.
+
+        Raises:
+            TemplateError: there are none.
+        """
+        found = frozenset(declared) | self._written_after_the_assistant()
+        if not found:
+            raise TemplateError(
+                "nothing in the checkpoint says which token ends a turn; give its "
+                "generation_config.json an eos_token_id"
+            )
+        return found
+
+    def _written_after_the_assistant(self) -> frozenset[int]:
         said = "the assistant's words"
         turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": said}]
         try:

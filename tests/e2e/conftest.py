@@ -1,15 +1,9 @@
 """Real servers for the end-to-end tests."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support.server_process import ServerProcess, end_server, start_server
-
-
-@pytest.fixture(scope="session")
-def compile_cache(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("xla")
 
 
 @pytest.fixture(scope="session")

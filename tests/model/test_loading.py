@@ -1,20 +1,23 @@
 """Checkpoint directories: what is saved comes back, and what is broken is refused."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.tiny import TINY, tiny_parameters
+from support.tiny import ROPE_THETA, TINY, tiny_parameters
 
 from model import bundled
 from model.config import CheckpointError, ModelConfig
 from model.loading import load_end_ids, load_model, load_tokenizer, resolve_dtype
 from model.mesh import make_mesh
-from model.parameters import parameter_specs, random_parameters
+from model.parameters import count_parameters, parameter_specs, random_parameters
 from model.tokenizer import TokenizerError
+from model.weights.manifest import check_manifest, write_manifest
 from model.weights.orbax import load_weights, save_weights
 
 FLOAT32 = jnp.dtype("float32")
@@ -31,7 +34,7 @@ def published(config: ModelConfig) -> dict:
         "head_dim": config.head_dim,
         "intermediate_size": config.ffn_dim,
         "max_position_embeddings": config.context_length,
-        "rope_theta": config.rope_theta,
+        "rope_theta": ROPE_THETA,
         "rms_norm_eps": config.norm_eps,
         "tie_word_embeddings": config.tied_head,
     }
@@ -66,9 +69,9 @@ def test_weights_are_converted_to_the_wanted_dtype(saved):
 
 
 def test_the_shape_accounts_for_every_parameter():
-    for config in (TINY, replace(TINY, qk_norm=False, tied_head=True, num_kv_heads=6)):
+    for config in (TINY, replace(TINY, qk_norm="none", tied_head=True, num_kv_heads=6)):
         specs = parameter_specs(config)
-        assert sum(np.prod(spec.shape) for spec in specs.values()) == config.num_parameters
+        assert sum(np.prod(spec.shape) for spec in specs.values()) == count_parameters(config)
         assert {
             name: value.shape for name, value in random_parameters(config, FLOAT32, 0).items()
         } == {name: spec.shape for name, spec in specs.items()}
@@ -93,21 +96,65 @@ def test_a_config_that_is_no_object(checkpoint, text):
 
 def test_missing_weights(checkpoint):
     shutil.rmtree(checkpoint / "weights")
-    with pytest.raises(CheckpointError, match="not a whole Orbax checkpoint"):
+    with pytest.raises(CheckpointError, match="has no weights"):
         load_model(checkpoint, make_mesh())
 
 
 def test_weights_that_were_never_finished(checkpoint):
-    for name in ("_CHECKPOINT_METADATA", "_METADATA", "commit_success.txt"):
-        (checkpoint / "weights" / name).unlink(missing_ok=True)
-    with pytest.raises(CheckpointError):
+    (checkpoint / "weights" / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match=r"no manifest\.json.*cut short"):
         load_model(checkpoint, make_mesh())
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"files": []}', '{"files": {"d": 3}}', '{"files": {"d": {}}}']
+)
+def test_a_manifest_that_is_none(checkpoint, text):
+    (checkpoint / "weights" / "manifest.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"manifest\.json"):
+        load_model(checkpoint, make_mesh())
+
+
+def data_file(checkpoint: Path) -> Path:
+    """The largest file of the weights."""
+    files = (path for path in (checkpoint / "weights").rglob("*") if path.is_file())
+    return max(files, key=lambda path: path.stat().st_size)
 
 
 def test_weights_with_a_lost_data_file(checkpoint):
-    shutil.rmtree(checkpoint / "weights" / "d")
-    with pytest.raises(CheckpointError, match="not a whole Orbax checkpoint"):
+    path = data_file(checkpoint)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=f"{path.name} is missing"):
         load_model(checkpoint, make_mesh())
+
+
+def test_weights_with_a_truncated_data_file(checkpoint):
+    path = data_file(checkpoint)
+    os.truncate(path, 100)
+    with pytest.raises(CheckpointError, match=f"{path.name} is 100 bytes long and was written"):
+        load_model(checkpoint, make_mesh())
+
+
+def test_weights_with_one_damaged_bit(checkpoint):
+    path = data_file(checkpoint)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{path.name} is damaged"):
+        load_model(checkpoint, make_mesh())
+
+
+def test_a_whole_manifest_of_something_else(checkpoint):
+    shutil.rmtree(checkpoint / "weights")
+    (checkpoint / "weights").mkdir()
+    (checkpoint / "weights" / "notes.txt").write_text("none")
+    write_manifest(checkpoint / "weights")
+    with pytest.raises(CheckpointError, match="is not an Orbax checkpoint"):
+        load_model(checkpoint, make_mesh())
+
+
+def test_the_bundled_weights_are_whole():
+    check_manifest(bundled.directory() / "weights")
 
 
 def test_weights_of_another_shape_name_a_parameter(saved):
@@ -120,7 +167,7 @@ def test_weights_of_another_shape_name_a_parameter(saved):
 
 def test_missing_and_extra_parameters_are_named(saved):
     with pytest.raises(CheckpointError, match=r"blocks\.2.* is missing there"):
-        load_weights(saved, replace(TINY, num_layers=3), FLOAT32, make_mesh())
+        load_weights(saved, replace(TINY, layers=TINY.layers[:1] * 3), FLOAT32, make_mesh())
     with pytest.raises(CheckpointError, match=r"head\.weight is .* unknown by the config"):
         load_weights(saved, replace(TINY, tied_head=True), FLOAT32, make_mesh())
 
@@ -140,6 +187,7 @@ class NoNames:
     """A tokenizer that says nothing of its special tokens."""
 
     vocab_size = 67
+    opening = ()
     strips: dict[int, tuple[bool, bool]] = {}  # noqa: RUF012
     controls = {"</s>": 7}  # noqa: RUF012
     named: dict[str, str] = {}  # noqa: RUF012

@@ -19,7 +19,7 @@ PAGE, PAGES, ROWS, WIDTH = 4, 128, 4, 64
 LENGTH = 150  # more than one block of 128 keys
 VARIANTS = {
     "qk_norm, own head": TINY,
-    "plain, tied head": replace(TINY, qk_norm=False, tied_head=True),
+    "plain, tied head": replace(TINY, qk_norm="none", tied_head=True),
     "one kv head": replace(TINY, num_kv_heads=1),
     "as many kv heads": replace(TINY, num_kv_heads=6),
 }

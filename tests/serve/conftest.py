@@ -65,6 +65,10 @@ class ByteTokenizer:
         return {}
 
     @property
+    def opening(self) -> tuple[int, ...]:
+        return ()
+
+    @property
     def strips(self) -> Mapping[int, tuple[bool, bool]]:
         return self._strips
 

@@ -9,10 +9,10 @@ def _norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
     return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps) * weight
 
 
-def _rope(x: np.ndarray, position: int, theta: float) -> np.ndarray:
+def _rope(x: np.ndarray, position: int, frequencies: np.ndarray) -> np.ndarray:
     """Component i of the first half turns with component i of the second."""
     half = x.shape[-1] // 2
-    angles = position * theta ** (-2 * np.arange(half) / (2 * half))
+    angles = position * frequencies
     first, second = x[:half], x[half:]
     cos, sin = np.cos(angles), np.sin(angles)
     return np.concatenate([first * cos - second * sin, second * cos + first * sin])
@@ -26,6 +26,7 @@ def naive_logits(
     group, width = config.group_size, config.head_dim
     x = p["embedding.weight"][tokens]
     for layer in range(config.num_layers):
+        rope = np.asarray(config.layers[layer].rope.frequencies, np.float64)
         at = f"blocks.{layer}."
         h = _norm(x, p[at + "attention_norm.weight"], config.norm_eps)
         qkv = p[at + "attention.qkv"]
@@ -33,15 +34,15 @@ def naive_logits(
         for kv_head in range(config.num_kv_heads):
             keys = h @ qkv[:, kv_head, group]
             values = h @ qkv[:, kv_head, group + 1]
-            if config.qk_norm:
+            if config.qk_norm == "head":
                 keys = _norm(keys, p[at + "attention.k_norm.weight"], config.norm_eps)
-            keys = np.stack([_rope(k, i, config.rope_theta) for i, k in enumerate(keys)])
+            keys = np.stack([_rope(k, i, rope) for i, k in enumerate(keys)])
             for member in range(group):
                 queries = h @ qkv[:, kv_head, member]
-                if config.qk_norm:
+                if config.qk_norm == "head":
                     queries = _norm(queries, p[at + "attention.q_norm.weight"], config.norm_eps)
                 for i, query in enumerate(queries):
-                    scores = keys[: i + 1] @ _rope(query, i, config.rope_theta) / np.sqrt(width)
+                    scores = keys[: i + 1] @ _rope(query, i, rope) / np.sqrt(width)
                     weights = np.exp(scores - scores.max())
                     mixed = weights @ values[: i + 1] / weights.sum()
                     attended[i, kv_head * group + member] = mixed

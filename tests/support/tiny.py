@@ -4,23 +4,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from model.config import ModelConfig
+from model.config import LayerConfig, ModelConfig
 from model.loading import LoadedModel
 from model.mesh import make_mesh
 from model.parameters import Parameters, abstract_parameters, random_parameters
+from model.rope import plain_rope
 
+ROPE_THETA = 10_000.0
 TINY = ModelConfig(
     vocab_size=67,
     embed_dim=32,
-    num_layers=2,
     num_heads=6,
     num_kv_heads=2,
     head_dim=8,
     ffn_dim=48,
     context_length=512,
-    rope_theta=10_000.0,
+    layers=(LayerConfig(plain_rope(ROPE_THETA, 8)),) * 2,
     norm_eps=1e-6,
-    qk_norm=True,
+    qk_norm="head",
     tied_head=False,
 )
 

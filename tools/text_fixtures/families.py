@@ -26,6 +26,7 @@ class Family:
         config: of `tokenizer_config.json`.
         end: spellings of `eos_token_id` in `generation_config.json`; none for no such file.
         place: where the template is: `jinja`, `config`, `list` or `json`.
+        begins: whether `tokenizer.json` puts `bos_token` before raw text.
         parts: whether the template goes through the parts of a message.
     """
 
@@ -36,6 +37,7 @@ class Family:
     config: dict[str, Any] = field(default_factory=dict)
     end: tuple[str, ...] = ()
     place: str = "config"
+    begins: bool = False
     parts: bool = False
 
 
@@ -115,14 +117,18 @@ FAMILIES = {
         conversion="every",
         added=special("<unk>", "<s>", "</s>"),
         config={**_LLAMA, "add_bos_token": True, "add_eos_token": False},
+        begins=True,
         end=("</s>",),
     ),
     "llama3": Family(
         tokenizer=_bytes("gpt4", _LLAMA3),
         config={"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"},
         end=("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"),
+        begins=True,
     ),
-    "mistral_v1": Family(model=_pieces(), config={**_LLAMA, "legacy": True}, end=("</s>",)),
+    "mistral_v1": Family(
+        model=_pieces(), config={**_LLAMA, "legacy": True, "add_bos_token": True}, end=("</s>",)
+    ),
     "mistral_v3": Family(
         model=_pieces(control_symbols=["[INST]", "[/INST]", "[TOOL_CALLS]"]),
         conversion="first",
@@ -154,6 +160,7 @@ FAMILIES = {
         added=_GEMMA_ADDED,
         config=_GEMMA,
         end=("<eos>",),
+        begins=True,
     ),
     "gemma3": Family(
         model=_pieces(

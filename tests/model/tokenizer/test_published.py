@@ -59,6 +59,13 @@ def test_text_after_a_control_token(name):
 
 
 @ALL
+def test_what_goes_before_raw_text(name):
+    tokenizer = published.tokenizer(name)
+    assert [*tokenizer.opening, *tokenizer.encode("a b")] == published.expected(name)["raw"]
+    assert bool(tokenizer.opening) == (name in ("llama2", "llama3", "mistral_v1", "gemma2"))
+
+
+@ALL
 def test_every_byte_has_a_token(name):
     tokenizer = published.tokenizer(name)
     singles = {tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)}

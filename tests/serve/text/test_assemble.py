@@ -22,6 +22,7 @@ class Pieces:
     controls: dict[str, int] = {}  # noqa: RUF012
     strips: dict[int, tuple[bool, bool]] = {}  # noqa: RUF012
     named: dict[str, str] = {}  # noqa: RUF012
+    opening: tuple[int, ...] = ()
 
     def __init__(self, pieces: list[bytes | None]) -> None:
         self.pieces = pieces

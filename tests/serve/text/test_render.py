@@ -245,14 +245,21 @@ def test_what_is_cut_out_of_a_message_is_text_too(
 def test_the_end_of_a_turn_is_found_in_the_template(make_tokenizer: Any, chatml: str) -> None:
     tokenizer = make_tokenizer(controls=SPELLINGS)
 
-    def ends(template: str) -> list[str]:
-        found = Renderer(tokenizer, ChatTemplate(template)).end_ids()
+    def ends(template: str, *declared: int) -> list[str]:
+        found = Renderer(tokenizer, ChatTemplate(template)).end_ids(declared)
         return [name for name, token in tokenizer.controls.items() if token in found]
 
     words = "{% for m in messages %}{{ m.content }}"
     assert ends(chatml) == ["<|im_end|>"]
     assert ends(words + " \n</s>{% endfor %}") == ["</s>"]
-    assert ends(words + ".</s>{% endfor %}") == []
-    assert ends(words + "{% endfor %}") == []
-    assert ends("<|im_end|>") == []
-    assert ends("{{ raise_exception('no') }}") == []
+    start, end = tokenizer.controls["<|im_start|>"], tokenizer.controls["<|im_end|>"]
+    assert ends(chatml, start, end) == ["<|im_start|>", "<|im_end|>"]
+    for none in (
+        words + ".</s>{% endfor %}",
+        words + "{% endfor %}",
+        "<|im_end|>",
+        "{{ raise_exception('no') }}",
+    ):
+        assert ends(none, start) == ["<|im_start|>"]
+        with pytest.raises(TemplateError, match="which token ends a turn; give"):
+            ends(none)

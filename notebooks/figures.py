@@ -1,0 +1,191 @@
+"""The figures of `compare_sampling.ipynb`, as images. Knows nothing of models.
+
+Colours are told apart by everyone: Okabe and Ito's, and the map cividis.
+"""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from serve.offline import Choice, Token
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#888888"
+_MAP = plt.get_cmap("cividis")
+_COLUMNS = 4
+
+
+def rules(
+    tokens: Sequence[str], before: np.ndarray, after: Mapping[str, np.ndarray], title: str
+) -> Image.Image:
+    """One panel for each setting: a distribution as it was, and what became of it.
+
+    Args:
+        tokens: their texts.
+        before: their probabilities.
+        after: name of a setting → the probabilities that are drawn from.
+        title: of the figure.
+    """
+    figure, grid = _panels(math.ceil(len(after) / _COLUMNS), _COLUMNS, (11, 5))
+    places = np.arange(len(tokens))
+    for axes, (name, probabilities) in zip(grid.flat, after.items(), strict=True):
+        axes.bar(places, probabilities, color=BLUE, label="what is drawn from")
+        axes.stairs(
+            before, np.arange(len(tokens) + 1) - 0.5, color="black", label="the model's own"
+        )
+        removed = places[probabilities == 0]
+        axes.plot(removed, np.full(len(removed), 0.012), "x", color=ORANGE, label="removed")
+        axes.set_title(name, fontsize=10)
+        axes.set_xticks(places, tokens, rotation=90)
+        axes.tick_params(axis="x", length=0)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("probability")
+    figure.suptitle(title, fontsize=11)
+    handles, labels = grid[0, 2].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return _image(figure)
+
+
+def sweeps(
+    results: Mapping[str, Mapping[str, np.ndarray]],
+    rows: Mapping[str, Sequence[str]],
+    off: Mapping[str, str],
+    subtitles: Mapping[str, str],
+    title: str,
+) -> Image.Image:
+    """A grid: a column for each control, a row for each kind of measure.
+
+    Shown are means over all texts, with the standard error of the means over the prompts.
+
+    Args:
+        results: control → value as text → array [prompts, texts, measures].
+        rows: label of a row → the measures that it shows; together they name all measures.
+        off: control → the value that changes nothing.
+        subtitles: control → what else held.
+        title: of the figure.
+    """
+    figure, grid = _panels(len(rows), len(results), (11, 7.2), sharey="row")
+    for column, (control, by_value) in zip(grid.T, results.items(), strict=True):
+        values = list(by_value)
+        prompts = np.stack(list(by_value.values())).mean(axis=2)
+        mean = prompts.mean(axis=1).T
+        error = prompts.std(axis=1).T / math.sqrt(prompts.shape[1])
+        measures = iter(zip(mean, error, strict=True))
+        for axes, names in zip(column, rows.values(), strict=True):
+            for name, color, marker in zip(names, (BLUE, ORANGE), "os", strict=False):
+                _line(axes, *next(measures), color, marker, name)
+            axes.axvline(values.index(off[control]), color=GREY, linestyle=":", zorder=0)
+            axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+        column[0].set_title(control, fontsize=10, fontweight="bold", pad=18)
+        middle = {"transform": column[0].transAxes, "ha": "center", "fontsize": 8}
+        column[0].text(0.5, 1.06, subtitles[control], color="#444444", **middle)
+        column[-1].set_xticks(range(len(values)), values, fontsize=8)
+    for axes, (label, names) in zip(grid[:, 0], rows.items(), strict=True):
+        axes.set_ylabel(label)
+        if len(names) > 1:
+            axes.legend(frameon=False, fontsize=8, handlelength=1.2, borderpad=0)
+    figure.align_ylabels(grid[:, 0])
+    figure.suptitle(title, fontsize=11)
+    return _image(figure)
+
+
+def token_maps(choices: Mapping[str, Choice], alternatives: int = 4) -> Image.Image:
+    """One band for each choice: its tokens coloured by probability, over the likeliest ones.
+
+    Args:
+        choices: title → a choice with log-probabilities. An orange frame marks the first token
+            that is not the first choice's.
+        alternatives: how many of the likeliest tokens to list.
+    """
+    longest = max(len(choice.tokens) for choice in choices.values())
+    height = (0.2 * alternatives + 0.95) * len(choices) + 0.6
+    figure, bands = plt.subplots(
+        len(choices), figsize=(0.85 * longest + 0.4, height), layout="constrained", squeeze=False
+    )
+    first = next(iter(choices.values()))
+    for axes, (title, choice) in zip(bands[:, 0], choices.items(), strict=True):
+        axes.set(xlim=(0, longest), ylim=(alternatives + 2, 0))
+        axes.axis("off")
+        axes.set_title(title, loc="left", fontsize=10)
+        for place, token in enumerate(choice.tokens):
+            _column(axes, place, token, alternatives)
+        parting = _parting(first, choice)
+        if parting is not None:
+            axes.add_patch(_box(parting, fill=False, edgecolor=ORANGE, linewidth=2.5))
+    bar = figure.colorbar(
+        ScalarMappable(cmap=_MAP), ax=bands[:, 0], location="bottom", aspect=80, shrink=0.5
+    )
+    bar.set_label("probability that the model gives the token", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    return _image(figure)
+
+
+def _panels(
+    rows: int, columns: int, size: tuple[float, float], sharey: bool | str = True
+) -> tuple[Figure, np.ndarray]:
+    figure, grid = plt.subplots(
+        rows, columns, figsize=size, layout="constrained", sharex="col", sharey=sharey
+    )
+    for axes in grid.flat:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+    return figure, grid
+
+
+def _line(
+    axes: Axes, mean: np.ndarray, error: np.ndarray, color: str, marker: str, name: str
+) -> None:
+    places = np.arange(len(mean))
+    axes.fill_between(places, mean - error, mean + error, color=color, alpha=0.25, linewidth=0)
+    axes.plot(places, mean, color=color, marker=marker, markersize=4, label=name)
+
+
+def _column(axes: Axes, place: int, token: Token, alternatives: int) -> None:
+    probability = math.exp(token.logprob or 0.0)
+    # Black and white are equally far from the map's colour at about 0.45.
+    ink = "white" if probability < 0.45 else "black"
+    axes.add_patch(_box(place, color=_MAP(probability), linewidth=0))
+    middle = {"color": ink, "ha": "center", "va": "center"}
+    axes.text(place + 0.5, 0.5, _shown(token, 9), fontsize=9, weight="bold", **middle)
+    axes.text(place + 0.5, 1.1, _percent(probability), fontsize=7, **middle)
+    for row, other in enumerate(token.alternatives[:alternatives]):
+        weight = "bold" if other.id == token.id else "normal"
+        style = {"fontsize": 7, "va": "center", "weight": weight}
+        axes.text(place + 0.05, row + 2, _shown(other, 7), ha="left", **style)
+        share = _percent(math.exp(other.logprob or 0.0))
+        axes.text(place + 0.95, row + 2, share, ha="right", **style)
+
+
+def _box(place: int, **style: object) -> Rectangle:
+    return Rectangle((place + 0.02, 0.04), 0.96, 1.4, **style)
+
+
+def _shown(token: Token, width: int) -> str:
+    """A token's text with spaces and line breaks made visible, cut where it is long."""
+    text = token.text.replace(" ", "␣").replace("\n", "⏎").strip("<|>") or token.text
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _percent(probability: float) -> str:
+    return f"{probability:.0%}" if probability >= 0.005 else "<1%"
+
+
+def _parting(one: Choice, other: Choice) -> int | None:
+    """The first place where two choices have different tokens."""
+    pairs = zip(one.tokens, other.tokens, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a.id != b.id), None)
+
+
+def _image(figure: Figure) -> Image.Image:
+    """The figure in 64 colours, which look the same and take a third of the room."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    plt.close(figure)
+    return Image.open(buffer).convert("RGB").quantize(64, dither=Image.Dither.NONE)

@@ -1,0 +1,262 @@
+"""A model in this process, on the server's engine: the same batches, programs and draws.
+
+Owns the engine and who waits for which of its events. Knows nothing of HTTP.
+"""
+
+import itertools
+import queue
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+# `auto` is the notebook's bar where a notebook runs that can show it, and else this one.
+from tqdm.asyncio import tqdm as terminal_bar
+from tqdm.auto import tqdm
+
+from model.tokenizer import Tokenizer
+from sampling.params import SamplingParams
+from serve.config import ServeConfig
+from serve.engine.engine import Engine
+from serve.engine.loading import LoadedEngine, load_engine
+from serve.engine.scheduler import Delivery
+from serve.engine.types import EngineInfo, EngineUnavailableError, GenerationRequest
+from serve.offline.answers import Answer, Collector
+from serve.offline.prompts import Prompt, PromptEncoder
+from serve.text.render import Renderer
+from serve.text.template_files import load_chat_template
+
+_SERVER = ServeConfig()
+_NEUTRAL = SamplingParams()
+# The caller holds the whole list already: a bound on how much of it waits would save nothing.
+_NO_LIMIT = 2**31
+
+
+class LocalModel:
+    """A model in this process. Calls from several threads share its batches.
+
+    Args:
+        loaded: an engine that has not been started, and what belongs to it.
+        renderer: makes prompts of conversations.
+        progress: as for `load`.
+
+    Attributes:
+        tokenizer: the model's.
+        end_ids: ids that end a turn.
+    """
+
+    def __init__(
+        self, loaded: LoadedEngine, renderer: Renderer, progress: bool | None = None
+    ) -> None:
+        self.tokenizer: Tokenizer = loaded.tokenizer
+        self.end_ids = renderer.end_ids(loaded.end_ids)
+        self._engine: Engine = loaded.engine
+        self._prompts = PromptEncoder(self.tokenizer, renderer, self.info.context_length)
+        self._names = itertools.count()
+        self._inboxes: dict[str, queue.SimpleQueue[Delivery | None]] = {}
+        self._closed = False
+        self._engine.death.add_done_callback(self._on_death)
+        self._progress = progress
+        with self._bar("compiling", "program") as bar:
+
+            def on_progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+                bar.refresh()
+
+            self._engine.start(self._on_step, lambda _: None, on_progress)
+
+    @classmethod
+    def load(
+        cls,
+        directory: Path | str = _SERVER.model,
+        *,
+        rows: int = 16,
+        context: int = 0,
+        cache_tokens: int = 0,
+        dtype: str = "auto",
+        deterministic: bool = True,
+        chat_template: Path | str = "",
+        compile_cache: Path | None = _SERVER.compile_cache_directory,
+        progress: bool | None = None,
+    ) -> Self:
+        """Load a checkpoint and compile its programs.
+
+        Args:
+            directory: the checkpoint; the bundled model if not given.
+            rows: most choices decoded in one step.
+            context: most tokens of prompt and answer; 0 for what the model was made for.
+            cache_tokens: tokens the cache holds; 0 for all rows' contexts as far as memory goes.
+            dtype: `auto`, `float32` or `bfloat16`.
+            deterministic: the same call gives the same answers, whatever else runs. Every step
+                then costs what `rows` rows cost, and there are fewer programs to compile.
+            chat_template: a template's file, or the name of one of the checkpoint's templates; its
+                default if not given.
+            compile_cache: where compiled programs are kept for the next time; the server's
+                directory if not given, None for nowhere.
+            progress: show bars, here and in `generate`; if not given, on a terminal and in a
+                notebook.
+
+        Raises:
+            CheckpointError, TokenizerError, TemplateError: the directory cannot be used.
+            EngineConfigError: the settings cannot work.
+        """
+        directory = Path(directory)
+        loaded = load_engine(
+            directory,
+            dtype=dtype,
+            rows=rows,
+            context=context,
+            cache_tokens=cache_tokens,
+            queue_limit=_NO_LIMIT,
+            deterministic=deterministic,
+            compile_cache=compile_cache,
+        )
+        tokenizer = loaded.tokenizer
+        template = load_chat_template(directory, tokenizer.named, str(chat_template))
+        return cls(loaded, Renderer(tokenizer, template), progress)
+
+    @property
+    def info(self) -> EngineInfo:
+        """Facts about the model: its context, its vocabulary's size, its fingerprint."""
+        return self._engine.info
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams] = _NEUTRAL,
+        *,
+        n: int = 1,
+        max_tokens: int | None = None,
+        stop: str | Sequence[str] = (),
+    ) -> list[Answer]:
+        """Answer all prompts, as many at a time as there are rows.
+
+        Equal prompts with equal seeds get equal answers, and the seed is 0 unless the settings
+        name one: for different answers raise `n`, or give each prompt a seed of its own.
+
+        Args:
+            prompts: strings, which the model continues as they are, and conversations: lists of
+                messages as in a request, which the chat template renders. Neither can hold
+                control tokens: their spellings are text.
+            params: the settings of all prompts, or one for each.
+            n: choices for each prompt.
+            max_tokens: most tokens of a choice; by default, and at most, what the prompt
+                leaves of the context.
+            stop: strings that end a choice and are left out.
+
+        Returns:
+            The answers, in the order of the prompts.
+
+        Raises:
+            ValueError: an argument is out of its range, or a prompt cannot be used.
+            RuntimeError: the model is closed, or its engine has failed.
+        """
+        inbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        requests = self._requests(prompts, params, n, max_tokens)
+        stops = [stop] if isinstance(stop, str) else list(stop)
+        running = {
+            request.id: [Collector(self.tokenizer, stops) for _ in range(n)] for request in requests
+        }
+        left = n * len(requests)
+        self._inboxes |= dict.fromkeys(running, inbox)
+        try:
+            for request in requests:
+                self._engine.submit(request)
+            with self._bar("generating", "choice", left) as bar:
+                while left:
+                    delivery = inbox.get()
+                    if delivery is None:
+                        raise self._failure()
+                    name, event = delivery.request_id, delivery.event
+                    if running[name][event.choice].feed(event):
+                        left -= 1
+                        bar.update()
+                        if event.finish_reason is None:
+                            self._engine.cancel(name, event.choice)
+        except EngineUnavailableError as error:
+            raise self._failure() from error
+        finally:
+            for name in running:
+                del self._inboxes[name]
+                if left:
+                    self._engine.cancel(name)
+        return [
+            Answer(tuple(request.prompt), tuple(each.choice() for each in running[request.id]))
+            for request in requests
+        ]
+
+    def close(self) -> None:
+        """Stop the engine. What still runs is dropped; the model cannot be used again."""
+        self._closed = True
+        self._engine.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- on the way in -----------------------------------------------------------------
+
+    def _requests(
+        self,
+        prompts: Sequence[Prompt],
+        params: SamplingParams | Sequence[SamplingParams],
+        n: int,
+        max_tokens: int | None,
+    ) -> list[GenerationRequest]:
+        if self._closed:
+            raise self._failure()
+        if n < 1:
+            raise ValueError(f"n is {n}; it must be at least 1")
+        if max_tokens is not None and max_tokens < 1:
+            raise ValueError(f"max_tokens is {max_tokens}; it must be at least 1, or None")
+        if isinstance(prompts, str) or any(isinstance(each, Mapping) for each in prompts):
+            raise ValueError("prompts is a single prompt; give a list of prompts: [prompt]")
+        settings = [params] * len(prompts) if isinstance(params, SamplingParams) else list(params)
+        if len(settings) != len(prompts):
+            raise ValueError(
+                f"params has {len(settings)} entries for {len(prompts)} prompts; give one for "
+                f"each, or one SamplingParams for all"
+            )
+        requests: list[GenerationRequest] = []
+        for index, (prompt, each) in enumerate(zip(prompts, settings, strict=True)):
+            try:
+                ids, room = self._prompts.encode(prompt)
+            except ValueError as error:
+                raise ValueError(f"prompts[{index}]: {error}") from error
+            bound = room if max_tokens is None else min(max_tokens, room)
+            name = str(next(self._names))
+            requests.append(GenerationRequest(name, ids, each, bound, n, self.end_ids))
+        return requests
+
+    # --- on the way out ----------------------------------------------------------------
+
+    def _on_step(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            inbox = self._inboxes.get(delivery.request_id)
+            if inbox is not None:
+                inbox.put(delivery)
+
+    def _on_death(self, _: Future[BaseException | None]) -> None:
+        for inbox in list(self._inboxes.values()):
+            inbox.put(None)
+
+    def _failure(self) -> RuntimeError:
+        if self._closed:
+            return RuntimeError("the model is closed; load it again")
+        error = self._engine.death.result()
+        return RuntimeError(f"the engine has failed ({error!r}); load the model again")
+
+    def _bar(self, what: str, unit: str, total: int | None = None) -> "tqdm[Any]":
+        # None is tqdm's word for "on a terminal"; a notebook is none, but can show the bar.
+        by_place = None if tqdm is terminal_bar else False
+        disable = by_place if self._progress is None else not self._progress
+        return tqdm(total=total, desc=what, unit=unit, disable=disable, leave=False)

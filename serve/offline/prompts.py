@@ -1,0 +1,75 @@
+"""Prompts of scripts to token ids: strings, and conversations through the template.
+
+A conversation means what it means in a request: the same schema checks it, the same renderer
+renders it. Knows nothing of settings or answers.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from annotated_types import MinLen
+from pydantic import ValidationError, model_validator
+
+from model.tokenizer import Tokenizer
+from serve.api.faults import first_fault
+from serve.api.messages import Message, Strict, check_tool_answers, template_messages
+from serve.text.render import Renderer
+
+Prompt = str | Sequence[Mapping[str, object]]
+
+
+class PromptEncoder:
+    """Encodes prompts for one model.
+
+    Args:
+        tokenizer: of the strings.
+        renderer: of the conversations.
+        context_length: most tokens that a prompt and its answer have together.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, renderer: Renderer, context_length: int) -> None:
+        self._tokenizer = tokenizer
+        self._renderer = renderer
+        self._context_length = context_length
+
+    def encode(self, prompt: Prompt) -> tuple[list[int], int]:
+        """A prompt's ids, and how many tokens it leaves of the context, at least 1.
+
+        Raises:
+            ValueError: the prompt is empty or too long, has a lone surrogate, or is a
+                conversation that a request could not have or the template cannot render.
+        """
+        if isinstance(prompt, str):
+            ids = self._tokenizer.encode(prompt)
+            if ids:
+                ids = [*self._tokenizer.opening, *ids]
+        else:
+            ids = self._renderer.render(_template_messages(prompt))
+        if not ids:
+            raise ValueError("the prompt is empty; give some text")
+        room = self._context_length - len(ids)
+        if room < 1:
+            raise ValueError(
+                f"the prompt has {len(ids)} tokens, and the context of {self._context_length} "
+                f"must also hold an answer; shorten it"
+            )
+        return ids, room
+
+
+class _Conversation(Strict):
+    """The messages of a request."""
+
+    messages: Annotated[list[Message], MinLen(1)]
+
+    @model_validator(mode="after")
+    def _tools_were_called(self) -> "_Conversation":
+        check_tool_answers(self.messages)
+        return self
+
+
+def _template_messages(messages: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    listed = list(messages) if isinstance(messages, tuple) else messages
+    try:
+        return template_messages(_Conversation.model_validate({"messages": listed}).messages)
+    except ValidationError as error:
+        raise ValueError(first_fault(error).message) from error
