@@ -15,6 +15,9 @@ from model.tokenizer.protocol import TokenizerError
 
 _NAME = re.compile(r"[a-z]+_token")
 
+# What AddedToken and the files have in common, beside `special`.
+FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
+
 # Markup of ordinary documents: Gemma's vocabulary has whole tokens for these.
 _HTML = re.compile(
     r"</?(table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|p|ul|ol|li|br|hr"
@@ -86,13 +89,13 @@ def added_token(token: int, fields: Mapping[str, Any]) -> AddedToken:
     """The added token that a file describes.
 
     Raises:
-        KeyError, TypeError: it has no spelling.
+        KeyError, TypeError: it has no id or no spelling.
     """
     content = fields["content"]
-    if not isinstance(content, str):
-        raise TypeError(f"content is {content!r}")
-    flags = ("special", "lstrip", "rstrip", "single_word", "normalized")
-    return AddedToken(token, content, *(bool(fields.get(name, False)) for name in flags))
+    if type(token) is not int or token < 0 or not isinstance(content, str) or not content:
+        raise TypeError(f"an added token has id {token!r} and content {content!r}")
+    flags = {name: fields.get(name) is True for name in ("special", *FLAGS)}
+    return AddedToken(token, content, **flags)
 
 
 def read_tokenizer_config(directory: Path) -> TokenizerConfig:

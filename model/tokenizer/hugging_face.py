@@ -16,6 +16,7 @@ from typing import Any, cast
 import tokenizers
 
 from model.tokenizer.added_tokens import (
+    FLAGS,
     AddedToken,
     TokenizerConfig,
     added_token,
@@ -23,12 +24,13 @@ from model.tokenizer.added_tokens import (
     read_tokenizer_config,
 )
 from model.tokenizer.protocol import TokenizerError, check_unicode
+from model.tokenizer.tables import Tables, TableTokenizer
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _DECODERS = ("ByteLevel", "Metaspace", "Replace", "ByteFallback", "Fuse", "Strip")
 
 
-class HuggingFaceTokenizer:
+class HuggingFaceTokenizer(TableTokenizer):
     """A `tokenizer.json`, with what `tokenizer_config.json` beside it adds.
 
     Args:
@@ -57,11 +59,17 @@ class HuggingFaceTokenizer:
             for token in _merge(listed, config, vocabulary)
             if limit is None or token.id < limit
         ]
-        self._named = config.named
-        self._controls = {token.content: token.id for token in added if token.is_control}
-        self._strips = {token.id: (token.lstrip, token.rstrip) for token in added}
-        self._bytes, self._spellings = _tables(vocabulary, added, spec, path)
-        self._opening = _before_raw_text(whole)
+        exact, spellings = _bytes_and_spellings(vocabulary, added, spec, path)
+        super().__init__(
+            Tables(
+                exact,
+                spellings,
+                controls={token.content: token.id for token in added if token.is_control},
+                strips={token.id: (token.lstrip, token.rstrip) for token in added},
+                named=config.named,
+                opening=_before_raw_text(whole),
+            )
+        )
         self._ids: dict[int, int] = {}
         words = [token for token in added if not token.is_control]
         splitter = cast("object", spec.get("pre_tokenizer"))
@@ -90,47 +98,13 @@ class HuggingFaceTokenizer:
         made = tokenizers.Tokenizer.from_str(json.dumps(shell))
         made.model = whole.model
         for word in words:
-            made.add_tokens(
-                [
-                    tokenizers.AddedToken(
-                        word.content,
-                        single_word=word.single_word,
-                        lstrip=word.lstrip,
-                        rstrip=word.rstrip,
-                        normalized=word.normalized,
-                    )
-                ]
-            )
+            flags = {name: getattr(word, name) for name in FLAGS}
+            made.add_tokens([tokenizers.AddedToken(word.content, **flags)])
             # The library numbers what its vocabulary lacks without gaps.
             given = made.token_to_id(word.content)
             if given is not None and given != word.id:
                 self._ids[given] = word.id
         return made
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of ids."""
-        return len(self._bytes)
-
-    @property
-    def controls(self) -> Mapping[str, int]:
-        """Spelling → id of the control tokens."""
-        return self._controls
-
-    @property
-    def strips(self) -> Mapping[int, tuple[bool, bool]]:
-        """Control id → whether it swallows white space before it, and after it."""
-        return self._strips
-
-    @property
-    def named(self) -> Mapping[str, str]:
-        """`bos_token`, `eos_token`, … → spelling."""
-        return self._named
-
-    @property
-    def opening(self) -> tuple[int, ...]:
-        """Ids that the model wants before a text that is no conversation."""
-        return self._opening
 
     def encode(self, text: str, *, at_start: bool = True) -> list[int]:
         """Ids of plain text; see `Tokenizer.encode`."""
@@ -138,17 +112,6 @@ class HuggingFaceTokenizer:
         encoder = self._first if at_start else self._later
         ids: list[int] = encoder.encode(text, add_special_tokens=False).ids
         return [self._ids.get(token, token) for token in ids] if self._ids else ids
-
-    def token_bytes(self, token: int) -> bytes | None:
-        """Exact bytes of `token`; see `Tokenizer.token_bytes`."""
-        return self._bytes[token] if token < len(self._bytes) else None
-
-    def token_text(self, token: int) -> str:
-        """`token` for display; see `Tokenizer.token_text`."""
-        if token >= len(self._bytes):
-            return ""
-        exact = self._bytes[token]
-        return self._spellings[token] if exact is None else exact.decode(errors="replace")
 
 
 def _before_raw_text(whole: tokenizers.Tokenizer) -> tuple[int, ...]:
@@ -176,7 +139,7 @@ def _merge(
     yield from merged.values()
 
 
-def _tables(
+def _bytes_and_spellings(
     vocabulary: Mapping[str, int],
     added: list[AddedToken],
     spec: Mapping[str, Any],

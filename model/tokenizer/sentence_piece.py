@@ -6,7 +6,7 @@ pieces have no bytes; USER_DEFINED pieces are whole wherever they stand. Of the 
 that are markup of a chat format are kept out of plain text here, like the CONTROL ones.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,19 @@ from sentencepiece import sentencepiece_model_pb2
 
 from model.tokenizer.added_tokens import (
     AddedToken,
+    TokenizerConfig,
     is_control,
     read_tokenizer_config,
 )
 from model.tokenizer.protocol import TokenizerError, check_unicode
+from model.tokenizer.tables import Tables, TableTokenizer
 
 # Protobuf makes the module's classes at run time; its type stubs have none.
 _SCHEMA: Any = sentencepiece_model_pb2
 _PIECE: Any = _SCHEMA.ModelProto.SentencePiece
 
 
-class SentencePieceTokenizer:
+class SentencePieceTokenizer(TableTokenizer):
     """A SentencePiece model, with what `tokenizer_config.json` beside it adds.
 
     Args:
@@ -41,15 +43,8 @@ class SentencePieceTokenizer:
         model = _read(path)
         config = read_tokenizer_config(path.parent)
         added = [token for token in config.added if limit is None or token.id < limit]
-        self._bytes = list(_all_bytes(model))
-        self._spellings = [str(piece.piece) for piece in model.pieces]
-        self._controls = _take_controls(model, {token.content for token in added})
-        self._strips: dict[int, tuple[bool, bool]] = {}
-        for token in added:
-            self._add(token)
-        self._named = {**_named(model), **config.named}
-        begin = self._controls.get(self._named.get("bos_token", ""))
-        self._opening = (begin,) if config.add_bos_token and begin is not None else ()
+        super().__init__(_tables(model, config, added))
+        _take_from_text(model, self.controls)
         self._every_segment = config.legacy
         self._spaced = self._plain = _processor(path, model)
         if model.normalizer_spec.add_dummy_prefix:
@@ -58,61 +53,12 @@ class SentencePieceTokenizer:
         if config.add_prefix_space is False:
             self._spaced = self._plain
 
-    def _add(self, token: AddedToken) -> None:
-        missing = token.id + 1 - len(self._bytes)
-        self._bytes += [None] * missing
-        self._spellings += [""] * missing
-        if token.is_control:
-            self._controls[token.content] = token.id
-            self._strips[token.id] = (token.lstrip, token.rstrip)
-        if token.special:
-            self._bytes[token.id] = None
-        elif missing > 0:
-            self._bytes[token.id] = token.content.encode()
-        self._spellings[token.id] = token.content
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of ids."""
-        return len(self._bytes)
-
-    @property
-    def controls(self) -> Mapping[str, int]:
-        """Spelling → id of the control tokens."""
-        return self._controls
-
-    @property
-    def strips(self) -> Mapping[int, tuple[bool, bool]]:
-        """Control id → whether it swallows white space before it, and after it."""
-        return self._strips
-
-    @property
-    def named(self) -> Mapping[str, str]:
-        """`bos_token`, `eos_token`, … → spelling."""
-        return self._named
-
-    @property
-    def opening(self) -> tuple[int, ...]:
-        """Ids that the model wants before a text that is no conversation."""
-        return self._opening
-
     def encode(self, text: str, *, at_start: bool = True) -> list[int]:
         """Ids of plain text; see `Tokenizer.encode`."""
         check_unicode(text)
         # One space before the first word, as transformers has it, not a second one.
         spaced = (at_start or self._every_segment) and not text.startswith((" ", "\u2581"))
         return list((self._spaced if spaced else self._plain).EncodeAsIds(text))
-
-    def token_bytes(self, token: int) -> bytes | None:
-        """Exact bytes of `token`; see `Tokenizer.token_bytes`."""
-        return self._bytes[token] if token < len(self._bytes) else None
-
-    def token_text(self, token: int) -> str:
-        """`token` for display; see `Tokenizer.token_text`."""
-        if token >= len(self._bytes):
-            return ""
-        exact = self._bytes[token]
-        return self._spellings[token] if exact is None else exact.decode(errors="replace")
 
 
 def _read(path: Path) -> Any:
@@ -142,30 +88,55 @@ def _processor(path: Path, model: Any) -> sentencepiece.SentencePieceProcessor:
     return processor
 
 
-def _all_bytes(model: Any) -> Iterator[bytes | None]:
+def _tables(model: Any, config: TokenizerConfig, added: list[AddedToken]) -> Tables:
+    exact = [_exact_bytes(model, piece) for piece in model.pieces]
+    spellings = [str(piece.piece) for piece in model.pieces]
+    controls = {
+        str(piece.piece): token
+        for token, piece in enumerate(model.pieces)
+        if piece.type == _PIECE.CONTROL
+        or (piece.type == _PIECE.USER_DEFINED and is_control(piece.piece))
+    }
+    for token in added:
+        missing = token.id + 1 - len(exact)
+        exact += [None] * missing
+        spellings += [""] * missing
+        spellings[token.id] = token.content
+        if token.is_control:
+            controls[token.content] = token.id
+        if token.special:
+            exact[token.id] = None
+        elif missing > 0:
+            exact[token.id] = token.content.encode()
+    named = {**_named(model), **config.named}
+    begin = controls.get(named.get("bos_token", ""))
+    return Tables(
+        exact,
+        spellings,
+        controls,
+        strips={token.id: (token.lstrip, token.rstrip) for token in added},
+        named=named,
+        opening=(begin,) if config.add_bos_token and begin is not None else (),
+    )
+
+
+def _exact_bytes(model: Any, piece: Any) -> bytes | None:
+    if piece.type in (_PIECE.CONTROL, _PIECE.UNKNOWN):
+        return None
+    if piece.type == _PIECE.BYTE:
+        return bytes([int(piece.piece[3:5], 16)])
     escaped = model.normalizer_spec.escape_whitespaces
+    return (piece.piece.replace("\u2581", " ") if escaped else piece.piece).encode()
+
+
+def _take_from_text(model: Any, controls: Collection[str]) -> None:
+    """Have the model never cut a control token out of a text."""
     for piece in model.pieces:
-        if piece.type in (_PIECE.CONTROL, _PIECE.UNKNOWN):
-            yield None
-        elif piece.type == _PIECE.BYTE:
-            yield bytes([int(piece.piece[3:5], 16)])
-        else:
-            text = piece.piece.replace("\u2581", " ") if escaped else piece.piece
-            yield text.encode()
-
-
-def _take_controls(model: Any, added: set[str]) -> dict[str, int]:
-    """Spelling → id of the control pieces, after taking away from text what it could become."""
-    controls: dict[str, int] = {}
-    for token, piece in enumerate(model.pieces):
-        if is_control(piece.piece):
+        if piece.piece in controls:
             if piece.type == _PIECE.USER_DEFINED:
                 piece.type = _PIECE.CONTROL
-            elif piece.type == _PIECE.NORMAL and piece.piece in added:
+            elif piece.type == _PIECE.NORMAL:
                 piece.type = _PIECE.UNUSED
-        if piece.type == _PIECE.CONTROL:
-            controls[str(piece.piece)] = token
-    return controls
 
 
 def _named(model: Any) -> dict[str, str]:

@@ -225,7 +225,18 @@ def test_a_decoder_that_does_not_tell_bytes(broken, decoder):
         load_tokenizer(directory, WIDE)
 
 
-@pytest.mark.parametrize("added", [3, {"x": {}}, {"1": {}}, {"1": {"content": 3}}, {"1": "<s>"}])
+@pytest.mark.parametrize(
+    "added",
+    [
+        3,
+        {"x": {}},
+        {"1": {}},
+        {"1": {"content": 3}},
+        {"1": "<s>"},
+        {"-1": {"content": "<s>"}},
+        {"1": {"content": ""}},
+    ],
+)
 def test_a_tokenizer_config_that_makes_no_sense(broken, added):
     directory = broken("tokenizer_config.json", added_tokens_decoder=added)
     with pytest.raises(TokenizerError, match=r"added_tokens_decoder in .*tokenizer_config\.json"):
