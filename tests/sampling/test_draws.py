@@ -6,14 +6,29 @@ of a setting.
 """
 
 from dataclasses import replace
+from itertools import product
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.scipy.stats import chi2
 from support.oracle import oracle_distribution
 
 from sampling import study
+from sampling.batch import (
+    Choice,
+    Rows,
+    bias_of,
+    empty_rows,
+    load_bias,
+    load_rows,
+    recount,
+    row_settings,
+    sampled_chunks,
+)
 from sampling.params import SamplingParams
+from sampling.sampler import sample
 
 VOCAB = 32
 END_IDS = (3, 11)
@@ -51,7 +66,7 @@ SETTINGS = {
     ),
 }
 SEEDS = (0, 1, 2**63 + 5, -77)
-CHOICES = (0, 1, 2, 9, 127)
+CHOICES = (*range(12), 63, 64, 126, 127)
 PROMPT = 100
 # Rows of a setting in a batch: with 16 settings a batch has 1,024 rows.
 COPIES = 64
@@ -82,28 +97,41 @@ def test_p_values_by_hand() -> None:
     assert p_value(counts, expected) == pytest.approx(0.2482, abs=1e-4)
 
 
-DRAWS_EACH = 12_800  # of 16 settings: about 200,000 in all
+DRAWS_EACH = 200_000
+STEPS_EACH = DRAWS_EACH // COPIES
+# Each copy of a setting has a key of its own.
+KEYS = [(seed, choice) for seed in SEEDS for choice in CHOICES]
+# Positions move on from step to step while the tokens sampled so far stay the same: one
+# setting bans the end at each of them, another at none.
+PROMPTS = {"no end yet": PROMPT + STEPS_EACH}
 
 
 @pytest.fixture(scope="module")
 def counts() -> dict[str, np.ndarray]:
-    """Draws by setting and token: all settings in every batch, seeds and positions varied."""
-    rows = [params for params in SETTINGS.values() for _ in range(COPIES)]
-    keys = [(seed, choice) for seed in SEEDS for choice in CHOICES]
-    setting = np.repeat(np.arange(len(SETTINGS)), COPIES)
-    found = np.zeros((len(SETTINGS), VOCAB), np.int64)
-    for batch in range(DRAWS_EACH // COPIES):
-        seed, choice = keys[batch % len(keys)]
-        first = PROMPT + batch // len(keys) * COPIES
-        drawn = study.sample(
-            np.tile(logits(), (BATCH, 1)),
-            [replace(params, seed=seed) for params in rows],
-            choices=[choice] * BATCH,
-            positions=[first + copy for copy in range(COPIES)] * len(SETTINGS),
-            sampled=[SAMPLED] * BATCH,
-            end_ids=END_IDS,
-        )
-        np.add.at(found, (setting, drawn), 1)
+    """Draws by setting and token: all settings in every batch, keys and positions varied."""
+    params = [replace(SETTINGS[name], seed=seed) for name in SETTINGS for seed, _ in KEYS]
+    choices = [
+        Choice(each, choice, PROMPTS.get(name, PROMPT - len(SAMPLED)), END_IDS)
+        for each, (name, (_, choice)) in zip(params, product(SETTINGS, KEYS), strict=True)
+    ]
+    slots = np.arange(BATCH)
+    rows = jax.jit(load_rows)(empty_rows(BATCH, VOCAB), slots, row_settings(choices, BATCH))
+    rows = jax.jit(load_bias)(rows, slots, bias_of(params, BATCH))
+    for chunk in sampled_chunks([(slot, SAMPLED) for slot in range(BATCH)], BATCH):
+        rows = jax.jit(recount)(rows, chunk)
+    scores = jnp.tile(jnp.asarray(logits()), (BATCH, 1))
+
+    @jax.jit
+    def draw_all(rows: Rows) -> jax.Array:
+        def step(found: jax.Array, position: jax.Array) -> tuple[jax.Array, None]:
+            where = jnp.stack([slots, jnp.full(BATCH, position)])
+            tokens = sample(rows, scores, where)[1]
+            return found.at[slots // COPIES, tokens].add(1), None
+
+        start = jnp.zeros((len(SETTINGS), VOCAB), jnp.int32)
+        return jax.lax.scan(step, start, PROMPT + jnp.arange(STEPS_EACH))[0]
+
+    found = np.asarray(draw_all(rows))
     assert (found.sum(axis=1) == DRAWS_EACH).all()
     return dict(zip(SETTINGS, found, strict=True))
 
