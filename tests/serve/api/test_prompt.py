@@ -35,6 +35,10 @@ CUSTOM = {"id": "c2", "type": "custom", "custom": {"name": "g", "input": "<b>"}}
             "assistant||No|",
         ),
         (
+            {"role": "assistant", "content": [{"type": "text", "text": "a"}], "refusal": "No"},
+            "assistant||aNo|",
+        ),
+        (
             {"role": "assistant", "tool_calls": [CALL, CUSTOM]},
             (
                 'assistant||||[{"id": "c1", "type": "function", "function": {"name": "f", '
@@ -99,3 +103,10 @@ async def test_template_refusal_is_a_400_with_its_words(make_house: Any, ask: An
         "param": "messages",
         "code": "invalid_value",
     }
+
+
+async def test_parts_reach_a_template_that_goes_through_them(make_house: Any) -> None:
+    house = make_house(template="{% for p in messages[0].content %}({{ p.text }}){% endfor %}")
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "</s>"}]
+    assert await house.prompt_of([{"role": "user", "content": parts}]) == "(a)(</s>)"
+    assert await house.prompt_of([{"role": "user", "content": "ab"}]) == "(ab)"
