@@ -110,6 +110,14 @@ def test_builds_that_compute(tmp_path, monkeypatch):
     np.testing.assert_array_equal(value, expected)
 
 
+@pytest.mark.parametrize("name", ["gpt-oss-mxfp4", "mixtral", "olmo-2", "phi-3", "qwen-3-moe"])
+def test_copies_and_programs_agree(name, monkeypatch):
+    directory = Path(__file__).parents[2] / "fixtures" / "models" / name
+    copied = load_model(directory, make_mesh(), "float32").parameters
+    monkeypatch.setattr(published, "copies", lambda *arguments: None)
+    assert_same(load_model(directory, make_mesh(), "float32").parameters, copied)
+
+
 def test_every_device_gets_its_shard(tmp_path):
     """In a process of its own, for the number of devices is settled when JAX starts."""
     write_published(tmp_path, random_tensors())
