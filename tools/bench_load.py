@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
@@ -158,8 +158,8 @@ def main(
         read_with_cat(files)
         # In a process of its own: memory that an earlier load has freed would hide what this
         # one takes.
-        with get_context("spawn").Pool(1) as child:
-            peak, final = child.apply(peak_share, (directory, dtype))
+        with ProcessPoolExecutor(1, get_context("spawn")) as child:
+            peak, final = child.submit(peak_share, directory, dtype).result()
         load(directory, dtype)
         times: dict[str, list[float]] = {"cat": [], "copy": [], "load": []}
         for _ in tqdm(range(rounds), desc="rounds", disable=None, leave=False):
