@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from model import bundled
 from model.loading import load_model
 from model.mesh import make_mesh
-from model.tokenizer import SentencePieceTokenizer
+from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from tools import train_bundled
 from tools.bundled_data.batches import Document, empty_batch, place
 from tools.train_bundled import Settings, SettingsChangedError, Trainer, export, losses, train
