@@ -19,8 +19,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,7 @@ def resident(field: str) -> int:
 
 def peak_share(directory: Path, dtype: str) -> tuple[float, int]:
     """The memory at the worst moment of a load over what the parameters take, and those bytes."""
+    jax.block_until_ready(jnp.zeros(1))
     before = resident("VmRSS")
     # Starts the high-water mark anew; see proc_pid_clear_refs(5).
     Path("/proc/self/clear_refs").write_text("5")
@@ -154,14 +156,16 @@ def main(
         files = sorted(directory.glob("*.safetensors"))
         size = sum(file.stat().st_size for file in files)
         read_with_cat(files)
-        # The first load imports, compiles and starts threads; what it leaves is not the load's.
+        # In a process of its own: memory that an earlier load has freed would hide what this
+        # one takes.
+        with ProcessPoolExecutor(1, get_context("spawn")) as child:
+            peak, final = child.submit(peak_share, directory, dtype).result()
         load(directory, dtype)
         times: dict[str, list[float]] = {"cat": [], "copy": [], "load": []}
         for _ in tqdm(range(rounds), desc="rounds", disable=None, leave=False):
             times["cat"].append(seconds(lambda: read_with_cat(files)))
             times["copy"].append(seconds(lambda: copy_plainly(files)))
             times["load"].append(seconds(lambda: load(directory, dtype)))
-        peak, final = peak_share(directory, dtype)
     rates = {name: size / statistics.median(taken) / 1e9 for name, taken in times.items()}
     click.echo(f"{len(files)} files, {size / 1e9:.2f} GB, to {dtype} on {os.cpu_count()} cores:")
     for name, rate in rates.items():

@@ -7,6 +7,7 @@ each a part of them, and a compiled program makes the parameter there.
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -26,7 +27,7 @@ from model.parameters import ParameterSpec, parameter_specs
 from model.weights.copying import copy_view, empty_aligned
 from model.weights.groups import groups_by_size
 from model.weights.moves import copies
-from model.weights.safetensors import FileTensor, MappedTensors, read_tensors, unexpected
+from model.weights.safetensors import FileTensor, MappedTensors, read_tensors
 
 # More threads than this wait for the same memory.
 _MAX_THREADS = 8
@@ -59,7 +60,10 @@ class PublishedWeights:
                 f"{directory} lacks the tensor {missing[0]} ({len(missing)} are missing); "
                 "give the whole checkpoint, with the config.json that belongs to it"
             )
-        if extra := unexpected(tensors, used, family.unused):
+        ignored = re.compile("|".join(family.unused))
+        if extra := sorted(
+            name for name in set(tensors) - set(used) if not ignored.fullmatch(name)
+        ):
             raise CheckpointError(
                 f"{tensors[extra[0]].file} has the tensor {extra[0]}, for which this architecture "
                 f"has no use ({len(extra)} such tensors); give the config.json that belongs to it"

@@ -10,7 +10,6 @@ says is checked before a byte is used. Knows nothing of what the tensors mean.
 import json
 import math
 import mmap
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,13 +228,3 @@ def _map(path: Path) -> mmap.mmap:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be mapped into memory ({error})") from error
-
-
-def unexpected(names: Iterable[str], used: Iterable[str], ignored: Iterable[str]) -> list[str]:
-    """Names that are neither used nor match one of the `ignored` regular expressions."""
-    patterns = [re.compile(pattern) for pattern in ignored]
-    return sorted(
-        name
-        for name in set(names) - set(used)
-        if not any(pattern.fullmatch(name) for pattern in patterns)
-    )

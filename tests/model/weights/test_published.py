@@ -68,7 +68,10 @@ def test_qk_norms_tied_heads_and_what_has_no_effect(tmp_path):
     assert_same(load_model(tmp_path, make_mesh(), "float32").parameters, wanted)
 
 
-def test_a_file_may_change_once_it_is_loaded(tmp_path):
+@pytest.mark.parametrize("by_program", [False, True])
+def test_a_file_may_change_once_it_is_loaded(tmp_path, monkeypatch, by_program):
+    if by_program:
+        monkeypatch.setattr(published, "copies", lambda *arguments: None)
     tensors = random_tensors()
     write_published(tmp_path, tensors)
     _, wanted = built_parameters(tmp_path, tensors)
@@ -108,6 +111,14 @@ def test_builds_that_compute(tmp_path, monkeypatch):
     ((_, value),) = loaded.load(["norm.weight"], jnp.dtype("float32"), make_mesh())
     expected = random_tensors()["model.norm.weight"].astype(np.float32) * 2
     np.testing.assert_array_equal(value, expected)
+
+
+@pytest.mark.parametrize("name", ["gpt-oss-mxfp4", "mixtral", "olmo-2", "phi-3", "qwen-3-moe"])
+def test_copies_and_programs_agree(name, monkeypatch):
+    directory = Path(__file__).parents[2] / "fixtures" / "models" / name
+    copied = load_model(directory, make_mesh(), "float32").parameters
+    monkeypatch.setattr(published, "copies", lambda *arguments: None)
+    assert_same(load_model(directory, make_mesh(), "float32").parameters, copied)
 
 
 def test_every_device_gets_its_shard(tmp_path):
