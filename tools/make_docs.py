@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from serve.api.contract import controls_table, field_table
+from serve.grammar.keywords import keyword_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Part:
 PARTS = (
     Part("docs/api.md", "fields", field_table),
     Part("README.md", "controls", controls_table),
+    Part("docs/structured-output.md", "keywords", keyword_table),
 )
 
 
