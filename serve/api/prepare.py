@@ -23,6 +23,7 @@ from serve.api.response_format import (
 from serve.api.schema import ChatRequest
 from serve.api.settings import ApiSettings
 from serve.engine.types import EngineInfo
+from serve.grammar.schema import SchemaError, check_schema_size
 from serve.text.render import Renderer
 from serve.text.template import ConversationError
 
@@ -88,6 +89,7 @@ class Preparer:
             )
         self._check_bias(wire)
         schema = answer_schema(wire.response_format)
+        self._check_size(schema)
         try:
             prompt = self._render(template_messages(wire.messages), schema)
         except ConversationError as error:
@@ -143,6 +145,14 @@ class Preparer:
                 "one above -100; 'ignore_eos' and 'min_tokens' ban the end-of-turn tokens.",
                 "logit_bias",
             )
+
+    def _check_size(self, schema: AnswerSchema | None) -> None:
+        """Before it is rendered: the rest is for the compiler to say."""
+        if schema is not None:
+            try:
+                check_schema_size(schema.schema, self._settings.max_grammar_bytes)
+            except SchemaError as error:
+                raise schema.refused(error) from error
 
     def _check_model(self, name: str) -> None:
         if name not in self._settings.served_names:

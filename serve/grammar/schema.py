@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from serve.engine.types import Constraint
-from serve.grammar.compiler import Grammar, GrammarCompiler
+from serve.grammar.compiler import Grammar, GrammarCompiler, check_size
 from serve.grammar.keywords import FORMATS, KEYWORDS, TYPES, Keyword
 from serve.grammar.library import GrammarError
 
@@ -63,10 +63,7 @@ def compile_schema(compiler: GrammarCompiler, schema: object, *, strict: bool) -
     Raises:
         SchemaError: the schema is malformed, too large, or cannot be enforced.
     """
-    try:
-        compiler.check_size(json.dumps(schema, ensure_ascii=False))
-    except GrammarError as error:
-        raise SchemaError((), str(error)) from error
+    check_schema_size(schema, compiler.limits.source_bytes)
     reader = _Reader(strict=strict)
     whole = reader.read(schema, ())
     removed: set[Path] = set()
@@ -79,6 +76,18 @@ def compile_schema(compiler: GrammarCompiler, schema: object, *, strict: bool) -
                 raise SchemaError(site.path if site else (), _told(site, error)) from error
             removed.add(site.path)
             whole = _without(whole, site.path)
+
+
+def check_schema_size(schema: object, most: int) -> None:
+    """Refuse a schema for its size alone; quick, whatever is in it.
+
+    Raises:
+        SchemaError: as JSON it has more than `most` bytes.
+    """
+    try:
+        check_size(json.dumps(schema, ensure_ascii=False), most)
+    except GrammarError as error:
+        raise SchemaError((), str(error)) from error
 
 
 def _told(site: _Site | None, error: GrammarError) -> str:
