@@ -118,6 +118,8 @@ class GrammarCompiler:
         return CompiledGrammar(compile_grammar(tokenizer, grammar.source))
 
     def _build(self, size: int, end_ids: frozenset[int]) -> tuple[Vocabulary, LLTokenizer]:
+        if not end_ids:
+            raise GrammarError("this model has no token that could end an answer")
         vocabulary = vocabulary_of(self._tokenizer, size, end_ids)
         return vocabulary, make_tokenizer(vocabulary, self._tokenizer.encode)
 
