@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from model.axes import EMBED, HEAD_DIM, HEAD_GROUP, KV_HEADS
+from model.axes import EMBED, HEAD_DIM, HEAD_GROUP, KV_HEADS, QKV_GROUP
 from model.cache import LayerCache, read, write
 from model.config import LayerConfig, ModelConfig
 from model.layers import RMSNorm, constant, parameter, soft_cap, with_bias
@@ -202,20 +202,20 @@ class SelfAttention(nnx.Module):
     def __init__(
         self, config: ModelConfig, layer: LayerConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs
     ) -> None:
-        embed, heads = config.embed_dim, config.num_kv_heads
+        embed, heads = config.embed_dim, config.held_kv_heads
         group, width = config.group_size, config.head_dim
-        of_heads = (KV_HEADS, HEAD_GROUP, HEAD_DIM)
+        fused = (KV_HEADS, QKV_GROUP, HEAD_DIM)
         self.qkv = parameter(
-            rngs, (embed, heads, group + 2, width), (EMBED, *of_heads), dtype, embed**-0.5
+            rngs, (embed, heads, group + 2, width), (EMBED, *fused), dtype, embed**-0.5
         )
         self.out = parameter(
             rngs,
             (heads, group, width, embed),
-            (*of_heads, EMBED),
+            (KV_HEADS, HEAD_GROUP, HEAD_DIM, EMBED),
             dtype,
             (2 * config.num_layers * config.num_heads * width) ** -0.5,
         )
-        bias = constant((heads, group + 2, width), of_heads, dtype, 0.0)
+        bias = constant((heads, group + 2, width), fused, dtype, 0.0)
         self.qkv_bias = bias if config.qkv_bias else None
         self.out_bias = constant((embed,), (EMBED,), dtype, 0.0) if config.out_bias else None
         self.q_norm, self.k_norm = _query_key_norms(config, dtype)
@@ -248,7 +248,7 @@ class SelfAttention(nnx.Module):
 def _query_key_norms(
     config: ModelConfig, dtype: jnp.dtype
 ) -> tuple[RMSNorm, RMSNorm] | tuple[None, None]:
-    heads, group, width = config.num_kv_heads, config.group_size, config.head_dim
+    heads, group, width = config.held_kv_heads, config.group_size, config.head_dim
     match config.qk_norm:
         case "none":
             return None, None

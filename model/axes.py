@@ -10,16 +10,23 @@ Shapes in signatures and einsum strings use these letters and no others:
     E  experts                    V  vocabulary
     R  row slots of the engine    M  pages in a row's page table
 
-Parameters name the logical axes below; `mesh.py` maps those to mesh axes.
+Parameters, caches and activations name the logical axes below; `mesh.py` maps those to mesh
+axes.
 """
 
 VOCAB = "vocab"
 EMBED = "embed"
 KV_HEADS = "kv_heads"
 HEAD_GROUP = "head_group"
+QKV_GROUP = "qkv_group"
 HEAD_DIM = "head_dim"
 FFN = "ffn"
 GATE_UP = "gate_up"
 EXPERTS = "experts"
+EXPERT_FFN = "expert_ffn"
+ROUTES = "routes"
+ROWS = "rows"
+TOKENS = "tokens"
+SCORES = "scores"
 PAGES = "pages"
 PAGE = "page"

@@ -49,7 +49,7 @@ def empty_cache(
     dtype: jnp.dtype,
 ) -> Cache:
     """A cache of zeros: `pages` pages of `page_size` tokens, `rows` tables of `table_width`."""
-    shape = (config.num_kv_heads, pages, page_size, config.head_dim)
+    shape = (config.held_kv_heads, pages, page_size, config.head_dim)
     layers = tuple(
         LayerCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
         for _ in range(config.num_layers)

@@ -105,6 +105,8 @@ class ModelConfig:
         long_rope: replaces every layer's rotary embedding where more than `long_rope_after`
             tokens are served (LongRoPE has frequencies of its own for long contexts).
         long_rope_after: see `long_rope`.
+        kv_copies: how often each kv head is held, so that every shard has some (`layout.py`).
+        vocab_padding: rows of zeros after the embedding's own, so that its shards are equal.
     """
 
     vocab_size: int
@@ -132,6 +134,8 @@ class ModelConfig:
     experts: ExpertsConfig | None = None
     long_rope: RopeConfig | None = None
     long_rope_after: int = 0
+    kv_copies: int = 1
+    vocab_padding: int = 0
 
     def __post_init__(self) -> None:
         for name in (
@@ -168,12 +172,22 @@ class ModelConfig:
 
     @property
     def group_size(self) -> int:
-        """G, query heads per kv head."""
-        return self.num_heads // self.num_kv_heads
+        """G, query heads per kv head that is held."""
+        return self.num_heads // self.held_kv_heads
+
+    @property
+    def held_kv_heads(self) -> int:
+        """K as parameters and pages have it, copies included."""
+        return self.num_kv_heads * self.kv_copies
+
+    @property
+    def held_vocab(self) -> int:
+        """V as the embedding has it, padding included."""
+        return self.vocab_size + self.vocab_padding
 
     def cache_bytes_per_token(self, bytes_per_value: int) -> int:
         """Bytes that one token's keys and values take over all layers."""
-        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * bytes_per_value
+        return 2 * self.num_layers * self.held_kv_heads * self.head_dim * bytes_per_value
 
 
 def read_json(path: Path) -> dict[str, Any]:

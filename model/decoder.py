@@ -8,10 +8,11 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from model.attention import Attend, SelfAttention
-from model.axes import EMBED
+from model.axes import EMBED, ROWS, TOKENS
 from model.cache import LayerCache
 from model.config import LayerConfig, ModelConfig
 from model.layers import Embedding, GatedMLP, RMSNorm
+from model.mesh import constrain
 from model.moe import Experts
 from model.rope import Angles, rope_angles
 
@@ -81,7 +82,7 @@ class Decoder(nnx.Module):
         ropes = {layer.rope for layer in self.config.layers}
         angles = {rope: rope_angles(positions, rope) for rope in ropes}
         with jax.named_scope("embed"):
-            x = self.embedding(tokens)
+            x = constrain(self.embedding(tokens), (ROWS, TOKENS, EMBED))
         updated: list[LayerCache] = []
         for index, (block, layer) in enumerate(zip(self.blocks, self.config.layers, strict=True)):
             cache = None if layers is None else layers[index]

@@ -21,7 +21,8 @@ def grouped_dot(
     Args:
         x: rows, ordered by group.
         weights: one matrix per group.
-        sizes: rows of each group; they sum to m.
+        sizes: rows of each group; they sum to at most m, and what comes of the rows after
+            them is not defined.
     """
     return jax.lax.platform_dependent(x, weights, sizes, cpu=tiled_dot, default=jax.lax.ragged_dot)
 

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from model.axes import EMBED, FFN, GATE_UP, VOCAB
+from model.axes import EMBED, FFN, GATE_UP, ROWS, SCORES, TOKENS, VOCAB
 from model.config import Activation, ModelConfig
+from model.mesh import constrain
 
 
 def parameter(
@@ -62,9 +63,10 @@ class Embedding(nnx.Module):
     """Token ids to vectors, and vectors to logits."""
 
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs) -> None:
-        shape = (config.vocab_size, config.embed_dim)
+        shape = (config.held_vocab, config.embed_dim)
         self.weight = parameter(rngs, shape, (VOCAB, EMBED), dtype, config.embed_dim**-0.5)
         self.scale, self.softcap = config.embed_scale, config.logit_softcap
+        self.vocab_size = config.vocab_size
 
     def __call__(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """The tokens' vectors."""
@@ -75,7 +77,10 @@ class Embedding(nnx.Module):
     def logits(self, x: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """Scores of every token, float32."""
         logits = jnp.einsum("btd,vd->btv", x, self.weight[...], preferred_element_type=jnp.float32)
-        return logits if self.softcap is None else soft_cap(logits, self.softcap)
+        if self.softcap is not None:
+            logits = soft_cap(logits, self.softcap)
+        # Gathered before the cut: a cut through shards would move values between all of them.
+        return constrain(logits, (ROWS, TOKENS, SCORES))[..., : self.vocab_size]
 
 
 def soft_cap(x: Float[Array, "*batch"], cap: float) -> Float[Array, "*batch"]:

@@ -22,6 +22,8 @@ from tqdm import tqdm
 
 from model.config import CheckpointError, ModelConfig, read_json
 from model.families.registry import read_family
+from model.layout import laid_out
+from model.mesh import choose_mesh, make_mesh, parse_mesh
 from model.parameters import Parameters
 from model.tokenizer import Tokenizer, TokenizerError
 from model.tokenizer.hugging_face import HuggingFaceTokenizer
@@ -48,7 +50,7 @@ class LoadedModel:
     """A decoder ready to run.
 
     Attributes:
-        config: its shape.
+        config: its shape, as the mesh holds it.
         parameters: its weights on the mesh.
         mesh: the devices.
         dtype: of weights and cache.
@@ -60,15 +62,24 @@ class LoadedModel:
     dtype: jnp.dtype
 
 
-def load_model(directory: Path, mesh: Mesh, dtype: str = "auto") -> LoadedModel:
+def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> LoadedModel:
     """Load the decoder of a checkpoint directory.
+
+    Args:
+        directory: the checkpoint.
+        mesh: the devices; or a mesh in words (`mesh.parse_mesh`), of all devices if empty.
+        dtype: one of `DTYPES`.
 
     Raises:
         CheckpointError: the directory is not a checkpoint that we can serve.
+        MeshError: the decoder cannot be divided as the mesh asks.
     """
     if not directory.is_dir():
         raise CheckpointError(f"{directory} is not a directory; give the directory of a checkpoint")
     family, config = read_family(directory)
+    if isinstance(mesh, str):
+        wanted = parse_mesh(mesh) if mesh else None
+        mesh = make_mesh(*choose_mesh(config, jax.device_count(), wanted))
     chosen = resolve_dtype(dtype)
     weights = open_weights(directory, family, config)
     parameters: Parameters = {}
@@ -83,7 +94,7 @@ def load_model(directory: Path, mesh: Mesh, dtype: str = "auto") -> LoadedModel:
         for name, value in weights.load(list(weights.sizes), chosen, mesh):
             parameters[name] = value
             bar.update(weights.sizes[name])
-    return LoadedModel(config, parameters, mesh, chosen)
+    return LoadedModel(laid_out(config, mesh), parameters, mesh, chosen)
 
 
 def load_tokenizer(directory: Path, config: ModelConfig) -> Tokenizer:

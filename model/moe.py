@@ -1,18 +1,23 @@
 """A mixture of experts: every token goes through the few experts that its router chooses.
 
 Dropless: tokens are sorted by expert and multiplied group by group, so that any routing is
-computed in full, all tokens to one expert included.
+computed in full, all tokens to one expert included. Over several devices each holds some of
+the experts and computes what goes through them; the parts of a token's mixture are summed.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from model.axes import EMBED, EXPERTS, FFN, GATE_UP
+from model.axes import EMBED, EXPERT_FFN, EXPERTS, GATE_UP, ROUTES, ROWS, TOKENS
 from model.config import Activation, ExpertsConfig, ModelConfig
 from model.grouped import grouped_dot
 from model.layers import constant, gated, parameter, with_bias
+from model.mesh import RULES, partition, shards
 
 
 class Router(nnx.Module):
@@ -23,12 +28,14 @@ class Router(nnx.Module):
     ) -> None:
         self.experts = experts
         shape = (config.embed_dim, experts.count)
-        self.weight = parameter(rngs, shape, (EMBED, EXPERTS), dtype, config.embed_dim**-0.5)
-        self.bias = constant((experts.count,), (EXPERTS,), dtype, 0.0) if experts.bias else None
+        self.weight = parameter(rngs, shape, (EMBED, ROUTES), dtype, config.embed_dim**-0.5)
+        self.bias = constant((experts.count,), (ROUTES,), dtype, 0.0) if experts.bias else None
 
-    def __call__(self, x: Float[Array, "n D"]) -> tuple[Float[Array, "n c"], Int[Array, "n c"]]:
+    def __call__(
+        self, x: Float[Array, "*batch D"]
+    ) -> tuple[Float[Array, "*batch c"], Int[Array, "*batch c"]]:
         """Each token's weights, float32, and experts: the likeliest ones of a softmax."""
-        scores = with_bias(jnp.einsum("nd,de->ne", x, self.weight[...]), self.bias)
+        scores = with_bias(jnp.einsum("...d,de->...e", x, self.weight[...]), self.bias)
         # Chosen by score: far below the best, shares are all zero.
         best, chosen = jax.lax.top_k(scores.astype(jnp.float32), self.experts.chosen)
         if self.experts.renormalize:
@@ -50,19 +57,19 @@ class Experts(nnx.Module):
         self.gate_up = parameter(
             rngs,
             (count, embed, 2, ffn),
-            (EXPERTS, EMBED, GATE_UP, FFN),
+            (EXPERTS, EMBED, GATE_UP, EXPERT_FFN),
             dtype,
             embed**-0.5,
         )
         self.down = parameter(
             rngs,
             (count, ffn, embed),
-            (EXPERTS, FFN, EMBED),
+            (EXPERTS, EXPERT_FFN, EMBED),
             dtype,
             (2 * config.num_layers * ffn) ** -0.5,
         )
         wide, narrow = (
-            ((count, 2, ffn), (EXPERTS, GATE_UP, FFN)),
+            ((count, 2, ffn), (EXPERTS, GATE_UP, EXPERT_FFN)),
             ((count, embed), (EXPERTS, EMBED)),
         )
         self.gate_up_bias = constant(*wide, dtype, 0.0) if experts.bias else None
@@ -70,25 +77,83 @@ class Experts(nnx.Module):
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """Apply the layer."""
-        flat = x.reshape(-1, x.shape[-1])
-        weights, chosen = self.router(flat)
-        # Pairs of token and expert, ordered by expert; pair i belongs to token order[i] // c.
-        expert_of = chosen.reshape(-1)
-        order = jnp.argsort(expert_of, stable=True)
-        sizes = jnp.zeros(self.gate_up.shape[0], jnp.int32).at[expert_of].add(1)
-        pairs = self._feed_forward(flat[order // chosen.shape[1]], sizes, expert_of[order])
-        back = jnp.zeros_like(order).at[order].set(jnp.arange(order.size))
-        per_token = pairs[back].reshape(*chosen.shape, -1).astype(jnp.float32)
-        mixed = jnp.einsum("nc,ncd->nd", weights, per_token)
-        return mixed.astype(x.dtype).reshape(x.shape)
+        weights, chosen = self.router(x)
+        held = Held(
+            self.gate_up[...],
+            self.down[...],
+            None if self.gate_up_bias is None else self.gate_up_bias[...],
+            None if self.down_bias is None else self.down_bias[...],
+        )
+        if shards(EXPERTS) == 1:
+            return mixture(held, 0, x, weights, chosen, self.activation).astype(x.dtype)
+        by_rows = partition(x.shape, (ROWS, TOKENS, EMBED))
+        by_expert = PartitionSpec(RULES[EXPERTS])
 
-    def _feed_forward(
-        self, x: Float[Array, "m D"], sizes: Int[Array, " E"], expert_of: Int[Array, " m"]
-    ) -> Float[Array, "m D"]:
-        count, embed, _, ffn = self.gate_up.shape
-        weight = self.gate_up[...].reshape(count, embed, 2 * ffn)
-        both = grouped_dot(x, weight, sizes).reshape(-1, 2, ffn)
-        if self.gate_up_bias is not None:
-            both = both + self.gate_up_bias[...][expert_of]
-        out = grouped_dot(gated(both, self.activation), self.down[...], sizes)
-        return out if self.down_bias is None else out + self.down_bias[...][expert_of]
+        def part(held: Held, x: jax.Array, weights: jax.Array, chosen: jax.Array) -> jax.Array:
+            first = jax.lax.axis_index(RULES[EXPERTS]) * held.down.shape[0]
+            mixed = mixture(held, first, x, weights, chosen, self.activation)
+            return jax.lax.psum(mixed, RULES[EXPERTS]).astype(x.dtype)
+
+        return jax.shard_map(
+            part,
+            in_specs=(by_expert, by_rows, by_rows, by_rows),
+            out_specs=by_rows,
+            check_vma=False,
+        )(held, x, weights, chosen)
+
+
+class Held(NamedTuple):
+    """The weights of experts that follow one another: all of them, or one device's.
+
+    Attributes:
+        gate_up, down: one matrix per expert.
+        gate_up_bias, down_bias: None where the experts have none.
+    """
+
+    gate_up: Float[Array, "E D two F"]
+    down: Float[Array, "E F D"]
+    gate_up_bias: Float[Array, "E two F"] | None
+    down_bias: Float[Array, "E D"] | None
+
+
+def mixture(
+    held: Held,
+    first: int | Int[Array, ""],
+    x: Float[Array, "B T D"],
+    weights: Float[Array, "B T c"],
+    chosen: Int[Array, "B T c"],
+    activation: Activation,
+) -> Float[Array, "B T D"]:
+    """What the experts `first` and following add to each token, float32."""
+    count = held.down.shape[0]
+    flat, choices = x.reshape(-1, x.shape[-1]), chosen.shape[-1]
+    # Pairs of token and expert, ordered by expert, those of experts elsewhere at the end; pair i
+    # belongs to token order[i] // c.
+    expert_of = chosen.reshape(-1) - first
+    expert_of = jnp.where((expert_of >= 0) & (expert_of < count), expert_of, count)
+    order = jnp.argsort(expert_of, stable=True)
+    sizes = jnp.zeros(count, jnp.int32).at[expert_of].add(1, mode="drop")
+    pairs = _feed_forward(held, flat[order // choices], sizes, expert_of[order], activation)
+    # What lies past the groups is whatever the products left there.
+    pairs = jnp.where((jnp.arange(order.size) < sizes.sum())[:, None], pairs, 0)
+    back = jnp.zeros_like(order).at[order].set(jnp.arange(order.size))
+    per_token = pairs[back].reshape(*chosen.shape, -1).astype(jnp.float32)
+    return jnp.einsum("btc,btcd->btd", weights, per_token)
+
+
+def _feed_forward(
+    held: Held,
+    x: Float[Array, "m D"],
+    sizes: Int[Array, " E"],
+    expert_of: Int[Array, " m"],
+    activation: Activation,
+) -> Float[Array, "m D"]:
+    count, embed, _, ffn = held.gate_up.shape
+    weight = held.gate_up.reshape(count, embed, 2 * ffn)
+    both = grouped_dot(x, weight, sizes).reshape(-1, 2, ffn)
+    if held.gate_up_bias is not None:
+        both = both + held.gate_up_bias.at[expert_of].get(mode="clip")
+    out = grouped_dot(gated(both, activation), held.down, sizes)
+    if held.down_bias is None:
+        return out
+    return out + held.down_bias.at[expert_of].get(mode="clip")

@@ -7,6 +7,7 @@ what the compiled steps take: it costs no Python work per parameter per step.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -50,8 +51,12 @@ def parameter_specs(config: ModelConfig) -> dict[str, ParameterSpec]:
 
 
 def count_parameters(config: ModelConfig) -> int:
-    """Parameters of a decoder of this shape, the embedding counted once when tied."""
-    return sum(math.prod(spec.shape) for spec in parameter_specs(config).values())
+    """Parameters of a decoder of this shape, the embedding counted once when tied.
+
+    Copies and padding that a layout adds are not counted.
+    """
+    published = replace(config, kv_copies=1, vocab_padding=0)
+    return sum(math.prod(spec.shape) for spec in parameter_specs(published).values())
 
 
 def abstract_parameters(

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from model.attention import PagedAttention, PageView
@@ -124,12 +125,17 @@ def fork(
 
 
 def compile_step(
-    function: Callable[..., Any], donate: tuple[int, ...], out_shardings: Any, *abstract: Any
+    function: Callable[..., Any],
+    mesh: Mesh,
+    donate: tuple[int, ...],
+    out_shardings: Any,
+    *abstract: Any,
 ) -> Any:
     """Compile `function` ahead of time for these abstract arguments.
 
     Args:
         function: a pure function of arrays.
+        mesh: the devices that it runs on; traced under it, layers divide their work.
         donate: positions of the arguments whose buffers the result takes over.
         out_shardings: how the results lie on the mesh.
         *abstract: shapes, dtypes and shardings, as `jax.ShapeDtypeStruct` trees.
@@ -138,4 +144,5 @@ def compile_step(
         The compiled program; calling it with other shapes is an error, never a compilation.
     """
     jitted = jax.jit(function, donate_argnums=donate, out_shardings=out_shardings)
-    return jitted.lower(*abstract).compile()
+    with jax.set_mesh(mesh):
+        return jitted.lower(*abstract).compile()

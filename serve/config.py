@@ -198,6 +198,13 @@ class ServeConfig:
         low=1,
     )
 
+    mesh: str = _setting(
+        "",
+        group="Engine",
+        help="Devices to divide the rows by and to divide the model by, like data=2,model=4.",
+        metavar="MESH",
+        default_text="all devices: on model as far as the model allows, the rest on data",
+    )
     rows: int = _setting(
         64,
         group="Engine",

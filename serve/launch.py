@@ -19,6 +19,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from model.config import CheckpointError
+from model.mesh import MeshError
 from model.tokenizer import TokenizerError
 from serve.api.settings import ApiSettings
 from serve.app import create_app
@@ -41,6 +42,7 @@ _CORRECTABLE = (
     ConfigError,
     EngineConfigError,
     ListenError,
+    MeshError,
     TemplateError,
     TokenizerError,
 )
@@ -105,6 +107,7 @@ def _prepare(config: ServeConfig) -> _Prepared:
     loaded = load_engine(
         config.model,
         dtype=config.dtype,
+        mesh=config.mesh,
         rows=config.rows,
         context=config.context,
         page_size=config.page_size,

@@ -17,10 +17,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from model.config import CheckpointError, ModelConfig
-from model.parameters import Parameters, abstract_parameters, parameter_specs
+from model.layout import Layout, layout_on
+from model.mesh import sharding, spread
+from model.parameters import Parameters, parameter_specs
 from model.weights.groups import groups_by_size
 from model.weights.manifest import check_manifest, describe, write_manifest
 
@@ -53,7 +55,8 @@ class OrbaxWeights:
         }
         stored = {name: leaf for part in self._parts.values() for name, leaf in part.items()}
         shapes = {name: leaf.shape for name, leaf in stored.items()}
-        expected = {name: spec.shape for name, spec in parameter_specs(config).items()}
+        self._specs = parameter_specs(config)
+        expected = {name: spec.shape for name, spec in self._specs.items()}
         if shapes != expected:
             names = sorted(
                 name for name in shapes | expected if shapes.get(name) != expected.get(name)
@@ -75,7 +78,7 @@ class OrbaxWeights:
     def load(
         self, names: Sequence[str], dtype: jnp.dtype | None, mesh: Mesh
     ) -> Iterator[tuple[str, jax.Array]]:
-        """Parameters on the mesh, part by part, as `dtype` or else as they are stored.
+        """Parameters laid out on the mesh, part by part, as `dtype` or else as they are stored.
 
         Raises:
             CheckpointError: a part cannot be read.
@@ -86,18 +89,29 @@ class OrbaxWeights:
                 continue
             for name, value in self._restore(path, part, mesh).items():
                 if name in wanted:
-                    # Orbax would cast value by value, several times slower than XLA does.
-                    yield name, _cast(value, dtype or value.dtype)
+                    layout, axes = self._layout(name, mesh), self._specs[name].axes
+                    yield name, _finish(value, dtype or value.dtype, layout, sharding(mesh, axes))
 
     def _restore(
         self, path: Path, part: Mapping[str, jax.ShapeDtypeStruct], mesh: Mesh
     ) -> Parameters:
-        places = abstract_parameters(self._config, jnp.dtype("float32"), mesh)
         target = {
-            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=places[name].sharding)
+            name: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=self._first_place(name, mesh)
+            )
             for name, leaf in part.items()
         }
         return restore_part(path, target)
+
+    def _first_place(self, name: str, mesh: Mesh) -> NamedSharding:
+        """Where a parameter is read to: where it stays, unless its layout is another."""
+        spec = self._specs[name]
+        if self._layout(name, mesh).changes:
+            return spread(mesh, spec.shape)
+        return sharding(mesh, spec.axes)
+
+    def _layout(self, name: str, mesh: Mesh) -> Layout:
+        return layout_on(mesh, self._config, self._specs[name].axes)
 
 
 def save_weights(directory: Path, parameters: Parameters) -> None:
@@ -158,6 +172,7 @@ def _metadata(path: Path) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-@partial(jax.jit, static_argnums=1)
-def _cast(value: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    return value.astype(dtype)
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _finish(value: jax.Array, dtype: jnp.dtype, layout: Layout, place: NamedSharding) -> jax.Array:
+    # Orbax would cast value by value, several times slower than XLA does.
+    return jax.lax.with_sharding_constraint(layout(value.astype(dtype)), place)

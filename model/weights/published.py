@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
 from model.config import CheckpointError, ModelConfig
 from model.families.registry import Family
 from model.families.stored import Stored
-from model.mesh import sharding
+from model.layout import layout_on
+from model.mesh import sharding, spread
 from model.parameters import ParameterSpec, parameter_specs
 from model.weights.copying import copy_view, empty_aligned
 from model.weights.groups import groups_by_size
@@ -50,6 +50,7 @@ class PublishedWeights:
                 the family and the config ask for.
         """
         tensors = read_tensors(directory)
+        self._config = config
         self._stored = {
             name: _present(stored, tensors) for name, stored in family.weights(config).items()
         }
@@ -87,7 +88,7 @@ class PublishedWeights:
     def load(
         self, names: Sequence[str], dtype: jnp.dtype | None, mesh: Mesh
     ) -> Iterator[tuple[str, jax.Array]]:
-        """Parameters on the mesh, one by one, as `dtype` or else as they are stored."""
+        """Parameters laid out on the mesh, one by one, as `dtype` or else as they are stored."""
         # Programs over several devices must reach all of them in one order.
         workers = 1 if mesh.size > 1 else min(os.cpu_count() or 1, _MAX_THREADS)
         threads = ThreadPoolExecutor(workers)
@@ -101,16 +102,17 @@ class PublishedWeights:
         spec, stored = self._specs[name], self._stored[name]
         sources = [self._tensors[tensor] for tensor in stored.tensors]
         place = sharding(mesh, spec.axes)
+        build = layout_on(mesh, self._config, spec.axes).after(stored.build)
         target_dtype = dtype or self.dtypes[name]
         if mesh.size == 1 and mesh.devices.flat[0].platform == "cpu":
             target = empty_aligned(spec.shape, target_dtype)
-            moves = copies(stored.build, sources, target)
+            moves = copies(build, sources, target)
             if moves is not None:
                 for move in moves:
                     copy_view(move.target, move.source, self._tensors.release)
                 return jax.device_put(target, place, may_alias=True)
-        spread = [_spread(source, mesh) for source in sources]
-        value = jax.block_until_ready(_make(stored.build, target_dtype, place, *spread))
+        parts = [_spread(source, mesh) for source in sources]
+        value = jax.block_until_ready(_make(build, target_dtype, place, *parts))
         for source in sources:
             self._tensors.release(source)
         return value
@@ -128,12 +130,7 @@ def _present(stored: Stored, tensors: Mapping[str, FileTensor]) -> Stored:
 
 def _spread(tensor: np.ndarray, mesh: Mesh) -> jax.Array:
     """A tensor on the mesh, each device with a part of it where an axis can be divided."""
-    parts: list[Any] = [None] * tensor.ndim
-    for axis, size in enumerate(tensor.shape):
-        if size % mesh.size == 0:
-            parts[axis] = mesh.axis_names
-            break
-    place = NamedSharding(mesh, PartitionSpec(*parts))
+    place = spread(mesh, tensor.shape)
     return jax.make_array_from_callback(tensor.shape, place, lambda index: tensor[index])
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import jax
 
+from model.axes import KV_HEADS
 from model.config import ModelConfig
 from model.loading import LoadedModel, load_end_ids, load_model, load_tokenizer
-from model.mesh import make_mesh
+from model.mesh import parts_on
 from model.parameters import count_parameters
 from model.tokenizer import Tokenizer
 from serve.engine.config import EngineConfig, EngineConfigError
@@ -42,6 +43,7 @@ def load_engine(
     directory: Path,
     *,
     dtype: str = "auto",
+    mesh: str = "",
     rows: int = 64,
     context: int = 0,
     page_size: int = 16,
@@ -57,6 +59,7 @@ def load_engine(
     Args:
         directory: the checkpoint.
         dtype: `auto`, `float32` or `bfloat16`.
+        mesh: devices of each mesh axis, like `data=2,model=4`; all devices if empty.
         rows: most choices decoded in one step.
         context: most tokens of prompt and answer; 0 for what the model was made for.
         page_size: tokens per cache page.
@@ -70,13 +73,14 @@ def load_engine(
     Raises:
         CheckpointError: the directory cannot be served.
         TokenizerError: its tokenizer cannot be read.
+        MeshError: the model cannot be divided as the mesh asks.
         EngineConfigError: the settings cannot work.
     """
     if compile_cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(compile_cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    model = load_model(directory, make_mesh(), dtype)
+    model = load_model(directory, mesh, dtype)
     tokenizer = load_tokenizer(directory, model.config)
     end_ids = load_end_ids(directory, model.config, tokenizer)
     length = _context_length(context, model.config)
@@ -113,7 +117,8 @@ def _default_cache_tokens(model: LoadedModel, rows: int, context: int) -> int:
     stats = jax.devices()[0].memory_stats()
     if stats:
         spare = stats["bytes_limit"] - stats["bytes_in_use"]
-        memory = _DEVICE_SHARE * spare * model.mesh.size
+        # Rows are divided too, but every device keeps its heads of every row's pages.
+        memory = _DEVICE_SHARE * spare * parts_on(model.mesh, KV_HEADS)
     else:
         memory = _HOST_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     fits = int(memory) // model.config.cache_bytes_per_token(model.dtype.itemsize)

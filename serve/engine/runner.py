@@ -180,8 +180,9 @@ class Runner:
         jobs: dict[tuple[str, int], Callable[[], Program]] = {}
 
         def add(name: str, size: int, function: Program, donate: int, out: Any, *args: Any) -> None:
+            donated = (donate,) if donate >= 0 else ()
             jobs[name, size] = partial(
-                steps.compile_step, function, (donate,) if donate >= 0 else (), out, *args
+                steps.compile_step, function, model.mesh, donated, out, *args
             )
 
         for length in reversed(config.prefill_buckets):

@@ -76,6 +76,7 @@ class LocalModel:
         context: int = 0,
         cache_tokens: int = 0,
         dtype: str = "auto",
+        mesh: str = "",
         deterministic: bool = True,
         chat_template: Path | str = "",
         compile_cache: Path | None = _SERVER.compile_cache_directory,
@@ -89,6 +90,8 @@ class LocalModel:
             context: most tokens of prompt and answer; 0 for what the model was made for.
             cache_tokens: tokens the cache holds; 0 for all rows' contexts as far as memory goes.
             dtype: `auto`, `float32` or `bfloat16`.
+            mesh: devices to divide the rows by and to divide the model by, like
+                `data=2,model=4`; all devices if empty.
             deterministic: the same call gives the same answers, whatever else runs. Every step
                 then costs what `rows` rows cost, and there are fewer programs to compile.
             chat_template: a template's file, or the name of one of the checkpoint's templates; its
@@ -100,12 +103,14 @@ class LocalModel:
 
         Raises:
             CheckpointError, TokenizerError, TemplateError: the directory cannot be used.
+            MeshError: the model cannot be divided as the mesh asks.
             EngineConfigError: the settings cannot work.
         """
         directory = Path(directory)
         loaded = load_engine(
             directory,
             dtype=dtype,
+            mesh=mesh,
             rows=rows,
             context=context,
             cache_tokens=cache_tokens,

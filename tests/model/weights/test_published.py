@@ -123,7 +123,8 @@ def test_copies_and_programs_agree(name, monkeypatch):
 
 def test_every_device_gets_its_shard(tmp_path):
     """In a process of its own, for the number of devices is settled when JAX starts."""
-    write_published(tmp_path, random_tensors())
+    config = LLAMA | {"vocab_size": 68}
+    write_published(tmp_path, random_tensors(config), config)
     code = f"""
 from pathlib import Path
 import numpy as np

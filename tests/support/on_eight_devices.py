@@ -1,0 +1,193 @@
+"""What the same decoders compute on meshes of eight CPU devices, for tests to compare.
+
+    python -m support.on_eight_devices RESULTS.npz
+
+Runs in a process of its own, for the number of devices is settled when JAX starts. Results are
+named `model mesh what`: logits of a prompt in two chunks and of decoded tokens, sampled ids,
+and the shape of the part of the embedding, of the projections and of the pages on one device.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from support.tiny import tiny_parameters
+
+from model import steps
+from model.axes import HEAD_DIM, KV_HEADS, PAGE, PAGES
+from model.cache import Cache, empty_cache
+from model.config import ExpertsConfig, LayerConfig, ModelConfig
+from model.layout import laid_out, layout_on
+from model.loading import LoadedModel
+from model.mesh import choose_mesh, make_mesh, parse_mesh, replicated, sharding
+from model.parameters import parameter_specs
+from model.rope import plain_rope
+from sampling.batch import Choice, empty_rows, load_rows, row_settings
+from sampling.params import SamplingParams
+from sampling.sampler import sample
+
+MESHES = ("data=1,model=8", "data=2,model=4", "data=4,model=2", "data=8,model=1")
+ALONE = "data=1,model=1"
+
+_ROPE = plain_rope(10_000.0, 8)
+_DENSE = ModelConfig(
+    vocab_size=64,
+    embed_dim=32,
+    num_heads=16,
+    num_kv_heads=8,
+    head_dim=8,
+    ffn_dim=64,
+    context_length=128,
+    layers=(LayerConfig(_ROPE), LayerConfig(_ROPE, window=9)),
+    norm_eps=1e-6,
+    qk_norm="head",
+)
+MODELS = {
+    "dense": _DENSE,
+    "two kv heads": replace(
+        _DENSE, num_kv_heads=2, qk_norm="width", qkv_bias=True, attention_sinks=True
+    ),
+    "odd vocabulary": replace(_DENSE, vocab_size=67, tied_head=True, logit_softcap=20.0),
+    "experts": replace(
+        _DENSE,
+        layers=(LayerConfig(_ROPE, experts=True), LayerConfig(_ROPE)),
+        experts=ExpertsConfig(8, 2, ffn_dim=24, renormalize=True, bias=True),
+        activation="clamped_swish",
+    ),
+}
+
+PAGE_SIZE, POOL, WIDTH, ROWS, CHUNK, STEPS = 4, 64, 32, 8, 16, 6
+
+
+def random_values(config: ModelConfig) -> dict[str, np.ndarray]:
+    """Random parameters, biases and sinks not zero."""
+    generator = np.random.default_rng(3)
+    return {
+        name: generator.standard_normal(value.shape).astype(np.float32)
+        if "bias" in name or "sinks" in name
+        else np.asarray(value)
+        for name, value in tiny_parameters(config).items()
+    }
+
+
+def placed(config: ModelConfig, values: dict[str, np.ndarray], mesh_text: str) -> LoadedModel:
+    """A model on a mesh."""
+    mesh = make_mesh(*choose_mesh(config, jax.device_count(), parse_mesh(mesh_text)))
+    parameters = {}
+    for name, spec in parameter_specs(config).items():
+        laid = layout_on(mesh, config, spec.axes)(values[name])
+        parameters[name] = jax.device_put(laid, sharding(mesh, spec.axes))
+    return LoadedModel(laid_out(config, mesh), parameters, mesh, jnp.dtype("float32"))
+
+
+# Samples on one device, whatever the mesh: the logits are whole.
+_sample = jax.jit(sample)
+
+
+def results(model: LoadedModel) -> Iterator[tuple[str, np.ndarray]]:
+    """Prompts of two rows, then steps of all eight rows, sampled from the logits."""
+    config, mesh, whole = model.config, model.mesh, replicated(model.mesh)
+    pool = sharding(mesh, (KV_HEADS, PAGES, PAGE, HEAD_DIM))
+
+    def program(function, donate, out, *arguments):
+        abstract = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(
+                x.shape, x.dtype, sharding=x.sharding if isinstance(x, jax.Array) else whole
+            ),
+            arguments,
+        )
+        return steps.compile_step(function, mesh, donate, out, *abstract)
+
+    cache = empty_cache(
+        config, pages=POOL, page_size=PAGE_SIZE, rows=ROWS, table_width=WIDTH, dtype=model.dtype
+    )
+    places = Cache(jax.tree.map(lambda _: pool, cache.layers), whole)
+    cache = jax.device_put(cache, places)
+    generator = np.random.default_rng(5)
+    order = generator.permutation(POOL).astype(np.int32).reshape(ROWS, -1)
+    tables = np.zeros((ROWS, WIDTH), np.int32)
+    tables[:, : order.shape[1]] = order
+    prompts = generator.integers(0, config.vocab_size, (2, CHUNK + 5)).astype(np.int32)
+    prefill, logits = None, []
+    for row, prompt in enumerate(prompts):
+        for start in (0, CHUNK):
+            part = np.zeros((1, CHUNK), np.int32)
+            real = prompt[start : start + CHUNK]
+            part[0, : len(real)] = real
+            given = (part, np.array([[row], [start], [len(real)]], np.int32), tables[row : row + 1])
+            if prefill is None:
+                step = partial(steps.prefill, config)
+                out = (whole, places)
+                prefill = program(step, (1,), out, model.parameters, cache, *given)
+            last, cache = prefill(model.parameters, cache, *given)
+            logits.append(np.asarray(last))
+    yield "prefill", np.concatenate(logits)
+
+    choices = [
+        Choice(SamplingParams(temperature=0.9 if row % 2 else 0.0, top_p=0.95, seed=row))
+        for row in range(ROWS)
+    ]
+    rows = empty_rows(ROWS, config.vocab_size)
+    rows = load_rows(rows, jnp.arange(ROWS), row_settings(choices, ROWS))
+    rows = rows._replace(last_token=jnp.arange(ROWS))
+    at = np.array([CHUNK + 5] * 2 + [0] * (ROWS - 2), np.int32)
+    decode, logits, ids = None, [], []
+    for step in range(STEPS):
+        where = np.stack([np.arange(ROWS, dtype=np.int32), at + step])
+        pages = tables[where[0], where[1] // PAGE_SIZE]
+        given = (np.asarray(rows.last_token), np.stack([*where, pages]))
+        if decode is None:
+            forward = partial(steps.decode, config)
+            out = (whole, places)
+            decode = program(forward, (1,), out, model.parameters, cache, *given)
+        scores, cache = decode(model.parameters, cache, *given)
+        scores = np.asarray(scores)
+        rows, sampled = _sample(rows, scores, where + np.array([[0], [1]], np.int32))
+        logits.append(scores)
+        ids.append(np.asarray(sampled))
+    yield "decode", np.stack(logits)
+    yield "ids", np.stack(ids)
+    for name in ("embedding.weight", "blocks.0.attention.qkv", "blocks.0.mlp.gate_up"):
+        yield name, np.array(model.parameters[name].addressable_shards[0].data.shape)
+    yield "pages", np.array(cache.layers[0].keys.addressable_shards[0].data.shape)
+
+
+def environment(devices: int = 8) -> dict[str, str]:
+    """For a process with so many CPU devices; a step of theirs needs as many threads."""
+    return os.environ | {
+        # Unoptimized: each program runs a few times and is compiled for every mesh.
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
+        "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+        "NPROC": "16",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[1:3])),
+    }
+
+
+def run_on_eight(target: Path) -> dict[str, np.ndarray]:
+    """Run this file in a process of its own, which is killed if it hangs."""
+    command = [sys.executable, "-m", "support.on_eight_devices", str(target)]
+    subprocess.run(command, env=environment(), check=True, timeout=280)
+    with np.load(target) as found:
+        return dict(found)
+
+
+def main(target: str) -> None:
+    found: dict[str, np.ndarray] = {}
+    for name, config in MODELS.items():
+        values = random_values(config)
+        for mesh in (ALONE, *MESHES):
+            for what, value in results(placed(config, values, mesh)):
+                found[f"{name} {mesh} {what}"] = value
+    np.savez(target, **found)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
