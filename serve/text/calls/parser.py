@@ -158,8 +158,9 @@ class CallParser:
             fed = yield from self._next()
             read.append(fed)
             if fed.item is None:
-                if any(pattern.taken >= way.settled for way, pattern in alive):
-                    return None
+                if settled := [way for way, pattern in alive if pattern.taken >= way.settled]:
+                    # Cut off where nothing but a call was possible: no text, and no call yet.
+                    return _Gone(_Way(settled[0].shape, (), None), "")
                 break
             verdicts = [(way, pattern, pattern.advance(fed.item)) for way, pattern in alive]
             for way, pattern, verdict in verdicts:
