@@ -44,9 +44,9 @@ _RULES: tuple[tuple[Callable[[str], bool], CallFormat], ...] = (
     (_holds("[TOOL_CALLS]"), MISTRAL),
     (_holds("functools["), FUNCTOOLS),
     (_holds("<|tool|>"), PHI4_MINI),
-    # Qwen3-Coder writes XML between the same tags, which is another format.
-    (_holds("<tool_call>", "arguments", without="<function="), HERMES),
-    (_holds("<|start_header_id|>", '"parameters": '), LLAMA3),
+    # Qwen3-Coder and GLM write XML between the same tags, which is another format.
+    (_holds("<tool_call>", '"arguments":', without="<function="), HERMES),
+    (_holds("ipython", '"parameters":'), LLAMA3),
     (_holds("<start_of_turn>"), GEMMA3),
 )
 

@@ -50,7 +50,7 @@ def _in_tokens(messages: Sequence[Message], tools: Sequence[Definition]) -> Temp
         functions = [tool["function"] for tool in tools]
         opening = with_system(told, _HELPER if told[0].get("role") != "system" else "")
         told = [{**opening[0], "tools": json.dumps(functions, ensure_ascii=False)}, *opening[1:]]
-    return TemplateInput(told, None)
+    return TemplateInput(told, tools or None)
 
 
 def _in_words(messages: Sequence[Message], tools: Sequence[Definition]) -> TemplateInput:
