@@ -2,11 +2,15 @@
 
 config.json             shape, as its family publishes it
 generation_config.json  end-of-turn ids
+tokenizer.json          Hugging Face; or
 tokenizer.model         SentencePiece
-chat_template.jinja     read by whoever renders conversations
-weights/                Orbax
+tokenizer_config.json   names and flags of the control tokens
+chat_template.jinja     read by whoever renders conversations, and other forms of it
+weights/                Orbax, as we write it; or
+*.safetensors           as published
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,12 +18,27 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+from tqdm import tqdm
 
 from model.config import CheckpointError, ModelConfig, read_json
-from model.families.registry import read_config
+from model.families.registry import read_family
 from model.parameters import Parameters
-from model.tokenizer import SentencePieceTokenizer, Tokenizer
-from model.weights.orbax import load_weights
+from model.tokenizer import Tokenizer, TokenizerError
+from model.tokenizer.hugging_face import HuggingFaceTokenizer
+from model.tokenizer.sentence_piece import SentencePieceTokenizer
+from model.weights.formats import open_weights
+
+logger = logging.getLogger(__name__)
+
+_SAMPLING_DEFAULTS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "max_length",
+    "max_new_tokens",
+)
 
 DTYPES = ("auto", "float32", "bfloat16")
 
@@ -49,36 +68,77 @@ def load_model(directory: Path, mesh: Mesh, dtype: str = "auto") -> LoadedModel:
     """
     if not directory.is_dir():
         raise CheckpointError(f"{directory} is not a directory; give the directory of a checkpoint")
-    config = read_config(directory)
+    family, config = read_family(directory)
     chosen = resolve_dtype(dtype)
-    parameters = load_weights(directory, config, chosen, mesh)
+    weights = open_weights(directory, family, config)
+    parameters: Parameters = {}
+    with tqdm(
+        total=sum(weights.sizes.values()),
+        desc="loading",
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        disable=None,
+    ) as bar:
+        for name, value in weights.load(list(weights.sizes), chosen, mesh):
+            parameters[name] = value
+            bar.update(weights.sizes[name])
     return LoadedModel(config, parameters, mesh, chosen)
 
 
 def load_tokenizer(directory: Path, config: ModelConfig) -> Tokenizer:
     """The tokenizer of a checkpoint directory.
 
+    `tokenizer.json` where there is one, else `tokenizer.model`: only the former knows of tokens
+    that were added after the vocabulary was made.
+
     Raises:
-        TokenizerError: the file is missing or unreadable.
+        TokenizerError: no such file, or one that cannot be used.
         CheckpointError: it has more ids than the model.
     """
-    tokenizer = SentencePieceTokenizer(directory / "tokenizer.model")
+    path = directory / "tokenizer.json"
+    if path.is_file():
+        tokenizer: Tokenizer = HuggingFaceTokenizer(path, config.vocab_size)
+    elif (path := directory / "tokenizer.model").is_file():
+        tokenizer = SentencePieceTokenizer(path, config.vocab_size)
+    else:
+        raise TokenizerError(
+            f"{directory} has no tokenizer; put the checkpoint's tokenizer.json, or its "
+            f"tokenizer.model, there"
+        )
     if tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(
-            f"{directory / 'tokenizer.model'} has {tokenizer.vocab_size} ids and the model only "
-            f"{config.vocab_size}; give the tokenizer that belongs to the checkpoint"
+            f"{path} has {tokenizer.vocab_size} ids and the model only {config.vocab_size}; give "
+            f"the tokenizer that belongs to the checkpoint"
         )
     return tokenizer
 
 
-def load_end_ids(directory: Path, config: ModelConfig) -> frozenset[int]:
-    """Ids that end a turn, from `generation_config.json`.
+def load_end_ids(directory: Path, config: ModelConfig, tokenizer: Tokenizer) -> frozenset[int]:
+    """Ids that end a turn, as the checkpoint declares them; none where it declares none.
+
+    `eos_token_id` of `generation_config.json`, else that of `config.json`, else the tokenizer's
+    own `eos_token`. The other values of `generation_config.json` are not applied: defaults are
+    the API's.
 
     Raises:
-        CheckpointError: the file is missing, or names no ids or ids out of range.
+        CheckpointError: a file cannot be read, or names ids out of range.
     """
     path = directory / "generation_config.json"
-    value: Any = read_json(path).get("eos_token_id")
+    generation = read_json(path) if path.exists() else {}
+    unused = [name for name in _SAMPLING_DEFAULTS if generation.get(name) is not None]
+    if unused:
+        logger.info(
+            "%s has %s: not applied, a request's own values and the API's defaults hold",
+            path,
+            ", ".join(f"{name}={generation[name]}" for name in unused),
+        )
+    value: Any = generation.get("eos_token_id")
+    if value is None and (path := directory / "config.json").exists():
+        value = read_json(path).get("eos_token_id")
+    if value is None:
+        end = tokenizer.controls.get(tokenizer.named.get("eos_token", ""))
+        return frozenset() if end is None else frozenset({end})
     ids = cast("list[Any]", value if isinstance(value, list) else [value])
     if not ids or not all(type(token) is int and 0 <= token < config.vocab_size for token in ids):
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""The command line: `parlance serve` and `parlance chat`.
+"""The command line: `parlance serve`, `parlance chat` and `parlance convert`.
 
 Turns what a person typed into settings and errors into one sentence and an exit code: 2 for
 what the person can correct, 1 for what broke. Knows nothing of engines or HTTP.
@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,7 +30,7 @@ def _version() -> str:
     name="parlance",
     context_settings=_CONTEXT,
     invoke_without_command=True,
-    epilog="More on each: parlance serve --help, parlance chat --help.",
+    epilog="More on each: parlance serve --help, parlance chat --help, parlance convert --help.",
 )
 @click.version_option(_version(), message="parlance %(version)s")
 @click.pass_context
@@ -152,6 +153,44 @@ def chat(
             api_key=os.environ.get("PARLANCE_API_KEY", ""),
         ),
         " ".join(message),
+    )
+
+
+@cli.command()
+@click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
+@click.argument("target", metavar="DST", type=click.Path(path_type=Path))
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Write all weights as this. [default: as they are]",
+)
+def convert(source: Path, target: Path, dtype: str | None) -> None:
+    """Write the checkpoint SRC as one of ours, DST.
+
+    SRC is a directory as published (safetensors) or one of ours; DST must not exist yet, or be
+    what this command left when it was interrupted: the same command then goes on. Config,
+    tokenizer and templates are copied, the weights written by Orbax in parts, so that a model
+    may be larger than memory. Every part is read back and compared, and DST cannot be served
+    before all of it is whole.
+
+    Exit codes: 0 when DST is whole, 2 when SRC or DST do not work, 130 when interrupted.
+    """
+    # The work is copying: an accelerator would only be in the way of whoever uses it.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    from model.config import CheckpointError
+    from model.convert import convert as run
+
+    try:
+        done = run(source, target, dtype)
+    except CheckpointError as error:
+        raise ConfigError(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("parlance: interrupted; the same command goes on from here", err=True)
+        raise
+    earlier = f", {done.resumed} of them from an earlier run" if done.resumed else ""
+    click.echo(
+        f"{target}: {done.parameters / 1e6:.1f} M parameters, {done.bytes / 1e9:.2f} GB in "
+        f"{done.parts} parts{earlier}; written and checked"
     )
 
 

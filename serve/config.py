@@ -92,6 +92,13 @@ class ServeConfig:
         flag="--alias",
         default_text="none",
     )
+    chat_template: str = _setting(
+        "",
+        group="Model",
+        help="File of a jinja2 chat template, or name of one of the checkpoint's templates.",
+        metavar="FILE",
+        default_text="the checkpoint's default template",
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = _setting(
         "auto",
         group="Model",

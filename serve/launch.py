@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import hypercorn.config
@@ -31,7 +30,8 @@ from serve.engine.loading import LoadedEngine, load_engine
 from serve.metrics import Metrics
 from serve.server import ListenError, Server, http_config, leave_at_once, listen
 from serve.text.render import Renderer
-from serve.text.template import ChatTemplate, TemplateError
+from serve.text.template import TemplateError
+from serve.text.template_files import load_chat_template
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class _Prepared:
     port: int
     loaded: LoadedEngine
     renderer: Renderer
+    end_ids: frozenset[int]
 
 
 def launch(config: ServeConfig) -> int:
@@ -113,8 +114,11 @@ def _prepare(config: ServeConfig) -> _Prepared:
         deterministic=config.deterministic,
         compile_cache=config.compile_cache_directory,
     )
-    renderer = Renderer(loaded.tokenizer, _chat_template(config.model))
-    return _Prepared(config, api, http, port, loaded, renderer)
+    tokenizer = loaded.tokenizer
+    template = load_chat_template(config.model, tokenizer.named, config.chat_template)
+    renderer = Renderer(tokenizer, template)
+    end_ids = renderer.end_ids(loaded.end_ids)
+    return _Prepared(config, api, http, port, loaded, renderer, end_ids)
 
 
 def _api_settings(config: ServeConfig) -> ApiSettings:
@@ -131,17 +135,6 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
     )
 
 
-def _chat_template(directory: Path) -> ChatTemplate:
-    path = directory / "chat_template.jinja"
-    try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TemplateError(
-            f"{path} cannot be read ({error}); give a checkpoint with a chat template"
-        ) from error
-    return ChatTemplate(source)
-
-
 async def _serve(prepared: _Prepared, began: float) -> int:
     config, engine = prepared.config, prepared.loaded.engine
     bridge, metrics = EngineBridge(engine), Metrics()
@@ -149,7 +142,7 @@ async def _serve(prepared: _Prepared, began: float) -> int:
         bridge,
         prepared.renderer,
         prepared.loaded.tokenizer,
-        prepared.loaded.end_ids,
+        prepared.end_ids,
         prepared.api,
         metrics,
     )

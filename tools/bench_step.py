@@ -3,16 +3,18 @@
     python -m tools.bench_step --layers 12 --embed 768 --heads 12 --kv-heads 4 \
         --ffn 2048 --vocab 32000 --rows 1,16 --prefill 64,256
 
-Times the engine's own compiled programs — the forward step, and forward plus sampling — with
-random weights and nothing around them. Beside each decode time stands the floor: the time in
-which the same machine, in the same run, reads as many bytes as the weights and the visible
-keys and values have. The last line is one JSON object.
+Times the engine's own compiled programs with random weights and nothing around them: the
+forward step, and forward plus sampling without any rule. `all_rules` and `logprobs` are the
+times of a step with every sampling rule in use in every row, and of one with log-probabilities
+and 20 alternatives, over that. `floor_share` is the time in which the same machine, in the same
+run, reads as many bytes as the weights and the visible keys and values have, over the forward
+step's. The last line is one JSON object.
 """
 
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -29,9 +31,11 @@ from model.config import LayerConfig, ModelConfig
 from model.loading import resolve_dtype
 from model.parameters import Parameters, count_parameters, random_parameters
 from model.rope import plain_rope
-from sampling.batch import Choice, empty_rows, load_rows, row_settings
+from sampling.batch import Choice, bias_of, empty_rows, load_bias, load_rows, row_settings
+from sampling.logprobs import top_logprobs
 from sampling.params import SamplingParams
 from sampling.sampler import sample
+from tools.bench_sampler import RULES
 
 PAGE_SIZE = 16
 READ_BYTES = 1 << 30
@@ -83,17 +87,25 @@ class Bench:
         return cache._replace(tables=jnp.asarray(tables))
 
     def decode(self, rows: int, context: int) -> dict[str, float]:
-        """Seconds of a decode step at `rows` rows that see `context` tokens."""
+        """Seconds of a decode step at `rows` rows that see `context` tokens, by its sampling.
+
+        The kinds take turns, so that what else the machine does falls on all of them alike.
+        """
         step = jax.jit(partial(steps.decode, self.config), donate_argnums=1)
         sampler = jax.jit(sample, donate_argnums=0)
+        alternatives = jax.jit(top_logprobs)
         cache, state = self.cache(rows), empty_rows(rows, self.config.vocab_size)
-        choices = [Choice(SamplingParams(1.0, 0.9, seed)) for seed in range(rows)]
-        settings = row_settings(choices, rows)
-        state = load_rows(state, jnp.arange(rows), settings)
         slots = np.arange(rows, dtype=np.int32)
         positions = np.full(rows, context - 1, np.int32)
         pages = slots * self.width + (context - 1) // PAGE_SIZE
         inputs = np.stack([slots, positions, pages.astype(np.int32)])
+
+        def load(fields: Mapping[str, Any]) -> None:
+            nonlocal state
+            params = [SamplingParams(seed=seed, **fields) for seed in range(rows)]
+            choices = [Choice(each, 0, context, (1, 2)) for each in params]
+            state = load_rows(state, jnp.asarray(slots), row_settings(choices, rows))
+            state = load_bias(state, jnp.asarray(slots), bias_of(params, rows))
 
         def forward() -> jax.Array:
             nonlocal cache
@@ -105,10 +117,29 @@ class Bench:
             state, tokens = sampler(state, forward(), inputs[:2])
             return tokens
 
-        return {
-            "forward": median_seconds(forward, self.repeats),
-            "step": median_seconds(whole, self.repeats),
+        def explained() -> Any:
+            nonlocal state
+            logits = forward()
+            state, tokens = sampler(state, logits, inputs[:2])
+            return tokens, alternatives(logits, tokens)
+
+        kinds: dict[str, tuple[Mapping[str, Any], Callable[[], Any]]] = {
+            "forward": (RULES["plain"], forward),
+            "step": (RULES["plain"], whole),
+            "all_rules": (RULES["all"], whole),
+            "logprobs": (RULES["plain"], explained),
         }
+        times: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for turn in range(self.repeats + 1):
+            for kind, (fields, run) in kinds.items():
+                load(fields)
+                jax.block_until_ready(state)
+                began = time.perf_counter()
+                jax.block_until_ready(run())
+                # The first turn compiles.
+                if turn:
+                    times[kind].append(time.perf_counter() - began)
+        return {kind: statistics.median(found) for kind, found in times.items()}
 
     def prefill(self, tokens: int) -> float:
         """Seconds of one prompt chunk of `tokens` tokens."""
@@ -209,6 +240,8 @@ def main(
                 "visible": visible,
                 "forward_ms": round(1e3 * times["forward"], 3),
                 "step_ms": round(1e3 * times["step"], 3),
+                "all_rules": round(times["all_rules"] / times["step"], 3),
+                "logprobs": round(times["logprobs"] / times["step"], 3),
                 "tokens_per_s": round(count / times["step"], 1),
                 "floor_share": round(floor / times["forward"], 3),
             }

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from serve.api.contract import controls_table, field_table
+from tools.families import families_table, variants_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Part:
 PARTS = (
     Part("docs/api.md", "fields", field_table),
     Part("README.md", "controls", controls_table),
+    Part("docs/models.md", "families", families_table),
+    Part("docs/models.md", "variants", variants_table),
 )
 
 

@@ -5,7 +5,8 @@
 Needs torch and transformers (the extra `fixtures`), which nothing else here does: a developer
 runs it when a family is added, and commits what it writes. Each variant becomes a directory
 with what the library's own `save_pretrained` writes, and `expected.safetensors`: ids of a
-text, the logits after each of them, and the ids that greedy decoding appends.
+text, the logits after each of them, and the ids that greedy decoding appends. All share one
+small tokenizer, which is trained when it is not there.
 """
 
 import copy
@@ -17,6 +18,7 @@ from typing import Any
 
 import click
 import numpy as np
+import sentencepiece
 import torch
 import transformers
 from safetensors.numpy import save_file
@@ -25,8 +27,9 @@ from safetensors.torch import save_file as save_torch
 from tqdm import tqdm
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
-TEXT_LENGTH = 40
+TEXT = "The quick brown fox jumps over the lazy dog."
 GREEDY_LENGTH = 64
+TOKENIZER = "tokenizer.model"
 SHAPE: dict[str, Any] = {
     "vocab_size": 320,
     "hidden_size": 32,
@@ -184,8 +187,8 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
-def make(name: str, variant: Variant, directory: Path) -> None:
-    """Write one variant's directory."""
+def make(name: str, variant: Variant, directory: Path, ids: list[int]) -> None:
+    """Write one variant's directory; `ids` are the text's."""
     config = getattr(transformers, f"{variant.family}Config")(**(SHAPE | variant.changes))
     torch.manual_seed(sum(name.encode()))
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
@@ -197,7 +200,7 @@ def make(name: str, variant: Variant, directory: Path) -> None:
     if variant.finish is not None:
         variant.finish(directory, model)
     (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": 2}) + "\n")
-    tokens = torch.randint(3, SHAPE["vocab_size"], (TEXT_LENGTH,))
+    tokens = torch.tensor(ids)
     logits = forward(model, tokens)
     whole, after = tokens, logits
     gaps: list[float] = []
@@ -213,9 +216,27 @@ def make(name: str, variant: Variant, directory: Path) -> None:
     expected = {
         "tokens": tokens.numpy().astype(np.int32),
         "logits": logits.numpy(),
-        "greedy": whole[TEXT_LENGTH:].numpy().astype(np.int32),
+        "greedy": whole[len(ids) :].numpy().astype(np.int32),
     }
     save_file(expected, directory / "expected.safetensors")
+
+
+def read_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
+    """The tokenizer at `path`, trained on this project's front page if it is not there."""
+    if not path.exists():
+        readme = Path(__file__).parents[1] / "README.md"
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(readme.read_text().splitlines()),
+            model_prefix=str(path.with_suffix("")),
+            model_type="bpe",
+            vocab_size=SHAPE["vocab_size"],
+            byte_fallback=True,
+            character_coverage=0.98,
+            normalization_rule_name="identity",
+            minloglevel=1,
+        )
+        path.with_suffix(".vocab").unlink()
+    return sentencepiece.SentencePieceProcessor(model_file=str(path))
 
 
 def randomize(model: Any) -> None:
@@ -245,8 +266,10 @@ def forward(model: Any, tokens: torch.Tensor) -> torch.Tensor:
 @click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Only these.")
 def main(directory: Path, only: tuple[str, ...]) -> None:
     """Write the fixtures of every variant, or of some, into DIRECTORY."""
+    directory.mkdir(parents=True, exist_ok=True)
+    ids = read_tokenizer(directory / TOKENIZER).encode(TEXT)
     for name in tqdm(only or list(VARIANTS), unit="checkpoint", disable=None):
-        make(name, VARIANTS[name], directory / name)
+        make(name, VARIANTS[name], directory / name, ids)
 
 
 if __name__ == "__main__":

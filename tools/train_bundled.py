@@ -28,7 +28,7 @@ from model.attention import DenseAttention
 from model.config import LayerConfig, ModelConfig
 from model.parameters import Parameters, decoder_with, random_parameters
 from model.rope import plain_rope
-from model.tokenizer import SentencePieceTokenizer
+from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from model.weights.orbax import save_weights
 from tools.bundled_data.batches import Batch, evaluation_batch, training_batch
 from tools.bundled_data.conversations import conversation

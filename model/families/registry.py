@@ -25,26 +25,31 @@ class Family(NamedTuple):
     """How one architecture is published.
 
     Attributes:
+        models: what people know it by.
         config: the decoder's shape from a `config.json` and the name to call it by in errors.
         weights: where each parameter of such a decoder is in the checkpoint.
+        unused: regular expressions for the names of tensors that a checkpoint may hold besides,
+            without an effect: copies, and what follows from the config.
     """
 
+    models: str
     config: Callable[[Mapping[str, Any], str], ModelConfig]
     weights: Callable[[ModelConfig], Mapping[str, Stored]]
+    unused: tuple[str, ...] = (r"lm_head\.weight", r".*\.rotary_emb\.inv_freq")
 
 
 FAMILIES: Mapping[str, Family] = {
-    "Gemma2ForCausalLM": Family(gemma2_config, gemma_weights),
-    "Gemma3ForCausalLM": Family(gemma3_config, gemma_weights),
-    "GptOssForCausalLM": Family(gpt_oss_config, gpt_oss_weights),
-    "LlamaForCausalLM": Family(llama_config, common_weights),
-    "MistralForCausalLM": Family(mistral_config, common_weights),
-    "MixtralForCausalLM": Family(mixtral_config, mixtral_weights),
-    "Olmo2ForCausalLM": Family(olmo2_config, olmo2_weights),
-    "Phi3ForCausalLM": Family(phi3_config, phi3_weights),
-    "Qwen2ForCausalLM": Family(qwen2_config, common_weights),
-    "Qwen3ForCausalLM": Family(qwen3_config, common_weights),
-    "Qwen3MoeForCausalLM": Family(qwen3_moe_config, qwen3_moe_weights),
+    "Gemma2ForCausalLM": Family("Gemma 2", gemma2_config, gemma_weights),
+    "Gemma3ForCausalLM": Family("Gemma 3 (text)", gemma3_config, gemma_weights),
+    "GptOssForCausalLM": Family("gpt-oss", gpt_oss_config, gpt_oss_weights),
+    "LlamaForCausalLM": Family("Llama 2, 3, 3.1, 3.2, 3.3", llama_config, common_weights),
+    "MistralForCausalLM": Family("Mistral 7B", mistral_config, common_weights),
+    "MixtralForCausalLM": Family("Mixtral", mixtral_config, mixtral_weights),
+    "Olmo2ForCausalLM": Family("OLMo 2", olmo2_config, olmo2_weights),
+    "Phi3ForCausalLM": Family("Phi-3, Phi-4-mini", phi3_config, phi3_weights),
+    "Qwen2ForCausalLM": Family("Qwen2, Qwen2.5", qwen2_config, common_weights),
+    "Qwen3ForCausalLM": Family("Qwen3", qwen3_config, common_weights),
+    "Qwen3MoeForCausalLM": Family("Qwen3-MoE", qwen3_moe_config, qwen3_moe_weights),
 }
 
 

@@ -1,9 +1,17 @@
-"""Weights as an Orbax checkpoint: one array per parameter, under its dotted name.
+"""Weights of ours: Orbax checkpoints in parts, each some parameters under their dotted names.
 
-A manifest beside Orbax's files says when they are whole; nothing is given to Orbax before
-it holds, because a read that fails there leaves tracebacks of its threads behind.
+    weights/00000/         an Orbax checkpoint of up to a gigabyte, or of one larger parameter
+    weights/00001/         …
+    weights/manifest.json  sizes and digests of all their files, written last
+
+Parts let a model be converted that is larger than memory, and such a conversion be resumed.
+Nothing is given to Orbax before the manifest holds: a read that fails there leaves tracebacks
+of its threads behind.
 """
 
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -12,44 +20,40 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 
 from model.config import CheckpointError, ModelConfig
-from model.parameters import Parameters, abstract_parameters
-from model.weights.manifest import check_manifest, write_manifest
+from model.parameters import Parameters, abstract_parameters, parameter_specs
+from model.weights.groups import groups_by_size
+from model.weights.manifest import check_manifest, describe, write_manifest
 
 DIRECTORY = "weights"
+PART_BYTES = 1 << 30
 
 
-def save_weights(directory: Path, parameters: Parameters) -> None:
-    """Write `directory/weights`, replacing what is there."""
-    path = (directory / DIRECTORY).absolute()
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path, parameters, force=True)
-    write_manifest(path)
+class OrbaxWeights:
+    """A whole checkpoint of ours whose parameters are those of the model.
 
-
-def load_weights(directory: Path, config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> Parameters:
-    """Read `directory/weights` straight into sharded arrays of `dtype`.
-
-    Raises:
-        CheckpointError: no checkpoint there, an unfinished or damaged one, or parameters other
-            than the config asks for.
+    Attributes:
+        counts: parameter → how many values it has.
+        dtypes: parameter → the dtype that it is stored in.
+        sizes: parameter → bytes that are read for it.
     """
-    path = (directory / DIRECTORY).absolute()
-    if not path.is_dir():
-        raise CheckpointError(
-            f"{directory} has no {DIRECTORY}; give a directory with config.json, a tokenizer and "
-            f"{DIRECTORY}/"
-        )
-    check_manifest(path)
-    wanted = abstract_parameters(config, dtype, mesh)
-    with ocp.StandardCheckpointer() as checkpointer:
-        try:
-            stored = checkpointer.metadata(path).item_metadata
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path} is not an Orbax checkpoint ({error})") from error
-        if stored is None:
-            raise CheckpointError(f"{path} is not an Orbax checkpoint; write it anew")
-        shapes = {name: tuple(leaf.shape) for name, leaf in stored.tree.items()}
-        expected = {name: leaf.shape for name, leaf in wanted.items()}
+
+    def __init__(self, directory: Path, config: ModelConfig) -> None:
+        """Check the files and what they hold.
+
+        Raises:
+            CheckpointError: no checkpoint there, an unfinished or damaged one, or parameters
+                other than the config asks for.
+        """
+        path = (directory / DIRECTORY).absolute()
+        files = check_manifest(path)
+        self._config = config
+        self._parts = {
+            path / name: _metadata(path / name)
+            for name in sorted({Path(file).parts[0] for file in files})
+        }
+        stored = {name: leaf for part in self._parts.values() for name, leaf in part.items()}
+        shapes = {name: leaf.shape for name, leaf in stored.items()}
+        expected = {name: spec.shape for name, spec in parameter_specs(config).items()}
         if shapes != expected:
             names = sorted(
                 name for name in shapes | expected if shapes.get(name) != expected.get(name)
@@ -60,8 +64,100 @@ def load_weights(directory: Path, config: ModelConfig, dtype: jnp.dtype, mesh: M
                 f"{shapes.get(name, 'missing')} there and {expected.get(name, 'unknown')} by the "
                 f"config ({len(names)} parameters differ)"
             )
+        self.dtypes = {name: leaf.dtype for name, leaf in stored.items()}
+        self.counts = {name: leaf.size for name, leaf in stored.items()}
+        self.sizes = {name: leaf.size * leaf.dtype.itemsize for name, leaf in stored.items()}
+
+    def groups(self, limit: int) -> list[list[str]]:  # noqa: ARG002  (parts are what can be read)
+        """The parameters of each part."""
+        return [list(part) for part in self._parts.values()]
+
+    def load(
+        self, names: Sequence[str], dtype: jnp.dtype | None, mesh: Mesh
+    ) -> Iterator[tuple[str, jax.Array]]:
+        """Parameters on the mesh, part by part, as `dtype` or else as they are stored.
+
+        Raises:
+            CheckpointError: a part cannot be read.
+        """
+        wanted = set(names)
+        for path, part in self._parts.items():
+            if wanted.isdisjoint(part):
+                continue
+            for name, value in self._restore(path, part, mesh).items():
+                if name in wanted:
+                    # Orbax would cast value by value, several times slower than XLA does.
+                    yield name, _cast(value, dtype or value.dtype)
+
+    def _restore(
+        self, path: Path, part: Mapping[str, jax.ShapeDtypeStruct], mesh: Mesh
+    ) -> Parameters:
+        places = abstract_parameters(self._config, jnp.dtype("float32"), mesh)
+        target = {
+            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=places[name].sharding)
+            for name, leaf in part.items()
+        }
+        return restore_part(path, target)
+
+
+def save_weights(directory: Path, parameters: Parameters) -> None:
+    """Write `directory/weights`, replacing what is there."""
+    path = directory / DIRECTORY
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    sizes = {name: value.nbytes for name, value in parameters.items()}
+    for number, names in enumerate(groups_by_size(sizes, PART_BYTES)):
+        save_part(path / part_name(number), {name: parameters[name] for name in names})
+    write_manifest(path, describe(path))
+
+
+def save_part(path: Path, parameters: Parameters) -> None:
+    """Write some parameters as an Orbax checkpoint, which is there whole or not at all.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    with ocp.StandardCheckpointer() as checkpointer:
         try:
-            restored: dict[str, jax.Array] = checkpointer.restore(path, wanted)
+            checkpointer.save(path.absolute(), parameters)
+            checkpointer.wait_until_finished()
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} cannot be written: {error}") from error
+
+
+def restore_part(path: Path, wanted: Mapping[str, jax.ShapeDtypeStruct]) -> Parameters:
+    """Read a part, all of whose parameters must be wanted, with the shardings given.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    with ocp.StandardCheckpointer() as checkpointer:
+        try:
+            restored: Parameters = checkpointer.restore(path.absolute(), dict(wanted))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from error
     return restored
+
+
+def part_name(number: int) -> str:
+    """The name of a part's directory."""
+    return f"{number:05d}"
+
+
+def _metadata(path: Path) -> dict[str, jax.ShapeDtypeStruct]:
+    with ocp.StandardCheckpointer() as checkpointer:
+        try:
+            stored = checkpointer.metadata(path).item_metadata
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} is not an Orbax checkpoint ({error})") from error
+    if stored is None:
+        raise CheckpointError(f"{path} is not an Orbax checkpoint; write it anew")
+    return {
+        name: jax.ShapeDtypeStruct(tuple(leaf.shape), leaf.dtype)
+        for name, leaf in stored.tree.items()
+    }
+
+
+@partial(jax.jit, static_argnums=1)
+def _cast(value: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    return value.astype(dtype)

@@ -57,7 +57,8 @@ CONTRACT: tuple[Row, ...] = (
         "honoured",
         "1 or more messages",
         "The conversation. Roles `developer`, `system`, `user`, `assistant`, `tool` and "
-        "`function`; content is a string or an array of text parts, which are joined. "
+        "`function`; content is a string or an array of text parts, which are joined unless the "
+        "model's template goes through parts. "
         "`developer` is `system` where the model's template knows only that. `name`, "
         "`tool_calls`, `function_call` and `tool_call_id` reach the template; a refusal of the "
         "assistant is rendered as its text. A `tool` message must answer a call before it.",

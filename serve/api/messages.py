@@ -185,12 +185,15 @@ def check_tool_answers(messages: Sequence[Message]) -> None:
 
 
 def template_messages(messages: Sequence[Message]) -> list[dict[str, object]]:
-    """The messages as chat templates expect them: content is one string, absent fields absent."""
+    """The messages as `Renderer.render` takes them.
+
+    Content is a string, or a list of text parts where parts were sent; absent fields are absent.
+    """
     return [_for_template(message) for message in messages]
 
 
 def _for_template(message: Message) -> dict[str, object]:
-    fields: dict[str, Any] = {"role": message.role, "content": _text(message)}
+    fields: dict[str, Any] = {"role": message.role, "content": _content(message)}
     if isinstance(message, AssistantMessage):
         if message.tool_calls:
             fields["tool_calls"] = [call.model_dump() for call in message.tool_calls]
@@ -203,14 +206,12 @@ def _for_template(message: Message) -> dict[str, object]:
     return fields
 
 
-def _text(message: Message) -> str:
+def _content(message: Message) -> str | list[dict[str, str]]:
     content = message.content
-    if isinstance(content, list):
-        text = "".join(
-            part.text if isinstance(part, TextPart) else part.refusal for part in content
-        )
-    else:
-        text = content or ""
-    if isinstance(message, AssistantMessage) and message.refusal:
-        text += message.refusal
-    return text
+    refusal = (isinstance(message, AssistantMessage) and message.refusal) or ""
+    if not isinstance(content, list):
+        return (content or "") + refusal
+    texts = [part.text if isinstance(part, TextPart) else part.refusal for part in content]
+    if refusal:
+        texts.append(refusal)
+    return [{"type": "text", "text": text} for text in texts]

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 
 from model.loading import LoadedModel
-from model.weights.orbax import DIRECTORY
+from model.weights.formats import identifying_files
 from serve.engine.config import EngineConfig
 
 _SAMPLES = 64
@@ -33,9 +33,8 @@ def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> st
         "shapes": [config.row_buckets, config.prefill_buckets, config.page_size],
     }
     digest = blake2b(json.dumps(facts, sort_keys=True).encode())
-    root = directory / DIRECTORY
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        digest.update(str(path.relative_to(root)).encode())
+    for path in identifying_files(directory):
+        digest.update(path.name.encode())
         _sample(path, digest)
     return f"fp_{digest.hexdigest()[:10]}"
 

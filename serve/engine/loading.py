@@ -30,7 +30,7 @@ class LoadedEngine:
     Attributes:
         engine: the engine.
         tokenizer: the model's.
-        end_ids: ids that end a turn.
+        end_ids: ids that end a turn, as the checkpoint declares them.
     """
 
     engine: Engine
@@ -78,7 +78,7 @@ def load_engine(
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     model = load_model(directory, make_mesh(), dtype)
     tokenizer = load_tokenizer(directory, model.config)
-    end_ids = load_end_ids(directory, model.config)
+    end_ids = load_end_ids(directory, model.config, tokenizer)
     length = _context_length(context, model.config)
     model = replace(model, config=model.config.for_context(length))
     config = EngineConfig(

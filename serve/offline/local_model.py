@@ -23,8 +23,9 @@ from serve.engine.loading import LoadedEngine, load_engine
 from serve.engine.scheduler import Delivery
 from serve.engine.types import EngineInfo, EngineUnavailableError, GenerationRequest
 from serve.offline.answers import Answer, Collector
-from serve.offline.prompts import Prompt, PromptEncoder, read_chat_template
+from serve.offline.prompts import Prompt, PromptEncoder
 from serve.text.render import Renderer
+from serve.text.template_files import load_chat_template
 
 _SERVER = ServeConfig()
 _NEUTRAL = SamplingParams()
@@ -49,7 +50,7 @@ class LocalModel:
         self, loaded: LoadedEngine, renderer: Renderer, progress: bool | None = None
     ) -> None:
         self.tokenizer: Tokenizer = loaded.tokenizer
-        self.end_ids = loaded.end_ids
+        self.end_ids = renderer.end_ids(loaded.end_ids)
         self._engine: Engine = loaded.engine
         self._prompts = PromptEncoder(self.tokenizer, renderer, self.info.context_length)
         self._names = itertools.count()
@@ -76,6 +77,7 @@ class LocalModel:
         cache_tokens: int = 0,
         dtype: str = "auto",
         deterministic: bool = True,
+        chat_template: Path | str = "",
         compile_cache: Path | None = _SERVER.compile_cache_directory,
         progress: bool | None = None,
     ) -> Self:
@@ -89,6 +91,8 @@ class LocalModel:
             dtype: `auto`, `float32` or `bfloat16`.
             deterministic: the same call gives the same answers, whatever else runs. Every step
                 then costs what `rows` rows cost, and there are fewer programs to compile.
+            chat_template: a template's file, or the name of one of the checkpoint's templates; its
+                default if not given.
             compile_cache: where compiled programs are kept for the next time; the server's
                 directory if not given, None for nowhere.
             progress: show bars, here and in `generate`; if not given, on a terminal and in a
@@ -109,7 +113,9 @@ class LocalModel:
             deterministic=deterministic,
             compile_cache=compile_cache,
         )
-        return cls(loaded, Renderer(loaded.tokenizer, read_chat_template(directory)), progress)
+        tokenizer = loaded.tokenizer
+        template = load_chat_template(directory, tokenizer.named, str(chat_template))
+        return cls(loaded, Renderer(tokenizer, template), progress)
 
     @property
     def info(self) -> EngineInfo:

@@ -1,11 +1,10 @@
-"""Prompts of scripts to token ids: strings as they are, conversations through the template.
+"""Prompts of scripts to token ids: strings, and conversations through the template.
 
 A conversation means what it means in a request: the same schema checks it, the same renderer
 renders it. Knows nothing of settings or answers.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated
 
 from annotated_types import MinLen
@@ -15,7 +14,6 @@ from model.tokenizer import Tokenizer
 from serve.api.faults import first_fault
 from serve.api.messages import Message, Strict, check_tool_answers, template_messages
 from serve.text.render import Renderer
-from serve.text.template import ChatTemplate, TemplateError
 
 Prompt = str | Sequence[Mapping[str, object]]
 
@@ -43,6 +41,8 @@ class PromptEncoder:
         """
         if isinstance(prompt, str):
             ids = self._tokenizer.encode(prompt)
+            if ids:
+                ids = [*self._tokenizer.opening, *ids]
         else:
             ids = self._renderer.render(_template_messages(prompt))
         if not ids:
@@ -73,18 +73,3 @@ def _template_messages(messages: Sequence[Mapping[str, object]]) -> list[dict[st
         return template_messages(_Conversation.model_validate({"messages": listed}).messages)
     except ValidationError as error:
         raise ValueError(first_fault(error).message) from error
-
-
-def read_chat_template(directory: Path) -> ChatTemplate:
-    """The chat template of a checkpoint directory.
-
-    Raises:
-        TemplateError: it is missing or wrong.
-    """
-    path = directory / "chat_template.jinja"
-    try:
-        return ChatTemplate(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise TemplateError(
-            f"{path} cannot be read ({error}); give a checkpoint with a chat template"
-        ) from error

@@ -1,16 +1,23 @@
 """A model's chat template: the messages of a conversation to the text it was trained on.
 
-Knows nothing of tokens. The dialect is the one that checkpoints are published with: jinja2
-with trimmed blocks, loop controls, `raise_exception`, `strftime_now` and a plain `tojson`.
+Knows nothing of tokens, nor of where templates are kept. The dialect is the one that
+checkpoints are published with: jinja2 with trimmed blocks, loop controls, `{% generation %}`,
+`raise_exception`, `strftime_now` and a plain `tojson`.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import jinja2
+import jinja2.ext
+import jinja2.nodes
+import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+# What a template is tried with at load; words that none has of its own.
+_PROBE, _ASIDE = "parlance-probe-text", "parlance-probe-aside"
 
 
 class TemplateError(ValueError):
@@ -19,6 +26,17 @@ class TemplateError(ValueError):
 
 class ConversationError(ValueError):
     """A conversation that the model's template cannot render; the message says why."""
+
+
+class _GenerationBlocks(jinja2.ext.Extension):
+    """`{% generation %}` marks the assistant's words for training; here it is transparent."""
+
+    tags = {"generation"}  # noqa: RUF012  jinja2's own declaration
+
+    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return jinja2.nodes.Scope(body).set_lineno(line)
 
 
 def _raise_exception(message: object) -> NoReturn:
@@ -51,34 +69,45 @@ class ChatTemplate:
     Args:
         source: the template.
         variables: names that the template sees besides the conversation (`bos_token`, …).
+        name: what errors call it.
 
     Attributes:
         knows_developer: whether the template tells the role `developer` from `system`.
+        takes_parts: whether it goes through the parts of a message's content.
+        takes_strings: whether it takes a message's content as one string.
 
     Raises:
         TemplateError: the source is not a valid template.
     """
 
-    def __init__(self, source: str, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        source: str,
+        variables: Mapping[str, str] | None = None,
+        name: str = "the chat template",
+    ) -> None:
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True,
             lstrip_blocks=True,
             autoescape=False,
-            extensions=["jinja2.ext.loopcontrols"],
+            extensions=["jinja2.ext.loopcontrols", _GenerationBlocks],
         )
         environment.filters["tojson"] = _tojson
+        functions = {"raise_exception": _raise_exception, "strftime_now": _strftime_now}
         try:
-            self._template = environment.from_string(
-                source,
-                globals={"raise_exception": _raise_exception, "strftime_now": _strftime_now},
-            )
+            tree = environment.parse(source)
+            self._template = environment.from_string(tree, globals=functions)
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(
-                f"line {error.lineno} of the chat template is wrong: {error.message}; "
+                f"line {error.lineno} of {name} is wrong: {error.message}; "
                 f"give the template that belongs to the checkpoint"
             ) from error
         self._variables = dict(variables or {})
-        self.knows_developer = "developer" in source
+        self.knows_developer = any(
+            constant.value == "developer" for constant in tree.find_all(jinja2.nodes.Const)
+        )
+        self.takes_parts = self._shows([{"type": "text", "text": _PROBE, "more": _ASIDE}])
+        self.takes_strings = not self.takes_parts or self._shows(_PROBE)
 
     def render(
         self, messages: Sequence[Mapping[str, object]], *, add_generation_prompt: bool = True
@@ -93,15 +122,41 @@ class ChatTemplate:
                 **self._variables,
                 messages=messages,
                 tools=None,
+                documents=None,
                 add_generation_prompt=add_generation_prompt,
             )
+        except ConversationError:
+            raise
         except (
             jinja2.TemplateError,
             TypeError,
+            ValueError,
             ArithmeticError,
             LookupError,
             AttributeError,
+            RecursionError,
         ) as error:
             raise ConversationError(
                 f"the model's chat template fails on these messages: {error}"
             ) from error
+
+    def fitted(self, message: Mapping[str, object]) -> Mapping[str, object]:
+        """`message` with the role and the form of content that the template knows."""
+        fields: dict[str, Any] = dict(message)
+        if fields.get("role") == "developer" and not self.knows_developer:
+            fields["role"] = "system"
+        content = fields.get("content")
+        if isinstance(content, list) and not self.takes_parts:
+            parts = cast("list[dict[str, str]]", content)
+            fields["content"] = "".join(part["text"] for part in parts)
+        elif isinstance(content, str) and not self.takes_strings:
+            fields["content"] = [{"type": "text", "text": content}]
+        return fields
+
+    def _shows(self, content: object) -> bool:
+        """Whether a user's text comes out of this content, and nothing that is beside it."""
+        try:
+            text = self.render([{"role": "user", "content": content}])
+        except ConversationError:
+            return False
+        return _PROBE in text and _ASIDE not in text

@@ -11,7 +11,7 @@ import math
 import httpx
 import pytest
 
-from model.tokenizer import SentencePieceTokenizer
+from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from serve.config import bundled_model
 
 MODEL = "parlance-bundled"

@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from model.tokenizer import SentencePieceTokenizer
+from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from serve.config import bundled_model
 
 MODEL = "parlance-bundled"

@@ -17,8 +17,8 @@ from model.loading import load_end_ids, load_model, load_tokenizer, resolve_dtyp
 from model.mesh import make_mesh
 from model.parameters import count_parameters, parameter_specs, random_parameters
 from model.tokenizer import TokenizerError
-from model.weights.manifest import check_manifest, write_manifest
-from model.weights.orbax import load_weights, save_weights
+from model.weights.manifest import check_manifest, describe, write_manifest
+from model.weights.orbax import OrbaxWeights, save_weights
 
 FLOAT32 = jnp.dtype("float32")
 
@@ -147,8 +147,9 @@ def test_weights_with_one_damaged_bit(checkpoint):
 def test_a_whole_manifest_of_something_else(checkpoint):
     shutil.rmtree(checkpoint / "weights")
     (checkpoint / "weights").mkdir()
-    (checkpoint / "weights" / "notes.txt").write_text("none")
-    write_manifest(checkpoint / "weights")
+    (checkpoint / "weights" / "notes").mkdir()
+    (checkpoint / "weights" / "notes" / "today.txt").write_text("none")
+    write_manifest(checkpoint / "weights", describe(checkpoint / "weights"))
     with pytest.raises(CheckpointError, match="is not an Orbax checkpoint"):
         load_model(checkpoint, make_mesh())
 
@@ -162,14 +163,14 @@ def test_weights_of_another_shape_name_a_parameter(saved):
     with pytest.raises(
         CheckpointError, match=r"blocks\.0\.mlp\.down is \(48, 32\) there and \(64, 32\)"
     ):
-        load_weights(saved, other, FLOAT32, make_mesh())
+        OrbaxWeights(saved, other)
 
 
 def test_missing_and_extra_parameters_are_named(saved):
     with pytest.raises(CheckpointError, match=r"blocks\.2.* is missing there"):
-        load_weights(saved, replace(TINY, layers=TINY.layers[:1] * 3), FLOAT32, make_mesh())
+        OrbaxWeights(saved, replace(TINY, layers=TINY.layers[:1] * 3))
     with pytest.raises(CheckpointError, match=r"head\.weight is .* unknown by the config"):
-        load_weights(saved, replace(TINY, tied_head=True), FLOAT32, make_mesh())
+        OrbaxWeights(saved, replace(TINY, tied_head=True))
 
 
 def test_a_tokenizer_that_is_none(tmp_path):
@@ -183,17 +184,64 @@ def test_a_tokenizer_larger_than_the_model():
         load_tokenizer(bundled.directory(), TINY)
 
 
-@pytest.mark.parametrize("value", [None, [], "3", [1, "2"], 67, -1, True])
-def test_end_ids_that_are_none(tmp_path, value):
-    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": value}))
-    with pytest.raises(CheckpointError, match="eos_token_id"):
-        load_end_ids(tmp_path, TINY)
+class NoNames:
+    """A tokenizer that says nothing of its special tokens."""
+
+    vocab_size = 67
+    opening = ()
+    strips: dict[int, tuple[bool, bool]] = {}  # noqa: RUF012
+    controls = {"</s>": 7}  # noqa: RUF012
+    named: dict[str, str] = {}  # noqa: RUF012
+
+    def encode(self, text, *, at_start=True):
+        raise NotImplementedError
+
+    token_bytes = token_text = encode
+
+
+class NamesItsEnd(NoNames):
+    named = {"eos_token": "</s>"}  # noqa: RUF012
+
+
+@pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
+@pytest.mark.parametrize("value", [[], "3", [1, "2"], 67, -1, True])
+def test_end_ids_that_are_none(tmp_path, file, value):
+    (tmp_path / file).write_text(json.dumps({"eos_token_id": value}))
+    with pytest.raises(CheckpointError, match=rf"{file} has eos_token_id"):
+        load_end_ids(tmp_path, TINY, NamesItsEnd())
 
 
 def test_end_ids(tmp_path):
     for value in (3, [3, 5]):
         (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": value}))
-        assert load_end_ids(tmp_path, TINY) == frozenset([3, 5] if value != 3 else [3])
+        expected = frozenset([3, 5] if value != 3 else [3])
+        assert load_end_ids(tmp_path, TINY, NamesItsEnd()) == expected
+
+
+def test_where_end_ids_are_looked_for(tmp_path):
+    assert load_end_ids(tmp_path, TINY, NoNames()) == frozenset()
+    assert load_end_ids(tmp_path, TINY, NamesItsEnd()) == {7}
+    (tmp_path / "config.json").write_text('{"eos_token_id": 9}')
+    assert load_end_ids(tmp_path, TINY, NamesItsEnd()) == {9}
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": null}')
+    assert load_end_ids(tmp_path, TINY, NamesItsEnd()) == {9}
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [2, 4]}')
+    assert load_end_ids(tmp_path, TINY, NamesItsEnd()) == {2, 4}
+
+
+def test_a_generation_config_that_is_broken(tmp_path):
+    (tmp_path / "generation_config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"generation_config\.json is not valid JSON"):
+        load_end_ids(tmp_path, TINY, NamesItsEnd())
+
+
+def test_sampling_defaults_of_a_checkpoint_are_told_and_not_applied(tmp_path, caplog):
+    path = tmp_path / "generation_config.json"
+    path.write_text('{"eos_token_id": 3, "temperature": 0.6, "top_k": 20, "top_p": null}')
+    with caplog.at_level("INFO", logger="model"):
+        load_end_ids(tmp_path, TINY, NoNames())
+    [record] = caplog.records
+    assert "temperature=0.6, top_k=20: not applied" in record.getMessage()
 
 
 def test_dtypes():

@@ -43,10 +43,12 @@ class ByteTokenizer:
         self,
         pieces: Sequence[bytes] = (),
         controls: Sequence[str] = ("<|im_start|>", "<|im_end|>", "</s>"),
+        strips: Mapping[str, tuple[bool, bool]] | None = None,
     ) -> None:
         self._bytes: list[bytes | None] = [bytes([n]) for n in range(256)]
         self._bytes += pieces
         self._controls = {name: len(self._bytes) + n for n, name in enumerate(controls)}
+        self._strips = {self._controls[name]: sides for name, sides in (strips or {}).items()}
         self._names = {token: name for name, token in self._controls.items()}
         self._bytes += [None] * len(controls)
 
@@ -58,7 +60,19 @@ class ByteTokenizer:
     def controls(self) -> Mapping[str, int]:
         return self._controls
 
-    def encode(self, text: str) -> list[int]:
+    @property
+    def named(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def opening(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def strips(self) -> Mapping[int, tuple[bool, bool]]:
+        return self._strips
+
+    def encode(self, text: str, *, at_start: bool = True) -> list[int]:
         return list(text.encode())
 
     def token_bytes(self, token: int) -> bytes | None:

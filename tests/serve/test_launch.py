@@ -1,10 +1,12 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from model import bundled
 from serve.config import ServeConfig
 from serve.launch import ready_message
 from serve.server import listen
@@ -46,6 +48,24 @@ def test_a_key_file_that_is_not_there() -> None:
     code, out, err = serve("--port", "0", "--api-key-file", "/none/keys")
     assert (code, out) == (2, "")
     assert err.startswith("parlance: api_key_file /none/keys cannot be read")
+    assert err.count("\n") == 1
+
+
+def test_a_chat_template_with_a_syntax_error(tmp_path: Path) -> None:
+    template = tmp_path / "mine.jinja"
+    template.write_text("{% for message in messages %}\n{{ message.content }\n{% endfor %}")
+    code, out, err = serve("--port", "0", "--chat-template", str(template))
+    assert (code, out) == (2, "")
+    assert err.startswith(f"parlance: line 2 of {template} is wrong: ")
+    assert err.count("\n") == 1
+
+
+def test_a_corrupt_tokenizer(tmp_path: Path) -> None:
+    shutil.copytree(bundled.directory(), tmp_path, dirs_exist_ok=True)
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE", "vocab"')
+    code, out, err = serve("--port", "0", "--model", str(tmp_path))
+    assert (code, out) == (2, "")
+    assert err.startswith(f"parlance: {tmp_path / 'tokenizer.json'} cannot be read")
     assert err.count("\n") == 1
 
 

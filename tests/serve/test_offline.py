@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import published_text as published
 from support.naive import naive_logits
 
 from model.loading import LoadedModel, load_model, load_tokenizer
@@ -23,8 +24,10 @@ from serve.engine.loading import LoadedEngine
 from serve.engine.types import EngineInfo
 from serve.offline import Answer, Choice, LocalModel
 from serve.offline.answers import Collector
-from serve.offline.prompts import read_chat_template
+from serve.offline.prompts import PromptEncoder
 from serve.text.render import Renderer
+from serve.text.template import TemplateError
+from serve.text.template_files import load_chat_template
 
 CONTEXT = 128
 GREEDY = SamplingParams(temperature=0.0)
@@ -280,6 +283,24 @@ def test_bars_only_where_they_are_wanted(model, capsys, monkeypatch):
     assert re.search(r"generating: .* 0/3 ", capsys.readouterr().err)
 
 
+def test_a_string_begins_as_the_models_raw_texts_do():
+    tokenizer = published.tokenizer("llama2")
+    prompts = PromptEncoder(tokenizer, published.renderer("llama2"), 64)
+    ids, room = prompts.encode("a b")
+    assert ids == published.expected("llama2")["raw"]
+    assert room == 64 - len(ids)
+    begin = tokenizer.controls["<s>"]
+    assert ids[0] == begin
+    assert prompts.encode([{"role": "user", "content": "a b"}])[0].count(begin) == 1
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        prompts.encode("")
+
+
+def test_a_template_that_is_not_there():
+    with pytest.raises(TemplateError, match=r"is nowhere\.jinja, which is no file"):
+        LocalModel.load(chat_template="nowhere.jinja")
+
+
 class Broken:
     """A device that compiles, and fails at the first step."""
 
@@ -296,7 +317,8 @@ def broken_model() -> LocalModel:
     tokenizer = load_tokenizer(directory, load_model(directory, make_mesh()).config)
     config, info = EngineConfig(64, 1024, 8), EngineInfo(64, tokenizer.vocab_size, "fp_test")
     loaded = LoadedEngine(Engine(Broken(), config, info), tokenizer, frozenset({3}))
-    return LocalModel(loaded, Renderer(tokenizer, read_chat_template(directory)), progress=True)
+    template = load_chat_template(directory, tokenizer.named)
+    return LocalModel(loaded, Renderer(tokenizer, template), progress=True)
 
 
 def test_a_failed_engine_is_told_with_its_reason(capsys):

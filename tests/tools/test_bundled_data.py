@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model import bundled
-from model.tokenizer import SentencePieceTokenizer
+from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from tools.bundled_data.batches import document, evaluation_batch, training_batch
 from tools.bundled_data.conversations import Conversation, conversation, conversations
 from tools.bundled_data.facts import FACTS

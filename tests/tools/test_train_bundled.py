@@ -10,10 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from model import bundled
-from model.families.registry import read_config
+from model.loading import load_model
 from model.mesh import make_mesh
-from model.tokenizer import SentencePieceTokenizer
-from model.weights.orbax import load_weights
+from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from tools import train_bundled
 from tools.bundled_data.batches import Document, empty_batch, place
 from tools.train_bundled import Settings, SettingsChangedError, Trainer, export, losses, train
@@ -97,11 +96,12 @@ def test_a_run_can_be_made_longer_but_not_shorter(tmp_path: Path) -> None:
 
 def test_the_export_loads_as_the_trained_weights(tmp_path: Path, finished: Finished) -> None:
     export(finished.trainer, finished.out / "tokenizer.model", tmp_path)
-    config = read_config(tmp_path)
-    assert config == TINY.model
-    loaded = load_weights(tmp_path, config, jnp.dtype("float32"), make_mesh())
+    loaded = load_model(tmp_path, make_mesh(), "float32")
+    assert loaded.config == TINY.model
     for name, value in finished.trainer.parameters.items():
-        np.testing.assert_array_equal(loaded[name], value.astype(jnp.bfloat16), err_msg=name)
+        np.testing.assert_array_equal(
+            loaded.parameters[name], value.astype(jnp.bfloat16), err_msg=name
+        )
     assert {path.name for path in tmp_path.iterdir()} == {
         "chat_template.jinja",
         "config.json",
@@ -148,7 +148,7 @@ def test_the_command_resumes_and_exports(
     result = CliRunner().invoke(train_bundled.main, [*arguments, "--cases", "1"])
     assert result.exit_code == 0, result.output
     assert result.output == ""
-    assert read_config(target).embed_dim == 16
+    assert load_model(target, make_mesh()).config.embed_dim == 16
 
 
 # Some points below what docs/bundled-model.md states, for the cases are drawn at random.
@@ -159,11 +159,11 @@ FLOORS = {"identity": 0.8, "repeat": 0.82, "reverse words": 0.7, "reverse letter
 def test_the_bundled_model_answers_what_it_was_trained_for() -> None:
     directory = bundled.directory()
     tokenizer = SentencePieceTokenizer(directory / "tokenizer.model")
-    config = read_config(directory)
+    loaded = load_model(directory, make_mesh(), "float32")
     settings = Settings()
-    assert config == settings.model
+    assert loaded.config == settings.model
     trainer = Trainer(settings, tokenizer)
-    trainer.parameters = load_weights(directory, config, jnp.dtype("float32"), make_mesh())
+    trainer.parameters = loaded.parameters
     accuracy = trainer.evaluate(cases=100)["accuracy"]
     short = {skill: value for skill, value in accuracy.items() if value < FLOORS.get(skill, 0.9)}
     assert not short

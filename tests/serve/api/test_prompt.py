@@ -35,6 +35,10 @@ CUSTOM = {"id": "c2", "type": "custom", "custom": {"name": "g", "input": "<b>"}}
             "assistant||No|",
         ),
         (
+            {"role": "assistant", "content": [{"type": "text", "text": "a"}], "refusal": "No"},
+            "assistant||aNo|",
+        ),
+        (
             {"role": "assistant", "tool_calls": [CALL, CUSTOM]},
             (
                 'assistant||||[{"id": "c1", "type": "function", "function": {"name": "f", '
@@ -77,10 +81,10 @@ async def test_an_answer_can_be_sent_back_as_it_came(house: Any, ask: Any) -> No
 
 
 async def test_developer_stays_where_the_template_knows_it(make_house: Any) -> None:
-    template = "{% for m in messages %}{{ m.role }}{% endfor %}{# developer #}"
+    template = "{% for m in messages %}{{ 'DEV' if m.role == 'developer' else m.role }}{% endfor %}"
     assert await make_house(template=template).prompt_of(
         [{"role": "developer", "content": "x"}]
-    ) == ("developer")
+    ) == ("DEV")
 
 
 async def test_control_spellings_in_messages_are_text(house: Any) -> None:
@@ -99,3 +103,10 @@ async def test_template_refusal_is_a_400_with_its_words(make_house: Any, ask: An
         "param": "messages",
         "code": "invalid_value",
     }
+
+
+async def test_parts_reach_a_template_that_goes_through_them(make_house: Any) -> None:
+    house = make_house(template="{% for p in messages[0].content %}({{ p.text }}){% endfor %}")
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "</s>"}]
+    assert await house.prompt_of([{"role": "user", "content": parts}]) == "(a)(</s>)"
+    assert await house.prompt_of([{"role": "user", "content": "ab"}]) == "(ab)"

@@ -20,11 +20,14 @@ class Pieces:
 
     vocab_size = 0
     controls: dict[str, int] = {}  # noqa: RUF012
+    strips: dict[int, tuple[bool, bool]] = {}  # noqa: RUF012
+    named: dict[str, str] = {}  # noqa: RUF012
+    opening: tuple[int, ...] = ()
 
     def __init__(self, pieces: list[bytes | None]) -> None:
         self.pieces = pieces
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, at_start: bool = True) -> list[int]:
         raise NotImplementedError
 
     def token_bytes(self, token: int) -> bytes | None:

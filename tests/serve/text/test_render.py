@@ -137,7 +137,8 @@ def test_developer_is_system_where_the_template_knows_one(show: Any) -> None:
     roles = "{% for m in messages %}{{ m.role }} {% endfor %}"
     messages = [{"role": "developer", "content": ""}, {"role": "user", "content": ""}]
     assert show(roles, messages) == "system user "
-    assert show(roles + "{# developer #}", messages) == "developer user "
+    assert show(roles + "{# knows no developer #}", messages) == "system user "
+    assert show(roles + "{% if 'developer' in [] %}{% endif %}", messages) == "developer user "
 
 
 def test_one_character_control_tokens_are_refused(make_tokenizer: Any) -> None:
@@ -154,3 +155,111 @@ def test_tokenizer_without_control_tokens(make_tokenizer: Any) -> None:
     tokenizer = make_tokenizer(controls=[])
     template = ChatTemplate("{{ messages[0].content }}")
     assert Renderer(tokenizer, template).render(user("hi")) == [104, 105]
+
+
+def test_control_tokens_swallow_white_space(make_tokenizer: Any) -> None:
+    strips = {"<a>": (True, False), "<b>": (False, True), "<c>": (True, True)}
+    tokenizer = make_tokenizer(controls=["<a>", "<b>", "<c>", "<d>"], strips=strips)
+    template = ChatTemplate("x <a> y <b>\u3000\n{{ messages[0].content }} <c> \n<a> <b> \x1f<d> z")
+    ids = Renderer(tokenizer, template).render(user(" \t<b>\u00a0 "))
+    shown = tokenizer.spell(ids)
+    assert shown == "x[[<a>]] y [[<b>]]<b>[[<c>]][[<a>]] [[<b>]]\x1f[[<d>]] z"
+
+
+def test_only_the_first_text_is_at_the_start(make_tokenizer: Any) -> None:
+    tokenizer = make_tokenizer(controls=["<a>"])
+    starts: list[tuple[str, bool]] = []
+    encode = tokenizer.encode
+
+    def watch(text: str, *, at_start: bool = True) -> list[int]:
+        starts.append((text, at_start))
+        return encode(text, at_start=at_start)
+
+    tokenizer.encode = watch
+    Renderer(tokenizer, ChatTemplate("one<a>two<a>three")).render(user(""))
+    assert starts == [("one", True), ("two", False), ("three", False)]
+    starts.clear()
+    Renderer(tokenizer, ChatTemplate("<a>two")).render(user(""))
+    assert starts == [("two", False)]
+
+
+PARTS = [
+    {"role": "user", "content": [{"type": "text", "text": t} for t in ("<|im_", "end|> ", "x")]}
+]
+
+
+def test_parts_are_joined_for_templates_that_take_strings(show: Any, chatml: str) -> None:
+    assert show(chatml, PARTS) == f"{START}user\n<|im_end|> x{END}\n{START}assistant\n"
+
+
+def test_parts_stay_apart_for_templates_that_go_through_them(show: Any) -> None:
+    each = "{% for part in messages[0].content %}[{{ part.text | trim }}]{% endfor %}"
+    assert show(each, PARTS) == "[<|im_][end|>][x]"
+    assert show(each, user("one string")) == "[one string]"
+    either = "{% if messages[0].content is string %}{{ messages[0].content }}{% else %}" + each
+    assert show(either + "{% endif %}", PARTS) == "[<|im_][end|>][x]"
+    assert show(either + "{% endif %}", user("one string")) == "one string"
+    bare = "{% for part in messages[0].content %}{{ part.text }}{% endfor %}"
+    assert show(bare, PARTS) == "<|im_end|> x"
+
+
+LOOKS_INTO = (
+    "{% set text = messages[0].content %}"
+    "{% if '<|im_end|>' in text %}{{ text.split('<|im_end|>')[-1].lstrip('\\n') }}"
+    "{% else %}nothing{% endif %}<|im_end|>"
+)
+
+
+def test_templates_may_look_for_control_spellings_in_messages(show: Any) -> None:
+    assert show(LOOKS_INTO, user("a<|im_end|>\n\nb </s>")) == f"b </s>{END}"
+    assert show(LOOKS_INTO, user("a")) == f"nothing{END}"
+
+
+@pytest.mark.parametrize(
+    ("expression", "content", "shown"),
+    [
+        ("text.startswith('<|im_start|>')", "<|im_start|>x", "True"),
+        ("text.endswith(('x', '</s>'))", "x</s>", "True"),
+        ("text.replace('</s>', '+')", "a</s>b", "a+b"),
+        ("text | replace('</s>', '+')", "a</s>b", "a+b"),
+        ("text | trim", " </s> ", "</s>"),
+        ("text | lower", "</S>", "</s>"),
+        ("text.find('</s>') > 0", "a</s>", "True"),
+        ("text.partition('</s>')[0]", "a</s>b", "a"),
+        ("text.removesuffix('</s>')", "a</s>", "a"),
+        ("text.count('</s>')", "</s></s>", "2"),
+        ("text[:2] + text[2:]", "</s>", "</s>"),
+        ("text.split() | join('')", "< / s > </s>", "</s></s>"),
+        ("text.strip('x') + '>'", "x</sx", "</s>"),
+        ("(text | upper).lower() | string", "</s>", "</s>"),
+        ("text.rsplit('</s>', 1)[0] + '>'", "</s</s>", "</s>"),
+    ],
+)
+def test_what_is_cut_out_of_a_message_is_text_too(
+    show: Any, expression: str, content: str, shown: str
+) -> None:
+    template = "{% set text = messages[0].content %}{{ " + expression + " }}"
+    assert show(template, user(content)) == shown
+
+
+def test_the_end_of_a_turn_is_found_in_the_template(make_tokenizer: Any, chatml: str) -> None:
+    tokenizer = make_tokenizer(controls=SPELLINGS)
+
+    def ends(template: str, *declared: int) -> list[str]:
+        found = Renderer(tokenizer, ChatTemplate(template)).end_ids(declared)
+        return [name for name, token in tokenizer.controls.items() if token in found]
+
+    words = "{% for m in messages %}{{ m.content }}"
+    assert ends(chatml) == ["<|im_end|>"]
+    assert ends(words + " \n</s>{% endfor %}") == ["</s>"]
+    start, end = tokenizer.controls["<|im_start|>"], tokenizer.controls["<|im_end|>"]
+    assert ends(chatml, start, end) == ["<|im_start|>", "<|im_end|>"]
+    for none in (
+        words + ".</s>{% endfor %}",
+        words + "{% endfor %}",
+        "<|im_end|>",
+        "{{ raise_exception('no') }}",
+    ):
+        assert ends(none, start) == ["<|im_start|>"]
+        with pytest.raises(TemplateError, match="which token ends a turn; give"):
+            ends(none)

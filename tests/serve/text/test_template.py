@@ -52,6 +52,10 @@ def test_refusal_carries_its_text() -> None:
         "{{ 1 // 0 }}",
         "{{ ''.__class__.__mro__ }}",
         "{{ messages.append(1) }}",
+        "{{ messages[0].content | int + 'x' }}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+        "{{ messages[0].content.index('z') }}",
+        "{{ messages[0].content.__init__.__globals__ }}",
     ],
 )
 def test_failures_are_told(source: str) -> None:
@@ -68,3 +72,39 @@ def test_wrong_templates_are_refused_when_loaded(source: str) -> None:
 def test_template_errors_are_value_errors() -> None:
     errors: list[Any] = [TemplateError, ConversationError]
     assert all(issubclass(error, ValueError) for error in errors)
+
+
+def test_generation_blocks_are_transparent() -> None:
+    source = (
+        "{% for m in messages %}{% generation %}\n{{ m.content }}{% endgeneration %}{% endfor %}"
+    )
+    assert rendered(source, "a", "b") == "ab"
+    with pytest.raises(TemplateError, match="line 2"):
+        ChatTemplate("\n{% generation %}")
+
+
+def test_tools_and_documents_are_none() -> None:
+    assert rendered("{{ tools is none }} {{ documents is none }} {{ x is defined }}") == (
+        "True True False"
+    )
+
+
+def test_an_error_names_the_template() -> None:
+    with pytest.raises(TemplateError, match=r"^line 3 of /x/y\.jinja is wrong: "):
+        ChatTemplate("\n\n{% if %}", name="/x/y.jinja")
+
+
+@pytest.mark.parametrize(
+    ("source", "parts", "strings"),
+    [
+        ("{{ messages[0].content }}", False, True),
+        ("{{ messages[0].content | tojson }}", False, True),
+        ("{{ 'x' + messages[0].content }}", False, True),
+        ("{{ messages[0].content[0].text }}", True, False),
+        ("{% for p in messages[0].content %}{{ p['text'] }}{% endfor %}", True, False),
+        ("{{ raise_exception('never') }}", False, True),
+    ],
+)
+def test_which_form_of_content_a_template_takes(source: str, parts: bool, strings: bool) -> None:
+    template = ChatTemplate(source)
+    assert (template.takes_parts, template.takes_strings) == (parts, strings)

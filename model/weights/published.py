@@ -1,0 +1,177 @@
+"""The weights of a published checkpoint: safetensors under a family's names, made into ours.
+
+Everything that headers can tell is checked before a byte of data is read. On a CPU a parameter
+is written straight into the memory that it stays in; elsewhere its tensors go to the devices,
+each a part of them, and a compiled program makes the parameter there.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from model.config import CheckpointError, ModelConfig
+from model.families.registry import Family
+from model.families.stored import Stored
+from model.mesh import sharding
+from model.parameters import ParameterSpec, parameter_specs
+from model.weights.copying import copy_view, empty_aligned
+from model.weights.groups import groups_by_size
+from model.weights.moves import copies
+from model.weights.safetensors import FileTensor, MappedTensors, read_tensors, unexpected
+
+# More threads than this wait for the same memory.
+_MAX_THREADS = 8
+
+
+class PublishedWeights:
+    """A checkpoint whose headers fit the model; nothing of its data has been read.
+
+    Attributes:
+        counts: parameter → how many values it has.
+        dtypes: parameter → the dtype that its tensors make.
+        sizes: parameter → bytes that are read for it.
+    """
+
+    def __init__(self, directory: Path, family: Family, config: ModelConfig) -> None:
+        """Read and check the headers.
+
+        Raises:
+            CheckpointError: a file is missing or damaged, or the tensors are not those that
+                the family and the config ask for.
+        """
+        tensors = read_tensors(directory)
+        self._stored = {
+            name: _present(stored, tensors) for name, stored in family.weights(config).items()
+        }
+        self._specs = parameter_specs(config)
+        used = [name for stored in self._stored.values() for name in stored.tensors]
+        if missing := sorted(set(used) - set(tensors)):
+            raise CheckpointError(
+                f"{directory} lacks the tensor {missing[0]} ({len(missing)} are missing); "
+                "give the whole checkpoint, with the config.json that belongs to it"
+            )
+        if extra := unexpected(tensors, used, family.unused):
+            raise CheckpointError(
+                f"{tensors[extra[0]].file} has the tensor {extra[0]}, for which this architecture "
+                f"has no use ({len(extra)} such tensors); give the config.json that belongs to it"
+            )
+        needed = [[tensors[name] for name in stored.tensors] for stored in self._stored.values()]
+        self.dtypes = {
+            name: _built_dtype(name, self._specs[name], stored, parts)
+            for (name, stored), parts in zip(self._stored.items(), needed, strict=True)
+        }
+        self.counts = {name: math.prod(self._specs[name].shape) for name in self._stored}
+        self.sizes = {
+            name: sum(part.end - part.begin for part in parts)
+            for name, parts in zip(self._stored, needed, strict=True)
+        }
+        self._tensors = MappedTensors({name: tensors[name] for name in used})
+
+    def groups(self, limit: int) -> list[list[str]]:
+        """The parameters in groups of up to `limit` stored bytes, or of one larger parameter."""
+        return groups_by_size(self.sizes, limit)
+
+    def load(
+        self, names: Sequence[str], dtype: jnp.dtype | None, mesh: Mesh
+    ) -> Iterator[tuple[str, jax.Array]]:
+        """Parameters on the mesh, one by one, as `dtype` or else as they are stored."""
+        # Programs over several devices must reach all of them in one order.
+        workers = 1 if mesh.size > 1 else min(os.cpu_count() or 1, _MAX_THREADS)
+        threads = ThreadPoolExecutor(workers)
+        try:
+            values = threads.map(partial(self._load_one, dtype, mesh), names)
+            yield from zip(names, values, strict=True)
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+    def _load_one(self, dtype: jnp.dtype | None, mesh: Mesh, name: str) -> jax.Array:
+        spec, stored = self._specs[name], self._stored[name]
+        sources = [self._tensors[tensor] for tensor in stored.tensors]
+        place = sharding(mesh, spec.axes)
+        target_dtype = dtype or self.dtypes[name]
+        if mesh.size == 1 and mesh.devices.flat[0].platform == "cpu":
+            target = empty_aligned(spec.shape, target_dtype)
+            moves = copies(stored.build, sources, target)
+            if moves is not None:
+                for move in moves:
+                    copy_view(move.target, move.source, self._tensors.release)
+                return jax.device_put(target, place, may_alias=True)
+        spread = [_spread(source, mesh) for source in sources]
+        value = jax.block_until_ready(_make(stored.build, target_dtype, place, *spread))
+        for source in sources:
+            self._tensors.release(source)
+        return value
+
+
+def _present(stored: Stored, tensors: Mapping[str, FileTensor]) -> Stored:
+    """The first of a parameter's places of which the checkpoint has any tensor."""
+    place: Stored | None = stored
+    while place is not None:
+        if any(name in tensors for name in place.tensors):
+            return place
+        place = place.otherwise
+    return stored
+
+
+def _spread(tensor: np.ndarray, mesh: Mesh) -> jax.Array:
+    """A tensor on the mesh, each device with a part of it where an axis can be divided."""
+    parts: list[Any] = [None] * tensor.ndim
+    for axis, size in enumerate(tensor.shape):
+        if size % mesh.size == 0:
+            parts[axis] = mesh.axis_names
+            break
+    place = NamedSharding(mesh, PartitionSpec(*parts))
+    return jax.make_array_from_callback(tensor.shape, place, lambda index: tensor[index])
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _make(
+    build: Callable[..., jax.Array], dtype: jnp.dtype, place: NamedSharding, *tensors: jax.Array
+) -> jax.Array:
+    return jax.lax.with_sharding_constraint(build(*tensors).astype(dtype), place)
+
+
+def _built_dtype(
+    name: str, spec: ParameterSpec, stored: Stored, parts: Sequence[FileTensor]
+) -> jnp.dtype:
+    """The dtype that a parameter has as it is stored.
+
+    Raises:
+        CheckpointError: its tensors do not make a parameter of its shape.
+    """
+    shapes = tuple(jax.ShapeDtypeStruct(part.shape, part.dtype) for part in parts)
+    try:
+        built = _shape_built(stored.build, shapes)
+    except (IndexError, TypeError, ValueError):
+        built = None
+    fractions = built is not None and jnp.issubdtype(built.dtype, jnp.floating)
+    if built is not None and built.shape == spec.shape and fractions:
+        return built.dtype
+    packed = [part for part in parts if not jnp.issubdtype(part.dtype, jnp.floating)]
+    if packed and not fractions:
+        raise CheckpointError(
+            f"{packed[0].file} has {packed[0].name} as {packed[0].kind}, and {name} needs numbers "
+            "with a fraction; checkpoints quantized in this way are not supported"
+        )
+    given = " and ".join(f"{part.name} {part.shape}" for part in parts)
+    raise CheckpointError(
+        f"{parts[0].file} does not fit config.json: {given} cannot be {name} {spec.shape}; "
+        "give the config.json that belongs to the checkpoint"
+    )
+
+
+@cache
+def _shape_built(
+    build: Callable[..., jax.Array], shapes: tuple[jax.ShapeDtypeStruct, ...]
+) -> jax.ShapeDtypeStruct:
+    # JAX keeps weak references to what it traces, and a build need not allow them.
+    return jax.eval_shape(partial(build), *shapes)

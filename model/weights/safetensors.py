@@ -1,0 +1,241 @@
+"""The safetensors format: which tensors a directory holds, and their bytes, mapped.
+
+A file is eight bytes of length, a JSON header of that length, and the tensors' bytes, which
+the header's offsets cover without holes; several files come with an index that names the file
+of each tensor. The headers are read here rather than by the format's own package because that
+copies each tensor once more and cannot give back the pages it has read; everything a header
+says is checked before a byte is used. Knows nothing of what the tensors mean.
+"""
+
+import json
+import math
+import mmap
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import jax.numpy as jnp
+import numpy as np
+
+from model.config import CheckpointError, read_json
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+# Those that weights come in, and bytes, which some families pack them into.
+DTYPES: Mapping[str, str] = {
+    "BF16": "bfloat16",
+    "F16": "float16",
+    "F32": "float32",
+    "U8": "uint8",
+}
+
+_LENGTH_BYTES = 8
+# What the format's own reader allows.
+_MAX_HEADER_BYTES = 100_000_000
+_OTHER_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack")
+
+
+@dataclass(frozen=True, slots=True)
+class FileTensor:
+    """A tensor in a file.
+
+    Attributes:
+        name: in the checkpoint.
+        file: that holds it.
+        kind: its dtype as the format spells it; see `DTYPES`.
+        shape: its shape.
+        begin: position of its first byte in the file.
+        end: position after its last.
+    """
+
+    name: str
+    file: Path
+    kind: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its dtype.
+
+        Raises:
+            CheckpointError: not one that we read.
+        """
+        if self.kind not in DTYPES:
+            raise CheckpointError(
+                f"{self.file} has {self.name} as {self.kind}; weights can be "
+                f"{', '.join(DTYPES)}: convert the checkpoint to one of these"
+            )
+        return jnp.dtype(DTYPES[self.kind])
+
+
+def holds_safetensors(directory: Path) -> bool:
+    """Whether a directory has weights in this format, whole or not."""
+    return (directory / INDEX).exists() or any(directory.glob("*.safetensors"))
+
+
+def read_tensors(directory: Path) -> dict[str, FileTensor]:
+    """The tensors of a directory by name.
+
+    Raises:
+        CheckpointError: no weights in this format, or headers or an index that do not hold.
+    """
+    single, index = directory / SINGLE, directory / INDEX
+    if index.exists():
+        return _read_indexed(directory)
+    if single.exists():
+        return _read_header(single)
+    others = [path.name for pattern in _OTHER_WEIGHTS for path in sorted(directory.glob(pattern))]
+    if others:
+        raise CheckpointError(
+            f"{directory} has its weights in {others[0]}, a format that we do not read; "
+            "convert them to safetensors first"
+        )
+    if shards := sorted(path.name for path in directory.glob("*.safetensors")):
+        raise CheckpointError(
+            f"{directory} has {shards[0]} and neither {SINGLE} nor {INDEX}; "
+            "give the directory as it was published"
+        )
+    raise CheckpointError(
+        f"{directory} has no weights; give a directory with {SINGLE}, with {INDEX} and its files, "
+        "or one written by parlance convert"
+    )
+
+
+def _read_indexed(directory: Path) -> dict[str, FileTensor]:
+    index = directory / INDEX
+    weight_map: Any = read_json(index).get("weight_map")
+    names = cast("dict[Any, Any]", weight_map) if isinstance(weight_map, dict) else {}
+    files = set(names.values())
+    if not names or not all(isinstance(file, str) for file in files):
+        raise CheckpointError(f"{index} has no weight_map of tensor names to file names")
+    if (directory / SINGLE).exists() and SINGLE not in files:
+        raise CheckpointError(
+            f"{directory} has both {SINGLE} and {INDEX}, which does not name it; remove one of them"
+        )
+    found: dict[str, FileTensor] = {}
+    for file in sorted(files):
+        if Path(file).name != file:
+            raise CheckpointError(f"{index} names {file!r}, which is not a file beside it")
+        if not (directory / file).is_file():
+            raise CheckpointError(f"{directory / file} is missing, and {index.name} names it")
+        for name, tensor in _read_header(directory / file).items():
+            if names.get(name) != file:
+                raise CheckpointError(
+                    f"{index} lies: it has {name} in {names.get(name, 'no file')}, and {file} "
+                    "holds it; give the directory as it was published"
+                )
+            found[name] = tensor
+    if absent := sorted(set(names) - set(found)):
+        raise CheckpointError(
+            f"{index} lies: {names[absent[0]]} does not hold {absent[0]} ({len(absent)} such "
+            "tensors); give the directory as it was published"
+        )
+    return found
+
+
+def _read_header(path: Path) -> dict[str, FileTensor]:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+            if size < _LENGTH_BYTES or length > min(size - _LENGTH_BYTES, _MAX_HEADER_BYTES):
+                raise CheckpointError(
+                    f"{path} is truncated or no safetensors file: it has {size} bytes and its "
+                    f"first eight announce a header of {length}"
+                )
+            text = file.read(length)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+    try:
+        header = json.loads(text)
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        tensors = {
+            name: _tensor(name, path, entry, _LENGTH_BYTES + length)
+            for name, entry in entries.items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} has a damaged header ({error})") from error
+    _check_offsets(path, tensors.values(), _LENGTH_BYTES + length, size)
+    return tensors
+
+
+def _tensor(name: str, path: Path, entry: Mapping[str, Any], data: int) -> FileTensor:
+    begin, end = entry["data_offsets"]
+    shape = tuple(entry["shape"])
+    if not all(type(number) is int and number >= 0 for number in (begin, end, *shape)):
+        raise ValueError(f"{name} has shape {shape} and data_offsets {[begin, end]}")
+    return FileTensor(name, path, str(entry["dtype"]), shape, data + begin, data + end)
+
+
+def _check_offsets(path: Path, tensors: Iterable[FileTensor], data: int, size: int) -> None:
+    """Hold a header to the rule that its tensors cover the rest of the file, each byte once."""
+    position = data
+    for tensor in sorted(tensors, key=lambda tensor: (tensor.begin, tensor.end)):
+        if tensor.begin != position or tensor.end < tensor.begin:
+            raise CheckpointError(
+                f"{path} has a damaged header: {tensor.name} is said to lie in bytes "
+                f"{tensor.begin} to {tensor.end}, and {position} is the next free one"
+            )
+        # The bits of an unknown dtype are unknown too; it is refused when it is used.
+        if tensor.kind in DTYPES:
+            needed = math.prod(tensor.shape) * tensor.dtype.itemsize
+            if tensor.end - tensor.begin != needed:
+                raise CheckpointError(
+                    f"{path} has a damaged header: {tensor.name} is {tensor.kind} of shape "
+                    f"{tensor.shape} in {tensor.end - tensor.begin} bytes; it needs {needed}"
+                )
+        position = tensor.end
+    if position != size:
+        raise CheckpointError(
+            f"{path} is {size} bytes long and its header describes {position}: it is "
+            f"{'truncated' if size < position else 'not what was written'}; download it again"
+        )
+
+
+class MappedTensors:
+    """Tensors as arrays over their mapped files, whose pages can be given back."""
+
+    def __init__(self, tensors: Mapping[str, FileTensor]) -> None:
+        self._tensors = tensors
+        self._maps = {file: _map(file) for file in {tensor.file for tensor in tensors.values()}}
+        self._starts = {
+            np.frombuffer(mapped, np.uint8).ctypes.data: mapped for mapped in self._maps.values()
+        }
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The tensor, read-only; its bytes are read from the file when they are touched."""
+        tensor = self._tensors[name]
+        mapped = self._maps[tensor.file]
+        return np.ndarray(tensor.shape, tensor.dtype, buffer=mapped, offset=tensor.begin)
+
+    def release(self, view: np.ndarray) -> None:
+        """Take the pages under a view out of this process's memory; they can be read again."""
+        if not hasattr(mmap, "MADV_DONTNEED") or not view.size:
+            return
+        low, high = np.lib.array_utils.byte_bounds(view)
+        start = max(address for address in self._starts if address <= low)
+        first = (low - start) // mmap.PAGESIZE * mmap.PAGESIZE
+        self._starts[start].madvise(mmap.MADV_DONTNEED, first, high - start - first)
+
+
+def _map(path: Path) -> mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be mapped into memory ({error})") from error
+
+
+def unexpected(names: Iterable[str], used: Iterable[str], ignored: Iterable[str]) -> list[str]:
+    """Names that are neither used nor match one of the `ignored` regular expressions."""
+    patterns = [re.compile(pattern) for pattern in ignored]
+    return sorted(
+        name
+        for name in set(names) - set(used)
+        if not any(pattern.fullmatch(name) for pattern in patterns)
+    )

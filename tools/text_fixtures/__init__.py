@@ -1,0 +1,1 @@
+"""What the fixtures of tokenizers and chat templates are made from."""
