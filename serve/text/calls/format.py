@@ -20,13 +20,21 @@ class CallFormat(Protocol):
         """What options name it by."""
         ...
 
-    def grammar(self, tools: Sequence[Tool], choice: Choice, controls: Mapping[str, int]) -> str:
+    def grammar(
+        self,
+        tools: Sequence[Tool],
+        choice: Choice,
+        controls: Mapping[str, int],
+        content: str | None = None,
+    ) -> str:
         """The grammar of an answer, in llguidance's Lark.
 
         Args:
             tools: those that may be called; `allowed_tools` has been applied.
             choice: whether a call is wanted, of which tool, and how many.
-            controls: spelling → id of the tokenizer's control tokens.
+            controls: spelling → id of the control tokens. They have to be special tokens of
+                llguidance's tokenizer too, and to reach the parser through `feed_control`.
+            content: the rule body of an answer without a call (`%json {…}`); None for any text.
 
         Raises:
             ValueError: the choice does not fit the tools, a schema takes no objects, or the
@@ -69,9 +77,15 @@ class ShapedFormat:
     custom_hint: str
     history: Callable[[Sequence[Message], Sequence[Definition]], TemplateInput]
 
-    def grammar(self, tools: Sequence[Tool], choice: Choice, controls: Mapping[str, int]) -> str:
+    def grammar(
+        self,
+        tools: Sequence[Tool],
+        choice: Choice,
+        controls: Mapping[str, int],
+        content: str | None = None,
+    ) -> str:
         """The grammar of an answer."""
-        return answer_grammar(self.shapes, tools, choice, controls)
+        return answer_grammar(self.shapes, tools, choice, controls, content)
 
     def parser(self, tools: Sequence[Tool], controls: Collection[str]) -> Parser:
         """A parser for one answer."""

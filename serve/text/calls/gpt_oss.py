@@ -135,7 +135,13 @@ class GptOss:
 
     name: str = "gpt-oss"
 
-    def grammar(self, tools: Sequence[Tool], choice: Choice, controls: Mapping[str, int]) -> str:
+    def grammar(
+        self,
+        tools: Sequence[Tool],
+        choice: Choice,
+        controls: Mapping[str, int],
+        content: str | None = None,
+    ) -> str:
         """The grammar of an answer.
 
         Raises:
@@ -156,7 +162,8 @@ class GptOss:
         again = f'{end} {start} "assistant"'
         thought = rules.rule(f'{channel} "analysis" {message} {text} {again}')
         preamble = rules.rule(f'{channel} "commentary" {message} {text} {again}')
-        final = f'{channel} "final" {message} {text}'
+        answer = text if content is None else rules.rule(content)
+        final = f'{channel} "final" {message} {answer}'
         calls: list[str] = []
         for tool in allowed:
             custom = isinstance(tool, CustomTool)
@@ -169,7 +176,8 @@ class GptOss:
         if choice.mode == "required":
             # One thought and no more: a call is wanted.
             return rules.grammar([f"{thought}? {one}" for one in calls])
-        before = f"{thought}* {preamble}?"
+        # What has to be of one form is all in the answer.
+        before = f"{thought}* {preamble}?" if content is None else f"{thought}*"
         return rules.grammar([f"{before} {last}" for last in (final, *calls)])
 
     def parser(self, tools: Sequence[Tool], controls: Collection[str]) -> HarmonyParser:

@@ -95,7 +95,11 @@ class Rules:
 
 
 def answer_grammar(
-    shapes: Sequence[CallShape], tools: Sequence[Tool], choice: Choice, controls: Controls
+    shapes: Sequence[CallShape],
+    tools: Sequence[Tool],
+    choice: Choice,
+    controls: Controls,
+    content: str | None = None,
 ) -> str:
     """The grammar of an answer whose calls have one of `shapes`, the first being the usual one.
 
@@ -104,6 +108,8 @@ def answer_grammar(
         tools: those that may be called; `allowed_tools` has been applied.
         choice: whether a call is wanted, of which tool, and how many.
         controls: spelling → id of the tokenizer's control tokens.
+        content: the rule body of an answer without a call, which then is all that may stand
+            beside calls; None for any text.
 
     Raises:
         ValueError: the choice does not fit the tools, or a schema takes no objects.
@@ -115,15 +121,15 @@ def answer_grammar(
         run = _run(shapes[0], allowed, choice, controls, rules)
         return rules.grammar([f"{written(shapes[0].trigger, controls)} {run}"])
     text = _text(shapes, controls)
-    starts = [rules.terminal(text)]
+    starts = [rules.terminal(text) if content is None else rules.rule(content)]
     if choice.mode == "auto":
         for shape in shapes:
             run = _run(shape, allowed, choice, controls, rules)
             trigger = written(shape.trigger, controls)
-            if is_control(shape.trigger, controls):
-                starts.append(f"{starts[0]} {trigger} {run}")
-            elif shape.at_start:
+            if content is not None or shape.at_start:
                 starts.append(f"{trigger} {run}")
+            elif is_control(shape.trigger, controls):
+                starts.append(f"{starts[0]} {trigger} {run}")
             else:
                 starts.append(f"{rules.terminal(f'({text}) {trigger}')} {run}")
     return rules.grammar(starts)

@@ -1,8 +1,9 @@
 import pytest
+from llguidance import LLMatcher
 from support.call_walks import Vocabulary, matcher
 
 from serve.text.calls.detect import FORMATS
-from serve.text.calls.tools import Choice, CustomTool, FunctionTool
+from serve.text.calls.tools import Choice, CustomTool, FunctionTool, Tool
 
 TWO = [FunctionTool("a"), CustomTool("b")]
 
@@ -83,3 +84,24 @@ def test_regular_expressions_survive_the_way_into_lark(regex: str) -> None:
     tokens = [controls["[TOOL_CALLS]"], ord("t"), controls["[ARGS]"], *words[regex].encode()]
     assert made.consume_tokens(tokens)
     assert made.is_accepting()
+
+
+def test_strict_decides_on_keywords_that_cannot_be_enforced() -> None:
+    vocabulary = Vocabulary([])
+    schema = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
+    for strict in (False, True):
+        tool = FunctionTool("f", schema, strict=strict)
+        grammar = FORMATS["hermes"].grammar([tool], Choice(), vocabulary.controls)
+        assert LLMatcher(vocabulary.llguidance, grammar).is_error() == strict
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("tools", [[FunctionTool("a")], [CustomTool("b")], TWO])
+def test_any_mixture_of_tools_has_a_grammar(name: str, tools: list[Tool]) -> None:
+    vocabulary = Vocabulary(
+        ["<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>"]
+    )
+    for mode in ("auto", "required", "none"):
+        for parallel in (False, True):
+            choice = Choice(mode, parallel=parallel)
+            matcher(vocabulary, FORMATS[name].grammar(tools, choice, vocabulary.controls))

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from typing import Literal
 
 import jsonschema
 import pytest
@@ -31,7 +32,6 @@ WEATHER = {
         }
     },
 }  # fmt: skip
-# Unicode names and a keyword that llguidance leaves out where `strict` is off.
 LOOSE = {"properties": {"größe": {"type": ["boolean", "null"]}}, "additionalProperties": False}
 SUM = 'start: NUMBER (" + " NUMBER)+\nNUMBER: /[0-9]{1,2}/'
 BRACES = r'start: "{" start? "}" | /[a-z}\/]{1,4}/'
@@ -176,3 +176,36 @@ def test_walks_reach_text_and_calls_alike(name: str, markers: str) -> None:
     )
     single = name in ("llama3", "gpt-oss")
     assert ("2 calls" in seen) == (not single)
+
+
+@pytest.mark.parametrize("mode", ["auto", "none"])
+@pytest.mark.parametrize(("name", "markers"), VOCABULARIES)
+def test_an_answer_without_a_call_may_have_a_form_of_its_own(
+    name: str, markers: str, mode: Literal["auto", "none"]
+) -> None:
+    vocabulary = VOCABULARIES[name, markers]
+    functions = tools(strict=True)[:3]
+    schema = {
+        "type": "object",
+        "properties": {"sky": {"enum": ["blue", "grey"]}},
+        "required": ["sky"],
+        "additionalProperties": False,
+    }
+    content = "%json " + json.dumps(schema)
+    grammar = FORMATS[name].grammar(functions, Choice(mode), vocabulary.controls, content)
+    compiled = matcher(vocabulary, grammar)
+    rng = random.Random(f"{name} {markers} {mode}")
+    seen: set[bool] = set()
+    for _ in range(40):
+        tokens, ended = walk(vocabulary, compiled, rng)
+        if not ended:
+            continue
+        parser = FORMATS[name].parser(functions, vocabulary.controls)
+        answer = parse(parser, list(items(vocabulary, tokens)))
+        seen.add(bool(answer.calls))
+        if answer.calls:
+            assert answer.content == ""
+            check(answer, strict=True)
+        else:
+            jsonschema.validate(json.loads(answer.content), schema)
+    assert seen == ({False} if mode == "none" else {False, True})
