@@ -34,12 +34,14 @@ class Choice(NamedTuple):
         number: the choice's; together with the seed it makes the key.
         prompt_length: tokens before the first sampled one.
         end_ids: ids that `min_tokens` and `ignore_eos` ban; at most 8 where one is set.
+        masked: whether only the tokens of a mask may be sampled, loaded before each draw.
     """
 
     params: SamplingParams
     number: int = 0
     prompt_length: int = 0
     end_ids: Collection[int] = ()
+    masked: bool = False
 
 
 class Settings(NamedTuple):
@@ -55,6 +57,7 @@ class Settings(NamedTuple):
         bias_count: how many entries of the slot's bias are in use.
         end_ids: banned before `min_position`; padded out of range.
         min_position: position of the first token that may be an end id.
+        masked: whether the slot's mask applies.
         key: threefry key of (seed, choice).
     """
 
@@ -67,6 +70,7 @@ class Settings(NamedTuple):
     bias_count: Int[Array, " R"]
     end_ids: Int[Array, "R E"]
     min_position: Int[Array, " R"]
+    masked: Bool[Array, " R"]
     key: UInt32[Array, "R 2"]
 
 
@@ -108,12 +112,15 @@ class Rows(NamedTuple):
         bias: of the slot's choice, as far as `settings.bias_count` goes.
         counts: how often the slot's choice has sampled each token; kept only for choices
             with a penalty.
+        allowed: one bit per token that the slot's choice may sample next; read where
+            `settings.masked` is set.
     """
 
     last_token: Int[Array, " R"]
     settings: Settings
     bias: Bias
     counts: Int[Array, "R V"]
+    allowed: UInt32[Array, "R W"]
 
 
 def empty_rows(slots: int, vocab: int) -> Rows:
@@ -122,7 +129,13 @@ def empty_rows(slots: int, vocab: int) -> Rows:
     settings = Settings(**{name: jnp.zeros(x.shape, x.dtype) for name, x in columns.items()})
     bias = Bias(*(jnp.asarray(x) for x in bias_of([], slots)))
     counts = jnp.zeros((slots, vocab), jnp.int32)
-    return Rows(jnp.zeros(slots, jnp.int32), settings, bias, counts)
+    allowed = jnp.zeros((slots, mask_words(vocab)), jnp.uint32)
+    return Rows(jnp.zeros(slots, jnp.int32), settings, bias, counts, allowed)
+
+
+def mask_words(vocab: int) -> int:
+    """32-bit words of a mask that has one bit per token."""
+    return -(-vocab // 32)
 
 
 def _blank_settings(width: int, key_words: int) -> dict[str, Any]:
@@ -136,6 +149,7 @@ def _blank_settings(width: int, key_words: int) -> dict[str, Any]:
         "bias_count": np.zeros(width, np.int32),
         "end_ids": np.full((width, MAX_END_IDS), NOTHING, np.int32),
         "min_position": np.zeros(width, np.int32),
+        "masked": np.zeros(width, np.bool_),
         "key": np.zeros((width, key_words), np.uint32),
     }
 
@@ -150,7 +164,8 @@ def row_settings(choices: Sequence[Choice], width: int) -> Settings:
         ValueError: a choice bans more end ids than a row has room for.
     """
     columns = _blank_settings(width, key_words=3)
-    for row, (params, number, prompt_length, end_ids) in enumerate(choices):
+    for row, (params, number, prompt_length, end_ids, masked) in enumerate(choices):
+        columns["masked"][row] = masked
         columns["temperature"][row] = _temperature(params)
         columns["top_k"][row] = min(params.top_k, NOTHING)
         columns["top_p"][row] = params.top_p
@@ -223,6 +238,11 @@ def load_rows(rows: Rows, slots: Int[Array, " b"], settings: Settings) -> Rows:
 def load_bias(rows: Rows, slots: Int[Array, " b"], bias: Bias) -> Rows:
     """Put bias entries into slots; slots out of range are dropped."""
     return rows._replace(bias=_put(rows.bias, slots, bias))
+
+
+def load_masks(rows: Rows, slots: Int[Array, " b"], allowed: UInt32[Array, "b W"]) -> Rows:
+    """Put masks for the next draw into slots; slots out of range are dropped."""
+    return rows._replace(allowed=rows.allowed.at[slots].set(allowed, mode="drop"))
 
 
 def recount(rows: Rows, sampled: SampledTokens) -> Rows:

@@ -3,6 +3,7 @@
     raw logits            (log-probabilities are read here: `logprobs.py`)
       → logit bias        −100 removes
       → penalties         frequency and presence, over the tokens sampled so far
+      → grammar mask      the tokens that the row's grammar allows next
       → banned end ids    min_tokens, ignore_eos
       → [temperature 0: the likeliest token of these]
       → temperature
@@ -29,6 +30,7 @@ from sampling.transforms import (
     apply_temperature,
     ban,
     draw,
+    keep_allowed,
     keep_min_p,
     keep_top_k,
     keep_top_p,
@@ -103,9 +105,14 @@ def edited(
         ids, values = (column.at[slots].get(mode="clip") for column in rows.bias)
         return add_bias(logits, ids, values, settings.bias_count)
 
+    def mask(logits: jax.Array) -> jax.Array:
+        allowed = rows.allowed.at[slots].get(mode="clip")
+        return keep_allowed(logits, allowed, settings.masked)
+
     early = positions < settings.min_position
     logits = _if_any(settings.bias_count > 0, "logit_bias", bias, logits)
     logits = _if_any(_penalized(settings), "penalties", penalties, logits)
+    logits = _if_any(settings.masked, "grammar_mask", mask, logits)
     return _if_any(early, "ban", lambda x: ban(x, settings.end_ids, early), logits)
 
 

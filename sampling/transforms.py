@@ -58,6 +58,21 @@ def ban(
     return logits.at[rows, ids].set(-jnp.inf, mode="drop")
 
 
+def keep_allowed(
+    logits: Float[Array, "B V"], allowed: UInt32[Array, "B W"], masked: Bool[Array, " B"]
+) -> Float[Array, "B V"]:
+    """Only the allowed tokens of rows that are marked; the other rows as they are.
+
+    Args:
+        logits: what is returned where kept.
+        allowed: one bit per token, W = ⌈V / 32⌉: token t is bit t mod 32 of word ⌊t / 32⌋.
+        masked: rows to which their bits apply.
+    """
+    bits = allowed[:, :, None] >> jnp.arange(32, dtype=jnp.uint32) & 1
+    kept = bits.reshape(allowed.shape[0], -1)[:, : logits.shape[1]] > 0
+    return jnp.where(kept | ~masked[:, None], logits, -jnp.inf)
+
+
 def likeliest(logits: Float[Array, "B V"]) -> Int[Array, " B"]:
     """Argmax, the lowest id among equals; 0 if every token is removed."""
     # Two plain reductions: XLA's argmax takes five times as long on a CPU.

@@ -28,6 +28,10 @@ _HOST_BUCKETS = (
     *(50e-6, 100e-6, 200e-6, 300e-6, 500e-6, 750e-6),
     *(1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.1, 1),
 )
+_MASK_BUCKETS = (
+    *(5e-6, 10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6),
+    *(1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3),
+)
 _STEP_BUCKETS = (
     *(200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 30e-3),
     *(50e-3, 75e-3, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5),
@@ -97,6 +101,9 @@ class Metrics:
         self._step = self._histogram(
             "step_seconds", "From a step's dispatch to the next one's.", _STEP_BUCKETS
         )
+        self._mask = self._histogram(
+            "mask_seconds", "Making one choice's grammar mask for one step.", _MASK_BUCKETS
+        )
         self._step_rows = self._histogram(
             "step_rows", "Choices decoded in a step.", tuple(2.0**n for n in range(11))
         )
@@ -142,6 +149,8 @@ class Metrics:
         """The engine has made one step; see `StepReport`."""
         self._host.observe(report.host_seconds)
         self._step.observe(report.step_seconds)
+        for seconds in report.mask_seconds:
+            self._mask.observe(seconds)
         self._step_rows.observe(report.rows)
         self._prefill.inc(report.prefill_tokens)
 

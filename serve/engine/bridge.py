@@ -51,8 +51,11 @@ class BridgedGeneration:
                 raise events
             current = [event for event in events if event.choice in self._running]
             for event in current:
-                if event.finish_reason is not None:
+                if event.last:
                     self._end(event.choice)
+                if event.failure is not None:
+                    self.cancel()
+                    raise event.failure
             if current:
                 yield current
 

@@ -18,7 +18,8 @@ from sampling.batch import bans_end_ids, check_end_ids
 from sampling.params import BAN
 from serve.engine.compilations import CompilationCounter
 from serve.engine.config import EngineConfig
-from serve.engine.plan import Sampled, StepPlan
+from serve.engine.masks import MaskMaker
+from serve.engine.plan import Mask, Sampled, StepPlan
 from serve.engine.scheduler import Delivery, Scheduler
 from serve.engine.types import (
     EngineInfo,
@@ -38,13 +39,17 @@ Command = Callable[[], None]
 
 
 class StepHandle(Protocol):
-    """A dispatched step.
+    """A step whose forward calls are dispatched.
 
     Attributes:
         dispatched: `perf_counter()` when the device had got its forward calls.
     """
 
     dispatched: float
+
+    def sample(self, masks: Sequence[Mask]) -> None:
+        """Dispatch its draws, after the masks of the rows that have one."""
+        ...
 
     def fetch(self) -> list[Sampled]:
         """Wait for its tokens, one result per group of the plan's `samples()`."""
@@ -59,7 +64,7 @@ class StepRunner(Protocol):
         ...
 
     def execute(self, plan: StepPlan) -> StepHandle:
-        """Dispatch a step without waiting for it."""
+        """Dispatch a step's forward calls without waiting for them."""
         ...
 
 
@@ -82,6 +87,7 @@ class Engine:
         self._runner = runner
         self._config = config
         self._scheduler = Scheduler(config)
+        self._masks = MaskMaker(info.vocab_size)
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._listener: Listener = _ignore
         self._observer: Observer = _ignore
@@ -218,9 +224,13 @@ class Engine:
                         prefill_tokens=plan.prefill_tokens,
                         host_seconds=step.dispatched - fetched,
                         step_seconds=now - dispatched,
+                        mask_seconds=self._masks.take_seconds(),
                     )
                 )
             dispatched = now
+            constrained = [] if plan is None else plan.constrained()
+            if step is not None and not constrained:
+                step.sample([])
             # Told only now that the device has its next step: whoever listens takes time.
             if deliveries:
                 self._listener(deliveries)
@@ -229,9 +239,14 @@ class Engine:
                 results = running[1].fetch()
                 fetched = time.perf_counter()
                 deliveries = scheduler.commit(running[0], results)
-                if not scheduler.has_work and deliveries:
-                    self._listener(deliveries)
-                    deliveries = []
+            if step is not None and constrained:
+                # While the forward calls run: what may come next depends on what has come.
+                masks, ended = self._masks.make(constrained)
+                step.sample(masks)
+                deliveries += [scheduler.end(*each) for each in ended]
+            if not scheduler.has_work and deliveries:
+                self._listener(deliveries)
+                deliveries = []
             running = None if plan is None or step is None else (plan, step)
 
     def _rest(self) -> None:

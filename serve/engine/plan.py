@@ -5,6 +5,9 @@ Plain small data, so that it could be sent to other hosts.
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from serve.engine.sequence import Sequence
 from serve.engine.types import TokenLogprobs
 
@@ -89,6 +92,28 @@ class StepPlan:
         if self.decode:
             groups.append([row.sequence for row in self.decode])
         return groups
+
+    def constrained(self) -> list[Sequence]:
+        """The sequences that may sample only what their constraints allow."""
+        return [
+            sequence
+            for group in self.samples()
+            for sequence in group
+            if sequence.matcher is not None
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """What a row may sample next.
+
+    Attributes:
+        slot: row slot.
+        allowed: one bit per token; see `Matcher.fill`.
+    """
+
+    slot: int
+    allowed: NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ tokens are fetched a step later. After `compile` nothing is compiled any more.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32
 
 from model import steps
 from model.attention import KEYS_PER_BLOCK
@@ -29,7 +29,9 @@ from sampling.batch import (
     empty_rows,
     has_penalty,
     load_bias,
+    load_masks,
     load_rows,
+    mask_words,
     recount,
     row_settings,
     sampled_chunks,
@@ -37,7 +39,7 @@ from sampling.batch import (
 from sampling.logprobs import top_logprobs
 from sampling.sampler import sample
 from serve.engine.config import EngineConfig, bucket
-from serve.engine.plan import DecodeRow, Fork, PrefillChunk, Sampled, StepPlan
+from serve.engine.plan import DecodeRow, Fork, Mask, PrefillChunk, Sampled, StepPlan
 from serve.engine.sequence import Sequence
 from serve.engine.types import TokenLogprobs
 
@@ -71,18 +73,38 @@ class SampledGroup(NamedTuple):
         return Sampled(tokens, logprobs)
 
 
+class Draw(NamedTuple):
+    """One sampling call that waits to be dispatched.
+
+    Attributes:
+        logits: on the device, or on their way.
+        where: slots and positions, as `sample` takes them.
+        sequences: whose tokens they will be.
+    """
+
+    logits: Float[Array, "B V"]
+    where: Int[np.ndarray, "2 B"]
+    sequences: list[Sequence]
+
+
 class Step:
-    """A dispatched step whose tokens are on their way to the host.
+    """A step whose forward calls have been dispatched.
 
     Attributes:
         dispatched: `perf_counter()` when the step's last forward call had been dispatched: from
             then on the device had work, whatever the host did.
     """
 
-    def __init__(self, groups: list[SampledGroup], dispatched: float) -> None:
+    def __init__(self, runner: "Runner", draws: list[Draw], dispatched: float) -> None:
         self.dispatched = dispatched
-        self._groups = groups
-        for group in groups:
+        self._runner = runner
+        self._draws = draws
+        self._groups: list[SampledGroup] = []
+
+    def sample(self, masks: Iterable[Mask]) -> None:
+        """Dispatch the draws, after the masks of the rows that have one."""
+        self._groups = self._runner.sample(self._draws, list(masks))
+        for group in self._groups:
             for array in (group.tokens, *group.logprobs):
                 array.copy_to_host_async()
 
@@ -188,6 +210,7 @@ class Runner:
             "load": (load_rows, array((LOAD_WIDTH,)), row_settings([], LOAD_WIDTH)),
             "load_bias": (load_bias, array((LOAD_WIDTH,)), bias_of([], LOAD_WIDTH)),
             "recount": (recount, *sampled_chunks([], LOAD_WIDTH)),
+            "load_masks": (load_masks, array((LOAD_WIDTH,)), self._blank_masks()),
         }
         for name, (function, *args) in loads.items():
             shapes = jax.tree.map(lambda x: array(x.shape, x.dtype), args)
@@ -199,27 +222,44 @@ class Runner:
     # --- executing ---------------------------------------------------------------------
 
     def execute(self, plan: StepPlan) -> Step:
-        """Dispatch a step's calls, in the order that `StepPlan` lists them."""
+        """Dispatch a step's forward calls, in the order that `StepPlan` lists them."""
         for start in range(0, len(plan.loads), LOAD_WIDTH):
             self._load(plan.loads[start : start + LOAD_WIDTH])
-        groups: list[SampledGroup] = []
         # Prompts first, so that forks can copy their pages before anyone samples.
         finished = [(self._prefill(chunk), chunk) for chunk in plan.prefill]
         for start in range(0, len(plan.forks), LOAD_WIDTH):
             self._fork(plan.forks[start : start + LOAD_WIDTH])
-        for logits, chunk in finished:
-            if chunk.sampling:
-                groups.append(self._sample_prompt(logits, chunk))
+        draws = [self._prompt_draw(*each) for each in finished if each[1].sampling]
         if plan.decode:
-            groups.append(self._decode(plan.decode))
-        return Step(groups, self._dispatched)
+            draws.append(self._decode(plan.decode))
+        return Step(self, draws, self._dispatched)
+
+    def sample(self, draws: list[Draw], masks: list[Mask]) -> list[SampledGroup]:
+        """Dispatch the draws of a step, after the masks of the rows that have one."""
+        for start in range(0, len(masks), LOAD_WIDTH):
+            some = masks[start : start + LOAD_WIDTH]
+            slots = np.full(LOAD_WIDTH, self._config.max_rows, np.int32)
+            allowed = self._blank_masks()
+            for row, mask in enumerate(some):
+                slots[row], allowed[row] = mask.slot, mask.allowed
+            self._rows = self._programs["load_masks", LOAD_WIDTH](self._rows, slots, allowed)
+        return [self._sample(draw) for draw in draws]
+
+    def _blank_masks(self) -> UInt32[np.ndarray, "b W"]:
+        return np.zeros((LOAD_WIDTH, mask_words(self._model.config.vocab_size)), np.uint32)
 
     def _load(self, sequences: list[Sequence]) -> None:
         """Put the settings of sequences into their slots, and what they have sampled before."""
         requests = [sequence.request for sequence in sequences]
         settings = row_settings(
             [
-                Choice(each.sampling, sequence.choice, sequence.prompt_length, each.end_ids)
+                Choice(
+                    each.sampling,
+                    sequence.choice,
+                    sequence.prompt_length,
+                    each.end_ids,
+                    each.constraint is not None,
+                )
                 for sequence, each in zip(sequences, requests, strict=True)
             ],
             LOAD_WIDTH,
@@ -266,7 +306,7 @@ class Runner:
             tables[row, : len(numbers)] = numbers
         return tables
 
-    def _sample_prompt(self, logits: Float[Array, "1 V"], chunk: PrefillChunk) -> SampledGroup:
+    def _prompt_draw(self, logits: Float[Array, "1 V"], chunk: PrefillChunk) -> Draw:
         """The first token of every choice that starts from this prompt."""
         size = bucket(len(chunk.sampling), self._config.row_buckets)
         where = np.full((2, size), self._config.max_rows, np.int32)
@@ -274,9 +314,9 @@ class Runner:
         where[1] = chunk.start + len(chunk.tokens)
         if size > 1:
             logits = self._programs["spread", size](logits)
-        return self._sample(logits, where, chunk.sampling)
+        return Draw(logits, where, chunk.sampling)
 
-    def _decode(self, rows: list[DecodeRow]) -> SampledGroup:
+    def _decode(self, rows: list[DecodeRow]) -> Draw:
         size = bucket(len(rows), self._config.row_buckets)
         inputs = np.zeros((3, size), np.int32)
         inputs[0], inputs[1] = self._config.max_rows, -1
@@ -288,14 +328,10 @@ class Runner:
         )
         self._dispatched = time.perf_counter()
         where = inputs[:2] + np.array([[0], [1]], np.int32)
-        return self._sample(logits, where, [row.sequence for row in rows])
+        return Draw(logits, where, [row.sequence for row in rows])
 
-    def _sample(
-        self,
-        logits: Float[Array, "B V"],
-        where: Int[np.ndarray, "2 B"],
-        sequences: list[Sequence],
-    ) -> SampledGroup:
+    def _sample(self, draw: Draw) -> SampledGroup:
+        logits, where, sequences = draw
         size = logits.shape[0]
         self._rows, tokens = self._programs["sample", size](self._rows, logits, where)
         logprobs: tuple[jax.Array, ...] = ()

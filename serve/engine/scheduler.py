@@ -16,6 +16,7 @@ from serve.engine.plan import DecodeRow, Fork, PrefillChunk, Sampled, StepPlan
 from serve.engine.prefix_cache import ROOT, PrefixCache, page_name, page_names
 from serve.engine.sequence import Phase, Sequence
 from serve.engine.types import (
+    ConstraintError,
     EngineStats,
     FinishReason,
     GenerationRequest,
@@ -299,20 +300,38 @@ class Scheduler:
                 # A choice that ended or was cancelled while the step ran.
                 if sequence.phase is not Phase.FINISHED:
                     event = self._accept(sequence, token, logprobs)
-                    deliveries.append(Delivery(sequence.request.id, sequence.cached_tokens, event))
+                    deliveries.append(self._delivery(sequence, event))
         return deliveries
 
+    def end(self, sequence: Sequence, failure: ConstraintError | None) -> Delivery:
+        """End a running choice that has nothing left to sample, with `stop` or its failure."""
+        self._finish(sequence)
+        reason: FinishReason | None = "stop" if failure is None else None
+        return self._delivery(sequence, TokenEvent(sequence.choice, None, reason, failure=failure))
+
+    def _delivery(self, sequence: Sequence, event: TokenEvent) -> Delivery:
+        return Delivery(sequence.request.id, sequence.cached_tokens, event)
+
     def _accept(self, sequence: Sequence, token: int, logprobs: TokenLogprobs | None) -> TokenEvent:
-        request = sequence.request
+        request, matcher = sequence.request, sequence.matcher
         if token in request.end_ids:
             self._finish(sequence)
             return TokenEvent(sequence.choice, None, "stop")
+        if matcher is not None:
+            try:
+                matcher.accept(token)
+            except ConstraintError as error:
+                self._finish(sequence)
+                return TokenEvent(sequence.choice, None, failure=error)
         sequence.tokens.append(token)
         self._generated_tokens += 1
         finish: FinishReason | None = None
         if sequence.phase is Phase.DECODING:
             self._register(sequence)
-        if sequence.outputs == request.max_tokens:
+        if matcher is not None and matcher.finished:
+            self._finish(sequence)
+            finish = "stop"
+        elif sequence.outputs == request.max_tokens:
             self._finish(sequence)
             finish = "length"
         return TokenEvent(sequence.choice, token, finish, logprobs)

@@ -26,6 +26,7 @@ class Sequence:
         request: what was asked.
         choice: index among the request's choices.
         phase: see `Phase`.
+        matcher: follows `tokens` through the request's constraint, if it has one.
         slot: row slot while it has one, else −1.
         tokens: the prompt and the answer's tokens that have come back.
         pages: cache pages held, in order; together they cover `computed` tokens and more.
@@ -42,6 +43,7 @@ class Sequence:
         "cached_tokens",
         "choice",
         "computed",
+        "matcher",
         "names",
         "pages",
         "phase",
@@ -57,6 +59,7 @@ class Sequence:
         self.choice = choice
         self.arrival = arrival
         self.phase = Phase.WAITING
+        self.matcher = None if request.constraint is None else request.constraint.matcher()
         self.slot = -1
         self.tokens = list(request.prompt)
         self.pages: list[int] = []

@@ -8,9 +8,56 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sampling.params import SamplingParams
 
 FinishReason = Literal["stop", "length"]
+
+
+class ConstraintError(Exception):
+    """A choice cannot go on under its constraint; the message says why, for who asked."""
+
+
+class Matcher(Protocol):
+    """Follows one choice through its constraint, token by token. For one thread at a time."""
+
+    @property
+    def accepting(self) -> bool:
+        """Whether what has been sampled satisfies the constraint: the choice may end."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing may follow: the choice must end."""
+        ...
+
+    def accept(self, token: int) -> None:
+        """Go on by one sampled token, which is not an end id.
+
+        Raises:
+            ConstraintError: the token is not allowed, or following it takes too much.
+        """
+        ...
+
+    def fill(self, allowed: NDArray[np.uint32]) -> None:
+        """Write one bit per token that may come next: token t is bit t mod 32 of word ⌊t / 32⌋.
+
+        End ids are among them exactly where the choice may end.
+
+        Raises:
+            ConstraintError: finding out takes too much.
+        """
+        ...
+
+
+class Constraint(Protocol):
+    """What the answers of a request must look like, compiled."""
+
+    def matcher(self) -> Matcher:
+        """Follows one choice from its beginning; cheap, and called on the engine thread."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +72,8 @@ class GenerationRequest:
             clamped it so that prompt and answer fit the context.
         choices: how many answers to generate from the one prompt.
         end_ids: sampling one of these ends a choice with `stop`.
+        constraint: what each choice must satisfy, if anything. A choice that has satisfied it
+            and can only end ends with `stop` at once.
     """
 
     id: str
@@ -33,6 +82,7 @@ class GenerationRequest:
     max_tokens: int
     choices: int = 1
     end_ids: frozenset[int] = frozenset()
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +107,23 @@ class TokenEvent:
 
     Attributes:
         choice: index of the choice, from 0.
-        token: the sampled id, or None where the choice ended on an end-of-turn token.
-        finish_reason: set on a choice's last event and only there.
+        token: the sampled id, or None where the choice ended without one more: on an
+            end-of-turn token, or in a failure.
+        finish_reason: set on the last event of a choice that has not failed, and only there.
         logprobs: of a sampled token whose request asked for them, else None.
+        failure: why the choice cannot go on; its last event.
     """
 
     choice: int
     token: int | None
     finish_reason: FinishReason | None = None
     logprobs: TokenLogprobs | None = None
+    failure: ConstraintError | None = None
+
+    @property
+    def last(self) -> bool:
+        """Whether the choice has ended with this event."""
+        return self.finish_reason is not None or self.failure is not None
 
 
 class EngineState(Enum):
@@ -101,7 +159,8 @@ class Generation(Protocol):
     """A request in progress.
 
     Iterating yields the events of one engine step at a time, in order, until every choice
-    has ended; it raises `EngineUnavailableError` if the engine dies meanwhile. Leaving the
+    has ended; it raises `EngineUnavailableError` if the engine dies meanwhile, and
+    `ConstraintError` where a choice cannot go on, which ends the others too. Leaving the
     iteration early does not cancel: call `cancel`.
 
     Attributes:
@@ -164,12 +223,14 @@ class StepReport:
         host_seconds: time of the host between having the last step's tokens and having
             dispatched the next step's forward call: what the device could have waited for.
         step_seconds: from this step's dispatch to the next one's.
+        mask_seconds: what each grammar mask took that was made since the last report.
     """
 
     rows: int
     prefill_tokens: int
     host_seconds: float
     step_seconds: float
+    mask_seconds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

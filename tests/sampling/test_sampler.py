@@ -14,6 +14,7 @@ from sampling.batch import (
     bias_of,
     empty_rows,
     load_bias,
+    load_masks,
     load_rows,
     recount,
     row_settings,
@@ -277,3 +278,63 @@ def test_every_mixture_runs_one_compiled_program():
 def test_settings_out_of_range_are_refused(field):
     with pytest.raises(ValueError, match=next(iter(field))):
         SamplingParams(**field)
+
+
+# --- masks ---------------------------------------------------------------------------------
+
+
+def masked_rows(params: SamplingParams, allowed: list[int], vocab: int) -> Rows:
+    """Slot 0 with these settings and tokens, end id 3, and the answer starting at 10."""
+    rows = empty_rows(SLOTS, vocab)
+    rows = put_settings(rows, jnp.array([0]), row_settings([Choice(params, 0, 10, (3,), True)], 1))
+    if params.logit_bias:
+        rows = put_bias(rows, jnp.array([0]), bias_of([params], 1))
+    bits = np.zeros((1, vocab), np.int64)
+    bits[0, allowed] = 1 << np.array(allowed)
+    words = bits.sum(axis=1, keepdims=True).astype(np.uint32)
+    return load_masks(rows, jnp.array([0]), jnp.asarray(words))
+
+
+def masked(logits: list[float], allowed: list[int], at: int = 10, **fields) -> list[float]:
+    rows = masked_rows(SamplingParams(**fields), allowed, len(logits))
+    out = distribution(rows, jnp.array([logits], jnp.float32), where([0], [at]))
+    return np.round(np.asarray(out)[0], 6).tolist()
+
+
+def test_a_mask_comes_before_the_argmax_of_temperature_0():
+    assert masked([9, 2, 5, 1], [1, 3], temperature=0.0) == [0, 1, 0, 0]
+
+
+def test_a_mask_removes_and_the_rest_keeps_its_proportions():
+    assert masked(np.log([0.5, 0.25, 0.125, 0.125]).tolist(), [1, 2]) == [
+        0,
+        pytest.approx(2 / 3, abs=1e-5),
+        pytest.approx(1 / 3, abs=1e-5),
+        0,
+    ]
+
+
+def test_a_mask_revives_nothing_that_a_bias_has_removed():
+    assert masked([1, 1, 1, 1], [0, 1], logit_bias=((0, -100.0),)) == [0, 1, 0, 0]
+
+
+def test_a_bias_revives_nothing_that_a_mask_removes():
+    assert masked([1, 1, 1, 1], [0], logit_bias=((1, 100.0),)) == [1, 0, 0, 0]
+
+
+def test_bans_of_end_ids_hold_beside_a_mask():
+    assert masked([1, 1, 1, 1], [0, 3], min_tokens=2) == [1, 0, 0, 0]
+    assert masked([1, 1, 1, 1], [0, 3], at=12, min_tokens=2) == [0.5, 0, 0, 0.5]
+
+
+def test_what_top_k_and_top_p_count_are_the_tokens_that_the_mask_leaves():
+    assert masked([9, 8, 2, 1], [2, 3], top_k=1) == [0, 0, 1, 0]
+    assert masked([9, 8, 2, 1], [2, 3], top_p=0.5) == [0, 0, 1, 0]
+
+
+def test_the_mask_of_a_slot_whose_choice_has_none_is_not_read():
+    rows = load_masks(
+        loaded({0: SamplingParams()}, vocab=4), jnp.array([0]), jnp.array([[1]], jnp.uint32)
+    )
+    out = distribution(rows, jnp.ones((1, 4)), where([0], [10]))
+    assert out[0].tolist() == [0.25] * 4

@@ -11,6 +11,7 @@ from sampling.transforms import (
     add_bias,
     apply_temperature,
     ban,
+    keep_allowed,
     keep_min_p,
     likeliest,
     subtract_penalties,
@@ -290,3 +291,29 @@ def test_all_rules_on_a_row_where_everything_is_removed():
     ):
         assert ids_kept(out) == []
         assert not np.isnan(out).any()
+
+
+# --- masks ---------------------------------------------------------------------------------
+
+
+def test_only_tokens_whose_bit_is_set_stay_in_rows_that_are_marked():
+    """Tokens 1 and 33 of 34: bit 1 of the first word and bit 1 of the second."""
+    logits = jnp.ones((2, 34))
+    allowed = jnp.array([[0b10, 0b10], [0b10, 0b10]], jnp.uint32)
+    out = keep_allowed(logits, allowed, jnp.array([True, False]))
+    assert ids_kept(out) == [1, 33]
+    assert out[1].tolist() == [1.0] * 34
+
+
+@pytest.mark.parametrize("vocab", [1, 31, 32, 33, 67, 1000])
+def test_masks_are_numpys_little_endian_bits(vocab):
+    rng = np.random.default_rng(vocab)
+    logits = rng.normal(size=(5, vocab)).astype(np.float32)
+    wanted = rng.random((5, vocab)) < 0.4
+    padded = np.zeros((5, -(-vocab // 32) * 32), bool)
+    padded[:, :vocab] = wanted
+    allowed = np.packbits(padded, axis=1, bitorder="little").view("<u4")
+    masked = np.array([True, True, False, True, True])
+    out = keep_allowed(jnp.asarray(logits), jnp.asarray(allowed), jnp.asarray(masked))
+    kept = wanted | ~masked[:, None]
+    np.testing.assert_array_equal(np.asarray(out), np.where(kept, logits, -np.inf))

@@ -3,43 +3,31 @@
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from support.engines import (
+    CONTEXT,
+    answers,
+    bridged,
+    engine_of,
+    events_of,
+    prompt_of,
+    request,
+)
 from support.naive import naive_logits
 from support.tiny import TINY, tiny_model
 
-from sampling.params import SamplingParams
 from serve.engine.bridge import EngineBridge
-from serve.engine.config import EngineConfig
 from serve.engine.engine import Engine
-from serve.engine.runner import Runner
 from serve.engine.types import (
-    EngineInfo,
     EngineState,
     EngineUnavailableError,
     GenerationRequest,
     QueueFullError,
     TokenEvent,
 )
-
-CONTEXT = 96
-
-
-def engine_of(**fields) -> Engine:
-    defaults = {
-        "context_length": CONTEXT,
-        "cache_tokens": 512,
-        "max_rows": 8,
-        "page_size": 4,
-        "prefill_chunk": 32,
-        "check_integrity": True,
-    }
-    config = EngineConfig(**(defaults | fields))
-    info = EngineInfo(CONTEXT, TINY.vocab_size, "fp_test")
-    return Engine(Runner(tiny_model(), config), config, info)
 
 
 @pytest.fixture(scope="module")
@@ -51,47 +39,6 @@ def engines() -> Iterator[dict[bool, Engine]]:
     yield engines
     for engine in engines.values():
         engine.stop()
-
-
-@asynccontextmanager
-async def bridged(engine: Engine) -> AsyncIterator[EngineBridge]:
-    bridge = EngineBridge(engine)
-    engine._listener = bridge.on_step
-    yield bridge
-    async with asyncio.timeout(10):
-        while engine.stats.running or engine.stats.waiting:  # noqa: ASYNC110  (a thread's state)
-            await asyncio.sleep(0.005)
-    stats = engine.stats
-    assert stats.pages_free + stats.pages_cached == stats.pages_total
-    assert bridge.open == 0
-
-
-_names = iter(range(1_000_000))
-
-
-def request(prompt: list[int], tokens: int, **fields) -> GenerationRequest:
-    choices = fields.pop("choices", 1)
-    end_ids = fields.pop("end_ids", frozenset())
-    return GenerationRequest(
-        f"r{next(_names)}", prompt, SamplingParams(**fields), tokens, choices, end_ids
-    )
-
-
-async def events_of(bridge: EngineBridge, asked: GenerationRequest) -> list[list[TokenEvent]]:
-    found: list[list[TokenEvent]] = [[] for _ in range(asked.choices)]
-    async for events in bridge.submit(asked):
-        for event in events:
-            found[event.choice].append(event)
-    return found
-
-
-async def answers(bridge: EngineBridge, asked: GenerationRequest) -> list[list[int | None]]:
-    found = await events_of(bridge, asked)
-    return [[event.token for event in choice] for choice in found]
-
-
-def prompt_of(seed: int, length: int) -> list[int]:
-    return np.random.default_rng(seed).integers(0, TINY.vocab_size, length).tolist()
 
 
 async def test_greedy_tokens_are_the_references(engines):

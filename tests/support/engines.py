@@ -1,0 +1,73 @@
+"""Engines with a tiny random model, and what they are asked in tests."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+from support.tiny import TINY, tiny_model
+
+from sampling.params import SamplingParams
+from serve.engine.bridge import EngineBridge
+from serve.engine.config import EngineConfig
+from serve.engine.engine import Engine
+from serve.engine.runner import Runner
+from serve.engine.types import EngineInfo, GenerationRequest, TokenEvent
+
+CONTEXT = 96
+
+
+def engine_of(**fields) -> Engine:
+    defaults = {
+        "context_length": CONTEXT,
+        "cache_tokens": 512,
+        "max_rows": 8,
+        "page_size": 4,
+        "prefill_chunk": 32,
+        "check_integrity": True,
+    }
+    config = EngineConfig(**(defaults | fields))
+    info = EngineInfo(CONTEXT, TINY.vocab_size, "fp_test")
+    return Engine(Runner(tiny_model(), config), config, info)
+
+
+@asynccontextmanager
+async def bridged(engine: Engine) -> AsyncIterator[EngineBridge]:
+    bridge = EngineBridge(engine)
+    engine._listener = bridge.on_step
+    yield bridge
+    async with asyncio.timeout(10):
+        while engine.stats.running or engine.stats.waiting:  # noqa: ASYNC110  (a thread's state)
+            await asyncio.sleep(0.005)
+    stats = engine.stats
+    assert stats.pages_free + stats.pages_cached == stats.pages_total
+    assert bridge.open == 0
+
+
+_names = iter(range(1_000_000))
+
+
+def request(prompt: list[int], tokens: int, **fields) -> GenerationRequest:
+    choices = fields.pop("choices", 1)
+    end_ids = fields.pop("end_ids", frozenset())
+    constraint = fields.pop("constraint", None)
+    return GenerationRequest(
+        f"r{next(_names)}", prompt, SamplingParams(**fields), tokens, choices, end_ids, constraint
+    )
+
+
+async def events_of(bridge: EngineBridge, asked: GenerationRequest) -> list[list[TokenEvent]]:
+    found: list[list[TokenEvent]] = [[] for _ in range(asked.choices)]
+    async for events in bridge.submit(asked):
+        for event in events:
+            found[event.choice].append(event)
+    return found
+
+
+async def answers(bridge: EngineBridge, asked: GenerationRequest) -> list[list[int | None]]:
+    found = await events_of(bridge, asked)
+    return [[event.token for event in choice] for choice in found]
+
+
+def prompt_of(seed: int, length: int) -> list[int]:
+    return np.random.default_rng(seed).integers(0, TINY.vocab_size, length).tolist()
