@@ -47,7 +47,11 @@ class Renderer:
         self._control = spelling_pattern(tokenizer.controls)
 
     def render(
-        self, messages: Sequence[Mapping[str, object]], *, add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Mapping[str, object]],
+        tools: Sequence[Mapping[str, object]] | None = None,
+        *,
+        add_generation_prompt: bool = True,
     ) -> list[int]:
         """The prompt of a conversation.
 
@@ -55,6 +59,7 @@ class Renderer:
             messages: in the form that templates expect; content is a string, or a list of
                 parts `{"type": "text", "text": …}`, which are joined for templates that take
                 strings only.
+            tools: definitions for the template to show, if any.
             add_generation_prompt: end with the opening of the assistant's turn.
 
         Raises:
@@ -63,10 +68,14 @@ class Renderer:
         """
         fitted = [self._template.fitted(message) for message in messages]
         try:
-            guarded, marker = self._guard.conversation(fitted)
+            guarded, shown, marker = self._guard.conversation(fitted, tools or ())
         except MarkersUsedUpError as error:
             raise ConversationError(str(error)) from error
-        text = self._template.render(guarded, add_generation_prompt=add_generation_prompt)
+        text = self._template.render(
+            guarded,
+            None if tools is None else shown,
+            add_generation_prompt=add_generation_prompt,
+        )
         ids = self._ids(text, marker)
         if not ids:
             raise ConversationError("the messages render to an empty prompt; send some text")
