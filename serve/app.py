@@ -19,6 +19,7 @@ from serve.api.middleware import Envelope
 from serve.api.models import ModelsEndpoint
 from serve.api.settings import ApiSettings
 from serve.engine.types import EngineClient
+from serve.grammar.compiler import GrammarCompiler, GrammarLimits
 from serve.metrics import Metrics
 from serve.text.render import Renderer
 
@@ -47,7 +48,9 @@ def create_app(
     app.json.sort_keys = False  # pyright: ignore[reportAttributeAccessIssue]
     metrics.watch(engine)
 
-    chat = ChatEndpoint(engine, renderer, tokenizer, end_ids, settings, metrics)
+    limits = GrammarLimits(settings.max_grammar_bytes, settings.grammar_seconds)
+    grammars = GrammarCompiler(tokenizer, engine.info.vocab_size, end_ids, limits)
+    chat = ChatEndpoint(engine, renderer, tokenizer, end_ids, settings, metrics, grammars)
     models = ModelsEndpoint(settings)
     health = HealthEndpoint(engine, settings, metrics)
     docs = DocsEndpoint(settings)

@@ -176,6 +176,20 @@ class ServeConfig:
         low=1,
         high=128,
     )
+    max_grammar_bytes: int = _setting(
+        128 * 1024,
+        group="Limits",
+        help="Largest JSON schema or grammar of a request, in bytes; a larger one answers 400.",
+        metavar="BYTES",
+        low=1024,
+    )
+    grammar_seconds: float = _setting(
+        1.0,
+        group="Limits",
+        help="Most seconds that compiling one schema or grammar may take; beyond it answers 400.",
+        metavar="SECONDS",
+        low=0.1,
+    )
     queue_limit: int = _setting(
         512,
         group="Limits",
@@ -221,6 +235,11 @@ class ServeConfig:
         help="Prompt tokens computed in one step; running answers wait that long at most.",
         metavar="TOKENS",
         low=1,
+    )
+    schema_in_prompt: bool = _setting(
+        True,
+        group="Model",
+        help="Show the model the JSON schema that its answer must follow, in the system part.",
     )
     deterministic: bool = _setting(
         False,

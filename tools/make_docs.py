@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from serve.api.contract import controls_table, field_table
+from serve.grammar.keywords import keyword_table
 from tools.families import families_table, variants_table
 
 
@@ -37,6 +38,7 @@ PARTS = (
     Part("README.md", "controls", controls_table),
     Part("docs/models.md", "families", families_table),
     Part("docs/models.md", "variants", variants_table),
+    Part("docs/structured-output.md", "keywords", keyword_table),
 )
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 from quart import Request, Response, request
@@ -18,7 +19,7 @@ from quart import Request, Response, request
 from model.tokenizer import Tokenizer
 from serve.api import sse
 from serve.api.answer import Answer, ChoiceDelta
-from serve.api.errors import ApiError, queue_full, unavailable, unforeseen
+from serve.api.errors import ApiError, constraint_failed, queue_full, unavailable, unforeseen
 from serve.api.exchange import Exchange, exchange_of
 from serve.api.logprobs import EntryWriter
 from serve.api.prepare import Prepared, Preparer
@@ -30,8 +31,11 @@ from serve.api.respond import (
     completion,
     new_completion_id,
 )
+from serve.api.response_format import AnswerSchema
 from serve.api.settings import ApiSettings
 from serve.engine.types import (
+    Constraint,
+    ConstraintError,
     EngineClient,
     EngineUnavailableError,
     FinishReason,
@@ -39,6 +43,8 @@ from serve.engine.types import (
     GenerationRequest,
     QueueFullError,
 )
+from serve.grammar.compiler import GrammarCompiler
+from serve.grammar.schema import SchemaError, compile_schema
 from serve.metrics import Metrics
 from serve.text.render import Renderer
 
@@ -92,6 +98,7 @@ class ChatEndpoint:
         end_ids: the ids that end the assistant's turn.
         settings: of the HTTP side.
         metrics: told of tokens and their times.
+        grammars: compiles what answers must follow.
     """
 
     def __init__(
@@ -102,12 +109,14 @@ class ChatEndpoint:
         end_ids: frozenset[int],
         settings: ApiSettings,
         metrics: Metrics,
+        grammars: GrammarCompiler,
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
         self._end_ids = end_ids
         self._settings = settings
         self._metrics = metrics
+        self._grammars = grammars
         self._preparer = Preparer(renderer, engine.info, end_ids, settings)
         self._writer = EntryWriter(tokenizer)
 
@@ -120,10 +129,11 @@ class ChatEndpoint:
             prepared = await asyncio.to_thread(self._preparer.prepare, body)
         else:
             prepared = self._preparer.prepare(body)
+        constraint = await self._constraint(prepared.answer_schema)
         wire = prepared.wire
         exchange.metadata = wire.metadata
         exchange.caller = wire.caller and self._hashed(wire.caller)
-        run = self._start(prepared, exchange)
+        run = self._start(prepared, constraint, exchange)
         if wire.stream:
             response = Response(self._stream(run), headers=sse.HEADERS)
             response.timeout = None
@@ -134,7 +144,16 @@ class ChatEndpoint:
         key = self._settings.caller_hash_key
         return hashlib.blake2b(caller.encode(), key=key, digest_size=8).hexdigest()
 
-    def _start(self, prepared: Prepared, exchange: Exchange) -> _Run:
+    async def _constraint(self, schema: AnswerSchema | None) -> Constraint | None:
+        if schema is None:
+            return None
+        job = partial(compile_schema, self._grammars, schema.schema, strict=schema.strict)
+        try:
+            return await asyncio.wrap_future(self._grammars.soon(job))
+        except SchemaError as error:
+            raise schema.refused(error) from error
+
+    def _start(self, prepared: Prepared, constraint: Constraint | None, exchange: Exchange) -> _Run:
         wire = prepared.wire
         head = Head(
             id=new_completion_id(),
@@ -152,6 +171,7 @@ class ChatEndpoint:
                     max_tokens=prepared.max_tokens,
                     choices=prepared.choices,
                     end_ids=self._end_ids,
+                    constraint=constraint,
                 )
             )
         except QueueFullError as error:
@@ -173,6 +193,8 @@ class ChatEndpoint:
             choices = await collecting
         except EngineUnavailableError as error:
             raise unavailable(error, self._settings.retry_after_seconds) from error
+        except ConstraintError as error:
+            raise constraint_failed(error) from error
         finally:
             collecting.cancel()
         body = completion(run.head, choices, run.usage)
@@ -186,6 +208,8 @@ class ChatEndpoint:
         except EngineUnavailableError as error:
             failure = unavailable(error, self._settings.retry_after_seconds)
             yield sse.event(json.dumps(failure.body()))
+        except ConstraintError as error:
+            yield sse.event(json.dumps(constraint_failed(error).body()))
         except Exception:  # noqa: BLE001  the status line is out: say it in the stream
             _LOG.exception("the stream of request %s failed", run.exchange.request_id)
             yield sse.event(json.dumps(unforeseen(run.exchange.request_id).body()))

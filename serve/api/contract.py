@@ -225,9 +225,14 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "response_format",
         "honoured",
-        '{"type": "text"}',
-        "Plain text; `json_object` and `json_schema` are refused with `unsupported_parameter`.",
-        "serve/api/test_malformed.py::test_is_refused",
+        "type `text`, `json_object`, or `json_schema` with a `name`, `schema`, `description` and "
+        "`strict`",
+        "What the answer must be: text, any JSON object, or JSON that the schema describes. A "
+        "grammar makes anything else impossible, whatever the model would say. With "
+        "`strict: true` a schema that cannot be enforced in full is refused; else what cannot "
+        "be enforced is left to the model. See docs/structured-output.md.",
+        "serve/api/test_response_format.py::test_answers_follow_the_format",
+        default='{"type": "text"}',
     ),
     _later("tools", "Tools that the model may call."),
     _later("tool_choice", "Which tool the model calls.", '"none"'),

@@ -5,7 +5,12 @@ Knows nothing of how a request is validated; `faults.py` turns pydantic's findin
 
 from typing import Literal
 
-from serve.engine.types import EngineState, EngineUnavailableError, QueueFullError
+from serve.engine.types import (
+    ConstraintError,
+    EngineState,
+    EngineUnavailableError,
+    QueueFullError,
+)
 
 ErrorType = Literal["invalid_request_error", "rate_limit_error", "server_error"]
 
@@ -96,3 +101,8 @@ def unforeseen(request_id: str) -> ApiError:
         type="server_error",
         code="internal_error",
     )
+
+
+def constraint_failed(error: ConstraintError) -> ApiError:
+    """An answer that could not go on in the format that was asked for."""
+    return invalid("invalid_value", f"The answer was given up: {error}.", "response_format")

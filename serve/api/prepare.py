@@ -4,6 +4,7 @@ Knows nothing of HTTP beyond the body, nor of how generation goes on.
 """
 
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -13,6 +14,12 @@ from serve.api.errors import ApiError, invalid
 from serve.api.faults import echo, first_fault
 from serve.api.json_body import parse_object
 from serve.api.messages import template_messages
+from serve.api.response_format import (
+    AnswerSchema,
+    answer_schema,
+    with_instructions,
+    with_instructions_of_user,
+)
 from serve.api.schema import ChatRequest
 from serve.api.settings import ApiSettings
 from serve.engine.types import EngineInfo
@@ -29,12 +36,14 @@ class Prepared:
         prompt: token ids.
         sampling: the settings of the draw; without a seed, with a fresh one.
         max_tokens: the bound, clamped to what the context leaves.
+        answer_schema: what each answer must be, if not just text.
     """
 
     wire: ChatRequest
     prompt: list[int]
     sampling: SamplingParams
     max_tokens: int
+    answer_schema: AnswerSchema | None
 
     @property
     def choices(self) -> int:
@@ -78,12 +87,24 @@ class Preparer:
                 "n",
             )
         self._check_bias(wire)
+        schema = answer_schema(wire.response_format)
         try:
-            prompt = self._renderer.render(template_messages(wire.messages))
+            prompt = self._render(template_messages(wire.messages), schema)
         except ConversationError as error:
             raise invalid("invalid_value", str(error), "messages") from error
         bound = self._bound(wire, len(prompt))
-        return Prepared(wire, prompt, self._sampling(wire), bound)
+        return Prepared(wire, prompt, self._sampling(wire), bound, schema)
+
+    def _render(
+        self, messages: Sequence[Mapping[str, object]], schema: AnswerSchema | None
+    ) -> list[int]:
+        if schema is None or not self._settings.schema_in_prompt:
+            return self._renderer.render(messages)
+        try:
+            return self._renderer.render(with_instructions(messages, schema.instructions))
+        except ConversationError:
+            # The template may know no system part; what is wrong otherwise is so this way too.
+            return self._renderer.render(with_instructions_of_user(messages, schema.instructions))
 
     def _sampling(self, wire: ChatRequest) -> SamplingParams:
         top_k = wire.top_k or 0

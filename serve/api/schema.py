@@ -9,9 +9,10 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import AfterValidator, BeforeValidator, Tag, model_validator
 
 from sampling.params import MAX_LOGIT_BIAS
-from serve.api.checks import kind, later, one_of, string_or_array, token_id
+from serve.api.checks import later, one_of, string_or_array, token_id
 from serve.api.faults import TAG, fault
 from serve.api.messages import Message, Strict, check_tool_answers
+from serve.api.response_format import ResponseFormat
 
 # The highest `n` of the API; `--max-choices` may allow fewer.
 MOST_CHOICES = 128
@@ -20,12 +21,6 @@ MOST_ALTERNATIVES = 20
 
 _NonEmpty = Annotated[str, MinLen(1)]
 _TokenId = Annotated[int, BeforeValidator(token_id)]
-
-
-class ResponseFormat(Strict):
-    """Plain text."""
-
-    type: Literal["text"]
 
 
 class StreamOptions(Strict):
@@ -88,9 +83,7 @@ class ChatRequest(Strict):
     modalities: (
         Annotated[list[Literal["text", "audio"]], MinLen(1), AfterValidator(_text_alone)] | None
     ) = None
-    response_format: (
-        Annotated[ResponseFormat, kind("type", ["text"], ["json_object", "json_schema"])] | None
-    ) = None
+    response_format: ResponseFormat | None = None
     tools: Annotated[object, *later()] = None
     tool_choice: Annotated[object, *later("none")] = None
     parallel_tool_calls: Annotated[object, *later()] = None

@@ -22,6 +22,9 @@ class ApiSettings:
         max_json_depth: arrays and objects nested deeper in a body are refused.
         thread_body_bytes: longer bodies are validated and tokenized on a worker thread, so
             that they do not hold up running streams.
+        max_grammar_bytes: a larger JSON schema or grammar in a request is refused.
+        grammar_seconds: one that takes longer to compile is refused.
+        schema_in_prompt: show the model the schema that its answer must follow.
         api_keys: accepted keys; empty means that no key is asked for.
         cors_origins: origins that browsers may call from, or `*`; empty switches CORS off.
         keep_alive_seconds: a stream without data for so long gets a comment.
@@ -38,6 +41,9 @@ class ApiSettings:
     max_body_bytes: int = 8 * 2**20
     max_json_depth: int = 64
     thread_body_bytes: int = 32 * 2**10
+    max_grammar_bytes: int = 128 * 2**10
+    grammar_seconds: float = 1.0
+    schema_in_prompt: bool = True
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     cors_origins: tuple[str, ...] = ()
     keep_alive_seconds: float = 15.0

@@ -1,0 +1,1 @@
+"""Grammars that answers must follow: JSON schemas, Lark and regex, to token masks by llguidance."""

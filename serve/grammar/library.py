@@ -1,0 +1,131 @@
+"""llguidance as this project uses it: one set of limits, and a tokenizer of exact bytes.
+
+Imports nothing heavy: the trial process needs this module and little else.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
+
+Encode = Callable[[str], Sequence[int]]
+
+# So low that one mask takes milliseconds at worst, and a matcher's automaton megabytes.
+_LIMITS = LLParserLimits(
+    max_items_in_row=2_000,
+    initial_lexer_fuel=1_000_000,
+    step_lexer_fuel=100_000,
+    step_max_items=30_000,
+    max_lexer_states=50_000,
+    max_grammar_size=300_000,
+    verbose_errors=False,
+)
+# The library marks tokens that text cannot match with a byte that text never has.
+_MARK = b"\xff"
+
+
+class GrammarError(ValueError):
+    """A grammar that cannot be followed; the message says why, for who wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What each token id stands for.
+
+    Attributes:
+        tokens: exact bytes of text tokens, spellings of the others; one for each logit.
+        special: ids that text never matches; a grammar can name them by their spelling.
+        end_ids: ids that end an answer, one at least.
+    """
+
+    tokens: list[bytes]
+    special: list[int]
+    end_ids: list[int]
+
+
+class _Wrapped:
+    """A vocabulary as the library wants to see it."""
+
+    def __init__(self, vocabulary: Vocabulary, encode: Encode | None) -> None:
+        self.tokens = vocabulary.tokens
+        self.special_token_ids = vocabulary.special
+        self.eos_token_id = vocabulary.end_ids[0]
+        self.bos_token_id = None
+        self._encode = encode
+        special = set(vocabulary.special)
+        # Of tokens with the same bytes the last: byte tokens come before whole pieces.
+        self._ids = {
+            text: token
+            for token, text in enumerate(vocabulary.tokens)
+            if token not in special and text
+        }
+        self._longest = max(map(len, self._ids), default=0)
+
+    def __call__(self, text: str | bytes) -> list[int]:
+        """Ids whose bytes are exactly `text`: the tokenizer's own if they are, else the longest.
+
+        A tokenizer may put a space in front of what it takes for a text's beginning.
+        """
+        exact = text.encode() if isinstance(text, str) else text
+        if self._encode is not None:
+            ids = list(self._encode(exact.decode()))
+            if b"".join(self.tokens[token] for token in ids) == exact:
+                return ids
+        return self._longest_first(exact)
+
+    def _longest_first(self, text: bytes) -> list[int]:
+        ids: list[int] = []
+        start = 0
+        while start < len(text):
+            for length in range(min(self._longest, len(text) - start), 0, -1):
+                token = self._ids.get(text[start : start + length])
+                if token is not None:
+                    break
+            else:
+                return ids
+            ids.append(token)
+            start += length
+        return ids
+
+
+def make_tokenizer(vocabulary: Vocabulary, encode: Encode | None = None) -> LLTokenizer:
+    """The library's form of a vocabulary.
+
+    Args:
+        vocabulary: the tokens.
+        encode: the model's own tokenization. Where a grammar leaves only one text, this tells
+            how the model would spell it. Without it the longest tokens do.
+    """
+    tokens = list(vocabulary.tokens)
+    special = set(vocabulary.special)
+    for token, text in enumerate(tokens):
+        if text.startswith(_MARK):
+            tokens[token] = f"<|byte {token}|>".encode()
+            special.add(token)
+    exact = Vocabulary(tokens, sorted(special), vocabulary.end_ids)
+    return LLTokenizer(
+        TokenizerWrapper(_Wrapped(exact, encode)),
+        n_vocab=len(tokens),
+        eos_token=list(vocabulary.end_ids),
+    )
+
+
+def compile_grammar(tokenizer: LLTokenizer, source: str) -> LLMatcher:
+    """A matcher at the beginning of `source`, which has allowed its first tokens.
+
+    Raises:
+        GrammarError: the library refuses the grammar, or nothing can satisfy it.
+    """
+    matcher = LLMatcher(tokenizer, source, log_level=0, limits=_LIMITS)
+    if not matcher.is_error():
+        first = matcher.compute_bitmask()
+        if not matcher.is_error() and any(first):
+            return matcher
+        if not matcher.is_error() or "NoExtension" in matcher.get_error():
+            raise GrammarError("nothing can satisfy it")
+    raise GrammarError(explained(matcher.get_error()))
+
+
+def explained(error: str) -> str:
+    """An error of the library without what only its authors can use."""
+    return error.partition("<non-verbose/>")[0].partition("<state>")[0].strip()

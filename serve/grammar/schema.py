@@ -1,0 +1,291 @@
+"""JSON schemas of strangers to constraints: every keyword enforced, refused, or left by choice.
+
+A strict schema is enforced exactly or refused with the path of what cannot be. Of any other
+schema, what cannot be enforced is taken out. Knows nothing of HTTP.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from serve.engine.types import Constraint
+from serve.grammar.compiler import Grammar, GrammarCompiler
+from serve.grammar.keywords import FORMATS, KEYWORDS, TYPES, Keyword
+from serve.grammar.library import GrammarError
+
+Path = tuple[str | int, ...]
+
+# Beyond it not every integer is a double, in which the library and most readers of JSON count.
+_EXACT = 2**53
+# Keywords without which a schema still says what it is about.
+_REMOVABLE = (
+    *("pattern", "patternProperties", "format", "multipleOf", "oneOf", "allOf"),
+    *("minProperties", "maxProperties", "minimum", "maximum"),
+    *("exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems"),
+)
+_MOST_REMOVALS = 16
+
+
+class SchemaError(GrammarError):
+    """A schema that is malformed, or cannot be enforced.
+
+    Attributes:
+        path: where, below the schema.
+    """
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """A keyword at its place."""
+
+    path: Path
+    keyword: str
+    value: object
+
+
+def compile_schema(compiler: GrammarCompiler, schema: object, *, strict: bool) -> Constraint:
+    """A constraint that holds answers to `schema`, as compact JSON.
+
+    Takes as long as the compiler's limit allows; call it on the compiler's threads.
+
+    Args:
+        compiler: of the model.
+        schema: an object or a boolean.
+        strict: refuse what cannot be enforced; else leave it to the model.
+
+    Raises:
+        SchemaError: the schema is malformed, too large, or cannot be enforced.
+    """
+    try:
+        compiler.check_size(json.dumps(schema, ensure_ascii=False))
+    except GrammarError as error:
+        raise SchemaError((), str(error)) from error
+    reader = _Reader(strict=strict)
+    whole = reader.read(schema, ())
+    removed: set[Path] = set()
+    while True:
+        try:
+            return compiler.compile(Grammar.json_schema(whole, exclusive=strict))
+        except GrammarError as error:
+            site = _culprit(str(error), reader.sites, removed)
+            if strict or site is None or site.keyword == "$ref" or len(removed) == _MOST_REMOVALS:
+                raise SchemaError(site.path if site else (), _told(site, error)) from error
+            removed.add(site.path)
+            whole = _without(whole, site.path)
+
+
+def _told(site: _Site | None, error: GrammarError) -> str:
+    reason = str(error).rstrip(".")
+    if site is not None and site.keyword == "oneOf":
+        reason = "its branches may overlap, or nothing tells them apart; use 'anyOf'"
+    return f"'{site.keyword}' cannot be enforced here: {reason}" if site else reason
+
+
+def _culprit(message: str, sites: list[_Site], removed: set[Path]) -> _Site | None:
+    """The keyword that an error of the library is about: it names keywords and patterns."""
+    left = [site for site in sites if not any(site.path[: len(path)] == path for path in removed)]
+    for site in left:
+        named = [site.value.removeprefix("#")] if isinstance(site.value, str) else []
+        if site.keyword == "patternProperties":
+            named = list(cast("dict[str, object]", site.value))
+        if any(len(name) > 1 and str(name) in message for name in named):
+            return site
+    aliases = {"patternProperty": "patternProperties", "min/maxProperties": "minProperties"}
+    for alias, keyword in aliases.items():
+        message = message.replace(alias, f"{keyword} {keyword.replace('min', 'max')}")
+    if "regex for" in message:
+        message += " minimum maximum exclusiveMinimum exclusiveMaximum multipleOf"
+    return next((site for site in left if re.search(rf"\b{site.keyword}\b", message)), None)
+
+
+def _without(schema: object, path: Path) -> Any:
+    """A copy of `schema` without the keyword at `path`."""
+    step, *rest = path
+    if isinstance(schema, list):
+        items = list(cast("list[object]", schema))
+        items[cast("int", step)] = _without(items[cast("int", step)], tuple(rest))
+        return items
+    fields = dict(cast("dict[str, object]", schema))
+    if rest:
+        fields[str(step)] = _without(fields[str(step)], tuple(rest))
+    else:
+        del fields[str(step)]
+    return fields
+
+
+class _Reader:
+    """Reads a schema keyword by keyword, and leaves out what is left to the model.
+
+    Attributes:
+        sites: the keywords that the library may refuse all the same, in the schema's order.
+    """
+
+    def __init__(self, *, strict: bool) -> None:
+        self.sites: list[_Site] = []
+        self._strict = strict
+
+    def read(self, schema: object, path: Path) -> Any:
+        """The schema as the library is to have it."""
+        if isinstance(schema, bool):
+            return schema
+        if not isinstance(schema, dict):
+            raise SchemaError(path, "a schema is an object, or true or false")
+        fields = cast("dict[str, object]", schema)
+        kept: dict[str, object] = {}
+        for name, value in fields.items():
+            here = (*path, name)
+            keyword = KEYWORDS.get(name)
+            if keyword is None:
+                self._leave(here, f"'{_short(name)}' is not a keyword that can be enforced")
+            elif keyword.state != "annotation":
+                checked = self._value(keyword, value, here)
+                if self._enforceable(keyword, checked, fields, here):
+                    kept[name] = checked
+            elif name in ("$id", "$anchor"):
+                kept[name] = value
+        return kept
+
+    def _value(self, keyword: Keyword, value: object, path: Path) -> object:
+        if keyword.state == "left" and not self._strict:
+            return value
+        match keyword.holds:
+            case "schema":
+                return self.read(value, path)
+            case "schemas":
+                schemas = _list(value, path, "schemas")
+                return [self.read(each, (*path, index)) for index, each in enumerate(schemas)]
+            case "named schemas":
+                if not isinstance(value, dict):
+                    raise SchemaError(path, "it must be an object that names schemas")
+                named = cast("dict[str, object]", value)
+                return {name: self.read(each, (*path, name)) for name, each in named.items()}
+            case _:
+                _PLAIN[keyword.holds](value, path)
+                return value
+
+    def _enforceable(
+        self, keyword: Keyword, value: object, fields: dict[str, object], path: Path
+    ) -> bool:
+        """Whether the keyword stays; a strict schema with one that cannot is refused."""
+        name = keyword.name
+        if keyword.state == "left":
+            if value is not keyword.neutral or keyword.neutral is None:
+                self._leave(path, f"'{name}' cannot be enforced")
+            return False
+        if name == "format" and value not in FORMATS:
+            self._leave(path, f"format '{_short(str(value))}' is not one of {', '.join(FORMATS)}")
+            return False
+        if name == "minProperties":
+            required = fields.get("required")
+            count = len(cast("list[object]", required)) if isinstance(required, list) else 0
+            if cast("int", value) > count:
+                self._leave(
+                    path, f"'minProperties' above the number of required ones, here {count}, "
+                    f"cannot be enforced: further properties could repeat a name"
+                )  # fmt: skip
+                return False
+        if name in ("const", "enum", "minimum", "maximum") or name.startswith("exclusive"):
+            inexact = next(_inexact(value), None)
+            if inexact is not None:
+                self._leave(path, f"{inexact} is beyond 2^53, from where on numbers are not exact")
+                return False
+        if name in _REMOVABLE or name == "$ref":
+            self.sites.append(_Site(path, name, value))
+        return True
+
+    def _leave(self, path: Path, reason: str) -> None:
+        if self._strict:
+            raise SchemaError(
+                path,
+                f"{reason}; leave it out, or set 'strict' to false to leave it to the model",
+            )
+
+
+def _inexact(value: object) -> Any:
+    if isinstance(value, bool):
+        return
+    if isinstance(value, int) and abs(value) > _EXACT:
+        yield value
+    elif isinstance(value, list):
+        for each in cast("list[object]", value):
+            yield from _inexact(each)
+    elif isinstance(value, dict):
+        for each in cast("dict[str, object]", value).values():
+            yield from _inexact(each)
+
+
+def _list(value: object, path: Path, of: str) -> list[object]:
+    if not isinstance(value, list) or not value:
+        raise SchemaError(path, f"it must be an array of one or more {of}")
+    return cast("list[object]", value)
+
+
+def _count(value: object, path: Path) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise SchemaError(path, "it must be an integer of 0 or more")
+
+
+def _number(value: object, path: Path) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise SchemaError(path, "it must be a number")
+
+
+def _positive(value: object, path: Path) -> None:
+    _number(value, path)
+    if cast("float", value) <= 0:
+        raise SchemaError(path, "it must be a number above 0")
+
+
+def _text(value: object, path: Path) -> None:
+    if not isinstance(value, str):
+        raise SchemaError(path, "it must be a string")
+
+
+def _texts(value: object, path: Path) -> None:
+    if not isinstance(value, list) or not all(
+        isinstance(each, str) for each in cast("list[object]", value)
+    ):
+        raise SchemaError(path, "it must be an array of strings")
+
+
+def _types(value: object, path: Path) -> None:
+    names = cast("list[object]", value) if isinstance(value, list) else [value]
+    if not names or not all(name in TYPES for name in names):
+        raise SchemaError(path, f"it must be one or more of {', '.join(TYPES)}")
+
+
+def _flag(value: object, path: Path) -> None:
+    if not isinstance(value, bool):
+        raise SchemaError(path, "it must be true or false")
+
+
+def _values(value: object, path: Path) -> None:
+    _list(value, path, "values")
+
+
+def _anything(value: object, path: Path) -> None:
+    del value, path
+
+
+_PLAIN: dict[str, Callable[[object, Path], None]] = {
+    "count": _count,
+    "number": _number,
+    "positive number": _positive,
+    "text": _text,
+    "texts": _texts,
+    "types": _types,
+    "flag": _flag,
+    "values": _values,
+    "value": _anything,
+}
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 64 else name[:64] + "…"

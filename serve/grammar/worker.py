@@ -1,0 +1,36 @@
+"""The trial process: compiles grammars of strangers, so that only it can grow or hang.
+
+Started by `trial.py`, with the number of a connection's descriptor as its argument. Takes a
+vocabulary, then grammars one at a time, and answers each with an error or nothing.
+"""
+
+import resource
+import sys
+from multiprocessing.connection import Connection
+
+from serve.grammar.library import GrammarError, compile_grammar, make_tokenizer
+
+
+def main() -> None:
+    """Serve until the other end is closed."""
+    connection: Connection[str, object] = Connection(int(sys.argv[1]))
+    memory, vocabulary = connection.recv()  # type: ignore[misc]
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    tokenizer = make_tokenizer(vocabulary)
+    connection.send("")
+    while True:
+        try:
+            source = connection.recv()
+        except EOFError:
+            return
+        try:
+            compile_grammar(tokenizer, str(source))
+        except GrammarError as error:
+            connection.send(str(error))
+        else:
+            connection.send("")
+
+
+if __name__ == "__main__":
+    main()

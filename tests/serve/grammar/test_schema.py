@@ -1,0 +1,247 @@
+"""JSON schemas: what is enforced, what is refused with its path, what is left."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+
+from serve.engine.types import Constraint
+from serve.grammar.compiler import GrammarCompiler
+from serve.grammar.keywords import KEYWORDS, keyword_table
+from serve.grammar.schema import SchemaError, compile_schema
+
+ROOT = Path(__file__).parents[3]
+SCHEMAS = sorted((ROOT / "tests" / "fixtures" / "schemas").glob("*.json"))
+
+
+END = 256
+CLOSING = {*b'"}],', END}
+
+
+class Bytes:
+    """Ids 0 to 255 are bytes; 256 ends an answer."""
+
+    vocab_size = 257
+    controls = {"<|end|>": 256}  # noqa: RUF012
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def token_bytes(self, token: int) -> bytes | None:
+        return bytes([token]) if token < 256 else None
+
+    def token_text(self, token: int) -> str:
+        return chr(token)
+
+
+@pytest.fixture(scope="module")
+def compiler() -> GrammarCompiler:
+    return GrammarCompiler(Bytes(), 257, frozenset([256]))
+
+
+def random_answer(constraint: Constraint, rng: random.Random, bound: int = 200) -> bytes | None:
+    """An answer drawn evenly from what is allowed, closing what is open now and then."""
+    matcher, answer = constraint.matcher(), bytearray()
+    words = np.zeros(9, np.uint32)
+    for _ in range(bound):
+        matcher.fill(words)
+        tokens = np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")).tolist()
+        closing = [token for token in tokens if token in CLOSING]
+        token = rng.choice(closing if closing and rng.random() < 0.4 else tokens)
+        if token == END:
+            return bytes(answer)
+        matcher.accept(token)
+        answer.append(token)
+        if matcher.finished:
+            return bytes(answer)
+    return None
+
+
+def is_valid(schema: Any, answer: bytes) -> bool:
+    return Draft202012Validator(schema).is_valid(json.loads(answer))
+
+
+@pytest.mark.parametrize("file", SCHEMAS, ids=lambda file: file.stem)
+def test_every_answer_that_ends_is_valid(compiler: GrammarCompiler, file: Path) -> None:
+    """However badly the model chooses, and most schemas can be answered by chance alone."""
+    rng = random.Random(file.stem)
+    schemas = json.loads(file.read_text())
+    answered = 0
+    for schema in schemas:
+        Draft202012Validator.check_schema(schema)
+        constraint = compile_schema(compiler, schema, strict=True)
+        answers = [random_answer(constraint, rng) for _ in range(8)]
+        for answer in answers:
+            assert answer is None or is_valid(schema, answer), (schema, answer)
+        answered += any(answer is not None for answer in answers)
+    assert answered > 0.8 * len(schemas)
+
+
+def test_there_are_250_schemas_and_they_use_every_keyword_that_is_enforced() -> None:
+    texts = [file.read_text() for file in SCHEMAS]
+    assert sum(len(json.loads(text)) for text in texts) >= 250
+    enforced = {name for name, keyword in KEYWORDS.items() if keyword.state == "enforced"}
+    assert {name for name in enforced if not any(f'"{name}"' in text for text in texts)} == set()
+
+
+DEEP: Any = {"properties": {"a": {"items": {"uniqueItems": True}}}}
+BRANCHES = {"oneOf": [{"type": "integer"}, {"type": "number"}]}
+
+# Schema, path at fault, words of the message; valid in form, but more than can be enforced.
+UNENFORCEABLE: list[tuple[Any, tuple[str | int, ...], str]] = [
+    ({"uniqueItems": True}, ("uniqueItems",), "'uniqueItems' cannot be enforced"),
+    (DEEP, ("properties", "a", "items", "uniqueItems"), "cannot be enforced"),
+    ({"not": {"type": "null"}}, ("not",), "cannot be enforced"),
+    ({"if": {}, "then": {}, "else": {}}, ("if",), "cannot be enforced"),
+    ({"then": {}}, ("then",), "cannot be enforced"),
+    ({"contains": {"type": "null"}}, ("contains",), "cannot be enforced"),
+    ({"minContains": 1}, ("minContains",), "cannot be enforced"),
+    ({"propertyNames": {"maxLength": 3}}, ("propertyNames",), "cannot be enforced"),
+    ({"dependentRequired": {"a": ["b"]}}, ("dependentRequired",), "cannot be enforced"),
+    ({"dependentSchemas": {"a": {}}}, ("dependentSchemas",), "cannot be enforced"),
+    ({"unevaluatedProperties": False}, ("unevaluatedProperties",), "cannot be enforced"),
+    ({"additionalItems": False}, ("additionalItems",), "cannot be enforced"),
+    ({"contentSchema": {}}, ("contentSchema",), "cannot be enforced"),
+    ({"$dynamicRef": "#a"}, ("$dynamicRef",), "cannot be enforced"),
+    ({"x-guidance": {"lenient": True}}, ("x-guidance",), "not a keyword"),
+    ({"nullable": True}, ("nullable",), "not a keyword"),
+    ({"anyOf": [{"Type": "null"}]}, ("anyOf", 0, "Type"), "not a keyword"),
+    ({"$defs": {"a": {"foo": 1}}}, ("$defs", "a", "foo"), "not a keyword"),
+    ({"format": "color"}, ("format",), "format 'color' is not one of date"),
+    ({"type": "string", "pattern": "(?=a)b"}, ("pattern",), "look-around"),
+    ({"properties": {"b": {"pattern": r"(a)\1"}}}, ("properties", "b", "pattern"), "backref"),
+    ({"pattern": "a(b"}, ("pattern",), "unclosed group"),
+    (BRANCHES, ("oneOf",), "use 'anyOf'"),
+    ({"items": BRANCHES}, ("items", "oneOf"), "use 'anyOf'"),
+    ({"type": "object", "minProperties": 2}, ("minProperties",), "could repeat a name"),
+    ({"properties": {"a": {}}, "maxProperties": 1}, ("maxProperties",), "are required"),
+    ({"patternProperties": {"ab": {}, "bc": {}}}, ("patternProperties",), "disjoint"),
+    ({"const": 2**53 + 1}, ("const",), "beyond 2^53"),
+    ({"enum": [1, [2**60]]}, ("enum",), "beyond 2^53"),
+    ({"minimum": -(2**54)}, ("minimum",), "beyond 2^53"),
+    ({"type": "number", "multipleOf": 0.000001237}, ("multipleOf",), "too many digits"),
+    ({"type": "number", "minimum": -1e300, "maximum": 1e300}, ("minimum",), "range"),
+]
+
+
+@pytest.mark.parametrize(("schema", "path", "words"), UNENFORCEABLE, ids=lambda value: None)
+def test_what_cannot_be_enforced_is_refused_where_the_schema_is_strict(
+    compiler: GrammarCompiler, schema: Any, path: tuple[str | int, ...], words: str
+) -> None:
+    Draft202012Validator.check_schema(schema) if "pattern" not in str(schema) else None
+    with pytest.raises(SchemaError) as refused:
+        compile_schema(compiler, schema, strict=True)
+    assert refused.value.path == path
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("schema", [schema for schema, _, _ in UNENFORCEABLE], ids=str)
+def test_what_cannot_be_enforced_is_left_where_it_is_not(
+    compiler: GrammarCompiler, schema: Any
+) -> None:
+    rng = random.Random(1)
+    constraint = compile_schema(compiler, schema, strict=False)
+    answers = [random_answer(constraint, rng) for _ in range(20)]
+    found = [json.loads(answer) for answer in answers if answer is not None]
+    assert found
+
+
+def test_beside_what_is_left_the_rest_is_enforced(compiler: GrammarCompiler) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "a": {"type": "array", "items": {"type": "boolean"}, "uniqueItems": True},
+            "b": {"type": "string", "pattern": "(?!x)", "maxLength": 2},
+            "c": {"oneOf": [{"type": "integer", "minimum": 90}, {"type": "null"}], "x-ui": "big"},
+        },
+        "required": ["a", "b", "c"],
+        "additionalProperties": False,
+    }
+    kept = {
+        **schema,
+        "properties": {
+            "a": {"type": "array", "items": {"type": "boolean"}},
+            "b": {"type": "string", "maxLength": 2},
+            "c": {"anyOf": [{"type": "integer", "minimum": 90}, {"type": "null"}]},
+        },
+    }
+    rng = random.Random(2)
+    constraint = compile_schema(compiler, schema, strict=False)
+    answers = [random_answer(constraint, rng) for _ in range(40)]
+    found = [answer for answer in answers if answer is not None]
+    assert len(found) > 10
+    assert all(is_valid(kept, answer) for answer in found)
+
+
+MALFORMED: list[tuple[Any, tuple[str | int, ...], str]] = [
+    (5, (), "a schema is an object"),
+    ("object", (), "a schema is an object"),
+    ({"type": "strin"}, ("type",), "one or more of null, boolean"),
+    ({"type": 5}, ("type",), "one or more of"),
+    ({"type": []}, ("type",), "one or more of"),
+    ({"properties": []}, ("properties",), "must be an object that names schemas"),
+    ({"properties": {"a": 1}}, ("properties", "a"), "a schema is an object"),
+    ({"required": "a"}, ("required",), "array of strings"),
+    ({"required": [1]}, ("required",), "array of strings"),
+    ({"enum": []}, ("enum",), "one or more values"),
+    ({"enum": "a"}, ("enum",), "one or more values"),
+    ({"anyOf": []}, ("anyOf",), "one or more schemas"),
+    ({"anyOf": [{}, 1]}, ("anyOf", 1), "a schema is an object"),
+    ({"items": [{}]}, ("items",), "a schema is an object"),
+    ({"minItems": -1}, ("minItems",), "integer of 0 or more"),
+    ({"maxLength": 1.5}, ("maxLength",), "integer of 0 or more"),
+    ({"minLength": True}, ("minLength",), "integer of 0 or more"),
+    ({"minimum": "1"}, ("minimum",), "must be a number"),
+    ({"exclusiveMinimum": True}, ("exclusiveMinimum",), "must be a number"),
+    ({"multipleOf": 0}, ("multipleOf",), "above 0"),
+    ({"pattern": 1}, ("pattern",), "must be a string"),
+    ({"format": None}, ("format",), "must be a string"),
+    ({"$ref": 1}, ("$ref",), "must be a string"),
+    ({"$ref": "#/$defs/a"}, ("$ref",), "does not exist"),
+    ({"$ref": "https://example.com/a"}, ("$ref",), "example.com"),
+    ({"$ref": "#"}, (), "nothing can satisfy it"),
+    (False, (), "false"),
+    ({"allOf": [{"type": "null"}, {"type": "string"}]}, (), "Unsatisfiable"),
+]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(("schema", "path", "words"), MALFORMED, ids=lambda value: None)
+def test_a_malformed_schema_is_refused_with_its_path(
+    compiler: GrammarCompiler,
+    schema: Any,
+    path: tuple[str | int, ...],
+    words: str,
+    strict: bool,
+) -> None:
+    with pytest.raises(SchemaError) as refused:
+        compile_schema(compiler, schema, strict=strict)
+    assert refused.value.path == path
+    assert words in str(refused.value)
+
+
+def test_a_large_schema_is_refused_unread(compiler: GrammarCompiler) -> None:
+    large = {"enum": [f"value {number}" for number in range(10_000)]}
+    with pytest.raises(SchemaError, match="bytes and at most 131,072 are allowed"):
+        compile_schema(compiler, large, strict=True)
+
+
+def test_no_answer_has_whitespace_between_its_tokens(compiler: GrammarCompiler) -> None:
+    schema = {"type": "array", "items": {"type": "object", "additionalProperties": {"const": 1}}}
+    matcher = compile_schema(compiler, schema, strict=True).matcher()
+    words = np.zeros(9, np.uint32)
+    for token in b'[{"a":1,"b":1},{}]':
+        matcher.fill(words)
+        # A name may have a space in it, and that is all.
+        assert not words[0] or token in b'ab"'
+        matcher.accept(token)
+    assert matcher.finished
+
+
+def test_docs_table_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "structured-output.md").read_text()
+    assert keyword_table() in page, "run: python -m tools.make_docs"
