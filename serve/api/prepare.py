@@ -22,7 +22,10 @@ from serve.api.response_format import (
 )
 from serve.api.schema import ChatRequest
 from serve.api.settings import ApiSettings
+from serve.api.tool_request import AskedTools, asked_tools, is_of_calls
 from serve.engine.types import EngineInfo
+from serve.text.calls.format import CallFormat
+from serve.text.calls.history import with_system_of_user
 from serve.text.render import Renderer
 from serve.text.template import ConversationError
 
@@ -37,6 +40,7 @@ class Prepared:
         sampling: the settings of the draw; without a seed, with a fresh one.
         max_tokens: the bound, clamped to what the context leaves.
         answer_schema: what each answer must be, if not just text.
+        tools: what may be called, if anything.
     """
 
     wire: ChatRequest
@@ -44,6 +48,14 @@ class Prepared:
     sampling: SamplingParams
     max_tokens: int
     answer_schema: AnswerSchema | None
+    tools: AskedTools | None
+
+    @property
+    def constrained_by(self) -> str:
+        """The field that says what answers must be, if there is one."""
+        if self.tools is None:
+            return "response_format"
+        return "functions" if self.tools.legacy else "tools"
 
     @property
     def choices(self) -> int:
@@ -60,7 +72,9 @@ class Preparer:
         info: EngineInfo,
         end_ids: frozenset[int],
         settings: ApiSettings,
+        call_format: CallFormat,
     ) -> None:
+        self._call_format = call_format
         self._renderer = renderer
         self._info = info
         self._end_ids = end_ids
@@ -88,23 +102,42 @@ class Preparer:
             )
         self._check_bias(wire)
         schema = answer_schema(wire.response_format)
+        tools = asked_tools(wire)
         try:
-            prompt = self._render(template_messages(wire.messages), schema)
+            prompt = self._render(template_messages(wire.messages), schema, tools)
         except ConversationError as error:
             raise invalid("invalid_value", str(error), "messages") from error
         bound = self._bound(wire, len(prompt))
-        return Prepared(wire, prompt, self._sampling(wire), bound, schema)
+        return Prepared(wire, prompt, self._sampling(wire), bound, schema, tools)
 
     def _render(
-        self, messages: Sequence[Mapping[str, object]], schema: AnswerSchema | None
+        self,
+        messages: Sequence[Mapping[str, object]],
+        schema: AnswerSchema | None,
+        tools: AskedTools | None,
     ) -> list[int]:
         if schema is None or not self._settings.schema_in_prompt:
-            return self._renderer.render(messages)
+            return self._prompt(messages, tools)
         try:
-            return self._renderer.render(with_instructions(messages, schema.instructions))
+            return self._prompt(with_instructions(messages, schema.instructions), tools)
         except ConversationError:
             # The template may know no system part; what is wrong otherwise is so this way too.
-            return self._renderer.render(with_instructions_of_user(messages, schema.instructions))
+            told = with_instructions_of_user(messages, schema.instructions)
+            return self._prompt(told, tools)
+
+    def _prompt(
+        self, messages: Sequence[Mapping[str, object]], tools: AskedTools | None
+    ) -> list[int]:
+        if tools is None and not is_of_calls(messages):
+            return self._renderer.render(messages)
+        told = self._call_format.for_template(messages, () if tools is None else tools.tools)
+        try:
+            return self._renderer.render(told.messages, told.tools)
+        except ConversationError:
+            if told.messages[0]["role"] == messages[0]["role"]:
+                raise
+            # The system part is not the request's: the template may know none.
+            return self._renderer.render(with_system_of_user(told.messages), told.tools)
 
     def _sampling(self, wire: ChatRequest) -> SamplingParams:
         top_k = wire.top_k or 0

@@ -56,6 +56,15 @@ def detect(template_source: str) -> CallFormat:
     return next((format_ for holds, format_ in _RULES if holds(template_source)), GENERIC)
 
 
+def choose(name: str, template_source: str) -> CallFormat:
+    """The format called `name`, or for `auto` the one that the template tells.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    return detect(template_source) if name == "auto" else by_name(name)
+
+
 def by_name(name: str) -> CallFormat:
     """The format that is called `name`.
 

@@ -246,6 +246,16 @@ def with_system(messages: Sequence[Message], text: str) -> list[Message]:
     return [{"role": "system", "content": text}, *messages]
 
 
+def with_system_of_user(messages: Sequence[Message]) -> list[Message]:
+    """A conversation that begins with the system's words, these in what the user says first."""
+    system, *rest = messages
+    for position, message in enumerate(rest):
+        if message.get("role") == "user":
+            words = _joined(system["content"], message["content"], "\n\n")
+            return [*rest[:position], {**message, "content": words}, *rest[position + 1 :]]
+    return [{**system, "role": "user"}, *rest]
+
+
 def text_of(content: object) -> str:
     """A message's words, if they come in parts too."""
     if isinstance(content, str):
