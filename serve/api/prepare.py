@@ -22,8 +22,10 @@ from serve.api.response_format import (
 )
 from serve.api.schema import ChatRequest
 from serve.api.settings import ApiSettings
+from serve.api.tool_grammar import check_sizes
 from serve.api.tool_request import AskedTools, asked_tools, is_of_calls
 from serve.engine.types import EngineInfo
+from serve.grammar.schema import SchemaError, check_schema_size
 from serve.text.calls.format import CallFormat
 from serve.text.calls.history import with_system_of_user
 from serve.text.render import Renderer
@@ -103,6 +105,7 @@ class Preparer:
         self._check_bias(wire)
         schema = answer_schema(wire.response_format)
         tools = asked_tools(wire)
+        self._check_sizes(schema, tools)
         try:
             prompt = self._render(template_messages(wire.messages), schema, tools)
         except ConversationError as error:
@@ -176,6 +179,17 @@ class Preparer:
                 "one above -100; 'ignore_eos' and 'min_tokens' ban the end-of-turn tokens.",
                 "logit_bias",
             )
+
+    def _check_sizes(self, schema: AnswerSchema | None, tools: AskedTools | None) -> None:
+        """Before they are rendered: the rest is for the compiler to say."""
+        most = self._settings.max_grammar_bytes
+        if schema is not None:
+            try:
+                check_schema_size(schema.schema, most)
+            except SchemaError as error:
+                raise schema.refused(error) from error
+        if tools is not None:
+            check_sizes(tools, most)
 
     def _check_model(self, name: str) -> None:
         if name not in self._settings.served_names:

@@ -13,12 +13,28 @@ from serve.api.faults import path_of
 from serve.api.response_format import AnswerSchema
 from serve.api.tool_request import AskedTools
 from serve.engine.types import Constraint
-from serve.grammar.compiler import Grammar, GrammarCompiler
+from serve.grammar.compiler import Grammar, GrammarCompiler, check_size
 from serve.grammar.custom import check_lark, check_regex
 from serve.grammar.library import GrammarError
-from serve.grammar.schema import SchemaError, enforceable
+from serve.grammar.schema import SchemaError, check_schema_size, enforceable
 from serve.text.calls.format import CallFormat
 from serve.text.calls.tools import CustomTool, Tool
+
+
+def check_sizes(asked: AskedTools, most: int) -> None:
+    """Refuse tools for their size alone; quick, whatever is in them.
+
+    Raises:
+        ApiError: 400, at the schema or grammar that has more than `most` bytes.
+    """
+    for tool, place in zip(asked.tools, asked.places, strict=True):
+        try:
+            if isinstance(tool, CustomTool):
+                check_size(tool.lark or tool.regex or "", most)
+            else:
+                check_schema_size(tool.schema, most)
+        except GrammarError as error:
+            raise _refused(tool, error, place) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +88,8 @@ class ToolGrammars:
             if tool.schema is None:
                 return tool
             schema = enforceable(self.compiler, tool.schema, strict=tool.strict)
-        except SchemaError as error:
-            raise _refused(f"schema for function '{tool.name}'", error, place) from error
         except GrammarError as error:
-            message = f"Invalid grammar for custom tool '{tool.name}': {error}."
-            raise invalid("invalid_value", message, place) from error
+            raise _refused(tool, error, place) from error
         return replace(tool, schema=schema)
 
     def _content(self, schema: AnswerSchema) -> str:
@@ -89,7 +102,11 @@ class ToolGrammars:
         return "%json " + json.dumps({**whole, "x-guidance": options})
 
 
-def _refused(what: str, error: SchemaError, place: str) -> ApiError:
+def _refused(tool: Tool, error: GrammarError, place: str) -> ApiError:
+    if not isinstance(error, SchemaError):
+        message = f"Invalid grammar for custom tool '{tool.name}': {error}."
+        return invalid("invalid_value", message, place)
     where = f" at '{path_of(error.path)}'" if error.path else ""
     path = path_of((*place.split("."), *error.path))
-    return invalid("invalid_value", f"Invalid {what}{where}: {error}.", path)
+    message = f"Invalid schema for function '{tool.name}'{where}: {error}."
+    return invalid("invalid_value", message, path)

@@ -82,7 +82,9 @@ class MaskMaker:
         except ConstraintError as error:
             outcome = error
         else:
-            _remove(allowed, _banned(sequence))
+            banned = _banned(sequence)
+            if banned:
+                _remove(allowed, banned)
             if allowed.any():
                 outcome = Mask(sequence.slot, allowed)
             else:

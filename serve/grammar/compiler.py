@@ -105,20 +105,8 @@ class GrammarCompiler:
         Raises:
             GrammarError: the grammar is refused, or too large.
         """
-        self.check_size(grammar.source)
+        check_size(grammar.source, self.limits.source_bytes)
         return self._remembered(grammar)
-
-    def check_size(self, text: str) -> None:
-        """Refuse a grammar, or what is to become one, for its size alone.
-
-        Raises:
-            GrammarError: it is too large.
-        """
-        size, most = len(text.encode(errors="surrogatepass")), self.limits.source_bytes
-        if size > most:
-            raise GrammarError(
-                f"it has {size:,} bytes and at most {most:,} are allowed; make it smaller"
-            )
 
     def _compile(self, grammar: Grammar) -> CompiledGrammar:
         vocabulary, tokenizer = self._built.result()
@@ -130,8 +118,23 @@ class GrammarCompiler:
         return CompiledGrammar(compile_grammar(tokenizer, grammar.source))
 
     def _build(self, size: int, end_ids: frozenset[int]) -> tuple[Vocabulary, LLTokenizer]:
+        if not end_ids:
+            raise GrammarError("this model has no token that could end an answer")
         vocabulary = vocabulary_of(self._tokenizer, size, end_ids)
         return vocabulary, make_tokenizer(vocabulary, self._tokenizer.encode)
+
+
+def check_size(text: str, most: int) -> None:
+    """Refuse a grammar, or what is to become one, for its size alone.
+
+    Raises:
+        GrammarError: it has more than `most` bytes.
+    """
+    size = len(text.encode(errors="surrogatepass"))
+    if size > most:
+        raise GrammarError(
+            f"it has {size:,} bytes and at most {most:,} are allowed; make it smaller"
+        )
 
 
 def vocabulary_of(tokenizer: Tokenizer, size: int, end_ids: frozenset[int]) -> Vocabulary:

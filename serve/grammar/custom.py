@@ -36,7 +36,6 @@ def check_lark(compiler: GrammarCompiler, source: str) -> None:
     Raises:
         GrammarError: it cannot; the message says where and why.
     """
-    compiler.check_size(source)
     shown = _OPAQUE.sub(_hidden, source)
     if foreign := _FOREIGN.search(shown):
         raise GrammarError(_told(source, foreign.start(), _REASONS[foreign.lastgroup or ""]))
@@ -56,7 +55,6 @@ def check_regex(compiler: GrammarCompiler, source: str) -> None:
     Raises:
         GrammarError: it cannot; the message says where and why.
     """
-    compiler.check_size(source)
     for lazy in _lazy_quantifiers(source):
         raise GrammarError(f"character {lazy + 1}: {_LAZY}")
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from serve.engine.types import Constraint
-from serve.grammar.compiler import Grammar, GrammarCompiler
+from serve.grammar.compiler import Grammar, GrammarCompiler, check_size
 from serve.grammar.keywords import FORMATS, KEYWORDS, TYPES, Keyword
 from serve.grammar.library import GrammarError
 
@@ -72,10 +72,7 @@ def enforceable(compiler: GrammarCompiler, schema: object, *, strict: bool) -> A
 
     Takes as long as `compile_schema`, and raises what it does.
     """
-    try:
-        compiler.check_size(json.dumps(schema, ensure_ascii=False))
-    except GrammarError as error:
-        raise SchemaError((), str(error)) from error
+    check_schema_size(schema, compiler.limits.source_bytes)
     reader = _Reader(strict=strict)
     whole = reader.read(schema, ())
     removed: set[Path] = set()
@@ -90,6 +87,18 @@ def enforceable(compiler: GrammarCompiler, schema: object, *, strict: bool) -> A
             whole = _without(whole, site.path)
         else:
             return whole
+
+
+def check_schema_size(schema: object, most: int) -> None:
+    """Refuse a schema for its size alone; quick, whatever is in it.
+
+    Raises:
+        SchemaError: as JSON it has more than `most` bytes.
+    """
+    try:
+        check_size(json.dumps(schema, ensure_ascii=False), most)
+    except GrammarError as error:
+        raise SchemaError((), str(error)) from error
 
 
 def _told(site: _Site | None, error: GrammarError) -> str:

@@ -329,8 +329,51 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     field("response_format", {"type": 1}, "response_format.type", TYPE),
     field("response_format", {"type": "xml"}, "response_format.type", VALUE),
     field("response_format", {"type": "text", "foo": 1}, "response_format.foo", UNKNOWN),
-    field("response_format", {"type": "json_object"}, "response_format", LATER),
-    field("response_format", {"type": "json_schema", "json_schema": {}}, "response_format", LATER),
+    field("response_format", {"type": "json_object", "foo": 1}, "response_format.foo", UNKNOWN),
+    field("response_format", {"type": None}, "response_format.type", TYPE),
+    field("response_format", {"type": "JSON_OBJECT"}, "response_format.type", VALUE),
+    field("response_format", {"type": "json_schema"}, "response_format.json_schema", MISSING),
+    *[
+        field("response_format", {"type": "json_schema", "json_schema": spec}, *fault)
+        for spec, *fault in [
+            (None, "response_format.json_schema", TYPE),
+            ([], "response_format.json_schema", TYPE),
+            ({}, "response_format.json_schema.name", MISSING),
+            ({"schema": {}}, "response_format.json_schema.name", MISSING),
+            ({"name": 1}, "response_format.json_schema.name", TYPE),
+            ({"name": ""}, "response_format.json_schema.name", VALUE),
+            ({"name": "a b"}, "response_format.json_schema.name", VALUE),
+            ({"name": "é"}, "response_format.json_schema.name", VALUE),
+            ({"name": "a\n"}, "response_format.json_schema.name", VALUE),
+            ({"name": "a" * 65}, "response_format.json_schema.name", VALUE),
+            ({"name": "a", "foo": 1}, "response_format.json_schema.foo", UNKNOWN),
+            ({"name": "a", "definition": {}}, "response_format.json_schema.definition", UNKNOWN),
+            ({"name": "a", "description": 1}, "response_format.json_schema.description", TYPE),
+            ({"name": "a", "strict": "yes"}, "response_format.json_schema.strict", TYPE),
+            ({"name": "a", "schema": "object"}, "response_format.json_schema.schema", TYPE),
+            ({"name": "a", "schema": True}, "response_format.json_schema.schema", TYPE),
+        ]
+    ],
+    *[
+        field(
+            "response_format",
+            {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": schema}},
+            f"response_format.json_schema.schema{path}",
+            VALUE,
+        )
+        for schema, path in [
+            ({"type": "strin"}, ".type"),
+            ({"uniqueItems": True}, ".uniqueItems"),
+            ({"properties": {"a": {"not": {}}}}, ".properties.a.not"),
+            ({"anyOf": [{}, {"if": {}}]}, ".anyOf[1].if"),
+            ({"prefixItems": [{"pattern": "(?=a)"}]}, ".prefixItems[0].pattern"),
+            ({"$ref": "#/$defs/none"}, ".$ref"),
+            ({"$defs": {"a": {"foo": 1}}}, ".$defs.a.foo"),
+            ({"$ref": "#"}, ""),
+            ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, ".oneOf"),
+            ({"type": "object", "minProperties": 1}, ".minProperties"),
+        ]
+    ],
     field("service_tier", 1, "service_tier", TYPE),
     field("service_tier", "gold", "service_tier", VALUE),
     field("service_tier", "flex", "service_tier", LATER),

@@ -228,7 +228,7 @@ TABLE: list[tuple[dict[str, Any], str, str, str]] = [
 @pytest.fixture(scope="module")
 def tiny_house(make_house: Any) -> Any:
     """One for all, so that there is one process that tries grammars."""
-    return make_house(context_length=1_000_000)
+    return make_house()
 
 
 def test_the_table_is_long_enough() -> None:

@@ -242,6 +242,12 @@ def test_a_large_grammar_is_refused_unread() -> None:
         compiler.compile(Grammar.regex("a" * 1_000))
 
 
+def test_a_model_that_cannot_end_an_answer_follows_no_grammar() -> None:
+    compiler = GrammarCompiler(WORDS, WORDS.vocab_size, frozenset())
+    with pytest.raises(GrammarError, match="no token that could end"):
+        compiler.compile(Grammar.regex("a"))
+
+
 def test_grammars_are_compiled_on_threads_of_the_compiler() -> None:
     compiler = compiler_of(WORDS)
     name = compiler.soon(lambda: threading.current_thread().name).result()

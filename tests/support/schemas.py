@@ -1,0 +1,27 @@
+"""The schemas of `fixtures/schemas`, and a second opinion on what is valid under them."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+_FILES = sorted((Path(__file__).parents[1] / "fixtures" / "schemas").glob("*.json"))
+SCHEMAS: dict[str, list[Any]] = {file.stem: json.loads(file.read_text()) for file in _FILES}
+
+
+def validate(schema: Any, answer: str | bytes) -> None:
+    """Check an answer. In decimals: in doubles 0.7 is no multiple of 0.1.
+
+    Raises:
+        ValidationError: the answer is not valid under the schema.
+        ValueError: it is not JSON.
+    """
+    exact = json.loads(json.dumps(schema), parse_float=_decimal)
+    Draft202012Validator(exact).validate(json.loads(answer, parse_float=_decimal))
+
+
+def _decimal(text: str) -> Decimal | float:
+    # Digits without end, or exponents beyond those of decimals, are far from any border.
+    return Decimal(text) if len(text) < 20 else float(text)
