@@ -21,6 +21,7 @@ from serve.api.settings import ApiSettings
 from serve.engine.types import EngineClient
 from serve.grammar.compiler import GrammarCompiler, GrammarLimits
 from serve.metrics import Metrics
+from serve.text.calls.detect import choose
 from serve.text.render import Renderer
 
 
@@ -50,7 +51,10 @@ def create_app(
 
     limits = GrammarLimits(settings.max_grammar_bytes, settings.grammar_seconds)
     grammars = GrammarCompiler(tokenizer, engine.info.vocab_size, end_ids, limits)
-    chat = ChatEndpoint(engine, renderer, tokenizer, end_ids, settings, metrics, grammars)
+    call_format = choose(settings.tool_format, renderer.template.source)
+    chat = ChatEndpoint(
+        engine, renderer, tokenizer, end_ids, settings, metrics, grammars, call_format
+    )
     models = ModelsEndpoint(settings)
     health = HealthEndpoint(engine, settings, metrics)
     docs = DocsEndpoint(settings)

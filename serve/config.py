@@ -99,6 +99,22 @@ class ServeConfig:
         metavar="FILE",
         default_text="the checkpoint's default template",
     )
+    tool_format: Literal[
+        "auto",
+        "hermes",
+        "llama3",
+        "mistral",
+        "mistral-args",
+        "gemma3",
+        "phi4-mini",
+        "functools",
+        "gpt-oss",
+        "generic",
+    ] = _setting(
+        "auto",
+        group="Model",
+        help="How the model writes calls of tools; auto tells it from the chat template.",
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = _setting(
         "auto",
         group="Model",

@@ -30,6 +30,7 @@ from serve.engine.engine import Engine
 from serve.engine.loading import LoadedEngine, load_engine
 from serve.metrics import Metrics
 from serve.server import ListenError, Server, http_config, leave_at_once, listen
+from serve.text.calls.detect import choose
 from serve.text.render import Renderer
 from serve.text.template import TemplateError
 from serve.text.template_files import load_chat_template
@@ -121,6 +122,8 @@ def _prepare(config: ServeConfig) -> _Prepared:
     template = load_chat_template(config.model, tokenizer.named, config.chat_template)
     renderer = Renderer(tokenizer, template)
     end_ids = renderer.end_ids(loaded.end_ids)
+    call_format = choose(api.tool_format, template.source)
+    logger.info("calls of tools are written in the format %s", call_format.name)
     return _Prepared(config, api, http, port, loaded, renderer, end_ids)
 
 
@@ -135,6 +138,7 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         max_grammar_bytes=config.max_grammar_bytes,
         grammar_seconds=config.grammar_seconds,
         schema_in_prompt=config.schema_in_prompt,
+        tool_format=config.tool_format,
         api_keys=tuple(sorted(read_api_keys(config))),
         cors_origins=config.cors_origins,
         keep_alive_seconds=config.keep_alive_seconds,

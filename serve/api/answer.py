@@ -1,11 +1,12 @@
 """A generation's events to the text of its choices. Knows nothing of HTTP or of JSON."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from model.tokenizer import Tokenizer
 from serve.engine.types import FinishReason, Generation, TokenEvent
-from serve.text.assemble import Assembler, Delta
+from serve.text.assemble import Assembler, CallEvent, Delta
+from serve.text.calls.events import Parser
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +18,27 @@ class ChoiceDelta:
         text: to append; may be empty.
         events: the tokens that the text came from.
         finish_reason: set when the choice has ended with this delta.
+        calls: what is new of calls of tools, after the text.
     """
 
     index: int
     text: str
     events: tuple[TokenEvent, ...]
     finish_reason: FinishReason | None
+    calls: tuple[CallEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CallReading:
+    """How calls are found in the choices of a request.
+
+    Attributes:
+        parser: makes a parser for one choice; None where all is text.
+        markers: id → spelling of the control tokens that parsers are told of.
+    """
+
+    parser: Callable[[], Parser] | None = None
+    markers: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
 class Answer:
@@ -32,9 +48,17 @@ class Answer:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, stops: Sequence[str], choices: int, generation: Generation
+        self,
+        tokenizer: Tokenizer,
+        stops: Sequence[str],
+        choices: int,
+        generation: Generation,
+        reading: CallReading,
     ) -> None:
-        self._assemblers = [Assembler[TokenEvent](tokenizer, stops) for _ in range(choices)]
+        parsers = [reading.parser and reading.parser() for _ in range(choices)]
+        self._assemblers = [
+            Assembler[TokenEvent](tokenizer, stops, parser, reading.markers) for parser in parsers
+        ]
         self._open = choices
         self._generation = generation
 
@@ -66,10 +90,11 @@ class Answer:
 def _merged(index: int, deltas: list[Delta[TokenEvent]]) -> ChoiceDelta:
     if len(deltas) == 1:
         (delta,) = deltas
-        return ChoiceDelta(index, delta.text, delta.events, delta.finish_reason)
+        return ChoiceDelta(index, delta.text, delta.events, delta.finish_reason, delta.calls)
     return ChoiceDelta(
         index,
         "".join(delta.text for delta in deltas),
         tuple(event for delta in deltas for event in delta.events),
         deltas[-1].finish_reason,
+        tuple(event for delta in deltas for event in delta.calls),
     )

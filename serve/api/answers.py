@@ -4,9 +4,12 @@ Responses are written by `respond.py`, which does not go through these models on
 the tests hold what it writes against them.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import MinLen
 from pydantic import BaseModel, ConfigDict
+
+Finish = Literal["stop", "length", "tool_calls", "function_call"]
 
 
 class _Answer(BaseModel):
@@ -54,11 +57,43 @@ class Usage(_Answer):
     completion_tokens_details: CompletionTokensDetails
 
 
+class CalledFunction(_Answer):
+    """A function and its arguments, JSON text of an object unless it was cut off."""
+
+    name: str
+    arguments: str
+
+
+class CalledCustom(_Answer):
+    """A custom tool and its input."""
+
+    name: str
+    input: str
+
+
+class FunctionCall(_Answer):
+    """A call of a function tool."""
+
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
+class CustomCall(_Answer):
+    """A call of a custom tool."""
+
+    id: str
+    type: Literal["custom"]
+    custom: CalledCustom
+
+
 class AnswerMessage(_Answer):
-    """What the model says."""
+    """What the model says. Content is null where tools are called without a word."""
 
     role: Literal["assistant"]
-    content: str
+    content: str | None
+    tool_calls: Annotated[list[FunctionCall | CustomCall], MinLen(1)] | None = None
+    function_call: CalledFunction | None = None
     refusal: None
     annotations: list[object]
 
@@ -93,7 +128,7 @@ class Choice(_Answer):
     index: int
     message: AnswerMessage
     logprobs: Logprobs | None
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Finish
 
 
 class ChatCompletion(_Answer):
@@ -109,12 +144,38 @@ class ChatCompletion(_Answer):
     usage: Usage
 
 
+class FunctionPiece(_Answer):
+    """The name of a function, in the first piece of its call, and more of its arguments."""
+
+    name: str | None = None
+    arguments: str
+
+
+class CustomPiece(_Answer):
+    """The name of a custom tool, in the first piece of its call, and more of its input."""
+
+    name: str | None = None
+    input: str
+
+
+class CallPiece(_Answer):
+    """A piece of the call number `index`. The first one has its id and its type."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function", "custom"] | None = None
+    function: FunctionPiece | None = None
+    custom: CustomPiece | None = None
+
+
 class ChunkDelta(_Answer):
     """What a chunk adds to a choice's message."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
     refusal: None = None
+    tool_calls: Annotated[list[CallPiece], MinLen(1)] | None = None
+    function_call: FunctionPiece | None = None
 
 
 class ChunkChoice(_Answer):
@@ -123,7 +184,7 @@ class ChunkChoice(_Answer):
     index: int
     delta: ChunkDelta
     logprobs: Logprobs | None
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: Finish | None
 
 
 class ChatCompletionChunk(_Answer):

@@ -18,7 +18,7 @@ from quart import Request, Response, request
 
 from model.tokenizer import Tokenizer
 from serve.api import sse
-from serve.api.answer import Answer, ChoiceDelta
+from serve.api.answer import Answer, CallReading, ChoiceDelta
 from serve.api.errors import ApiError, constraint_failed, queue_full, unavailable, unforeseen
 from serve.api.exchange import Exchange, exchange_of
 from serve.api.logprobs import EntryWriter
@@ -31,14 +31,15 @@ from serve.api.respond import (
     completion,
     new_completion_id,
 )
-from serve.api.response_format import AnswerSchema
 from serve.api.settings import ApiSettings
+from serve.api.tool_answers import CallLog
+from serve.api.tool_grammar import ToolGrammars
+from serve.api.tool_request import AskedTools
 from serve.engine.types import (
     Constraint,
     ConstraintError,
     EngineClient,
     EngineUnavailableError,
-    FinishReason,
     Generation,
     GenerationRequest,
     QueueFullError,
@@ -46,6 +47,7 @@ from serve.engine.types import (
 from serve.grammar.compiler import GrammarCompiler
 from serve.grammar.schema import SchemaError, compile_schema
 from serve.metrics import Metrics
+from serve.text.calls.format import CallFormat
 from serve.text.render import Renderer
 
 _LOG = logging.getLogger("parlance.api")
@@ -62,6 +64,7 @@ class _Run:
     exchange: Exchange
     clock: "_TokenClock"
     writer: EntryWriter
+    calls: "list[CallLog]"
 
     def feed(self, deltas: list[ChoiceDelta]) -> None:
         """Note what the last batch of events brought."""
@@ -77,6 +80,18 @@ class _Run:
         """The log-probabilities of a delta's tokens as JSON; None where nobody asked."""
         alternatives = self.prepared.wire.alternatives
         return None if alternatives is None else self.writer.entries(delta.events, alternatives)
+
+    def reason(self, delta: ChoiceDelta) -> str | None:
+        """How a choice has ended, if it has: at the end of its turn with calls, if it made any."""
+        if delta.finish_reason != "stop":
+            return delta.finish_reason
+        return self.calls[delta.index].reason or "stop"
+
+    @property
+    def may_call(self) -> bool:
+        """Whether choices may hold calls, and then perhaps nothing else."""
+        tools = self.prepared.tools
+        return tools is not None and bool(tools.callable)
 
     @property
     def usage(self) -> Usage:
@@ -99,6 +114,7 @@ class ChatEndpoint:
         settings: of the HTTP side.
         metrics: told of tokens and their times.
         grammars: compiles what answers must follow.
+        call_format: how the model writes calls of tools.
     """
 
     def __init__(
@@ -110,6 +126,7 @@ class ChatEndpoint:
         settings: ApiSettings,
         metrics: Metrics,
         grammars: GrammarCompiler,
+        call_format: CallFormat,
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
@@ -117,7 +134,10 @@ class ChatEndpoint:
         self._settings = settings
         self._metrics = metrics
         self._grammars = grammars
-        self._preparer = Preparer(renderer, engine.info, end_ids, settings)
+        self._call_format = call_format
+        self._tool_grammars = ToolGrammars(grammars, call_format, tokenizer.controls)
+        self._markers = {token: spelling for spelling, token in tokenizer.controls.items()}
+        self._preparer = Preparer(renderer, engine.info, end_ids, settings, call_format)
         self._writer = EntryWriter(tokenizer)
 
     async def __call__(self) -> Response:
@@ -129,7 +149,7 @@ class ChatEndpoint:
             prepared = await asyncio.to_thread(self._preparer.prepare, body)
         else:
             prepared = self._preparer.prepare(body)
-        constraint = await self._constraint(prepared.answer_schema)
+        constraint = await self._constraint(prepared)
         wire = prepared.wire
         exchange.metadata = wire.metadata
         exchange.caller = wire.caller and self._hashed(wire.caller)
@@ -144,7 +164,11 @@ class ChatEndpoint:
         key = self._settings.caller_hash_key
         return hashlib.blake2b(caller.encode(), key=key, digest_size=8).hexdigest()
 
-    async def _constraint(self, schema: AnswerSchema | None) -> Constraint | None:
+    async def _constraint(self, prepared: Prepared) -> Constraint | None:
+        schema, tools = prepared.answer_schema, prepared.tools
+        if tools is not None:
+            compiled = self._grammars.soon(partial(self._tool_grammars.constraint, tools, schema))
+            return await asyncio.wrap_future(compiled)
         if schema is None:
             return None
         job = partial(compile_schema, self._grammars, schema.schema, strict=schema.strict)
@@ -181,9 +205,19 @@ class ChatEndpoint:
         # However the exchange ends, and even if the answer below is never begun.
         exchange.on_close(generation.cancel)
         exchange.prompt_tokens = len(prepared.prompt)
-        answer = Answer(self._tokenizer, wire.stops, prepared.choices, generation)
+        reading = self._reading(prepared.tools)
+        answer = Answer(self._tokenizer, wire.stops, prepared.choices, generation, reading)
         clock = _TokenClock(self._metrics, exchange.started)
-        return _Run(prepared, head, generation, answer, exchange, clock, self._writer)
+        legacy = prepared.tools is not None and prepared.tools.legacy
+        calls = [CallLog(legacy=legacy) for _ in range(prepared.choices)]
+        return _Run(prepared, head, generation, answer, exchange, clock, self._writer, calls)
+
+    def _reading(self, tools: AskedTools | None) -> CallReading:
+        if tools is None:
+            return CallReading()
+        controls = self._tokenizer.controls
+        parser = partial(self._call_format.parser, tools.callable, controls)
+        return CallReading(parser, self._markers)
 
     async def _plain(self, run: _Run) -> Response:
         # A task of its own, so that the exchange can end it.
@@ -194,7 +228,7 @@ class ChatEndpoint:
         except EngineUnavailableError as error:
             raise unavailable(error, self._settings.retry_after_seconds) from error
         except ConstraintError as error:
-            raise constraint_failed(error) from error
+            raise constraint_failed(error, run.prepared.constrained_by) from error
         finally:
             collecting.cancel()
         body = completion(run.head, choices, run.usage)
@@ -209,7 +243,9 @@ class ChatEndpoint:
             failure = unavailable(error, self._settings.retry_after_seconds)
             yield sse.event(json.dumps(failure.body()))
         except ConstraintError as error:
-            yield sse.event(json.dumps(constraint_failed(error).body()))
+            yield sse.event(
+                json.dumps(constraint_failed(error, run.prepared.constrained_by).body())
+            )
         except Exception:  # noqa: BLE001  the status line is out: say it in the stream
             _LOG.exception("the stream of request %s failed", run.exchange.request_id)
             yield sse.event(json.dumps(unforeseen(run.exchange.request_id).body()))
@@ -224,7 +260,8 @@ class ChatEndpoint:
             include_usage=include_usage,
             obfuscate=options is None or options.include_obfuscation is not False,
         )
-        yield _joined([writer.opening(index) for index in range(run.prepared.choices)])
+        openings = range(run.prepared.choices)
+        yield _joined([writer.opening(index, may_call=run.may_call) for index in openings])
         async with sse.Paced(run.generation, self._settings.keep_alive_seconds) as batches:
             run.exchange.on_close(batches.stop)
             async for batch in batches:
@@ -248,20 +285,26 @@ async def _collect(run: _Run) -> list[EndedChoice]:
     texts = [list[str]() for _ in range(run.prepared.choices)]
     # Written as they come, so that no answer, however long, holds up the others at its end.
     entries = [list[str]() for _ in texts]
-    reasons: dict[int, FinishReason] = {}
+    reasons: dict[int, str] = {}
     async for batch in run.generation:
         deltas = run.answer.feed(batch)
         run.feed(deltas)
         for delta in deltas:
             texts[delta.index].append(delta.text)
             entries[delta.index] += run.entries(delta) or ()
-            if delta.finish_reason is not None:
-                reasons[delta.index] = delta.finish_reason
+            run.calls[delta.index].deltas(delta.calls)
+            if (reason := run.reason(delta)) is not None:
+                reasons[delta.index] = reason
         if run.answer.finished:
             break
     run.check_finished()
     return [
-        EndedChoice("".join(text), entries[index] if asked else None, reasons[index])
+        EndedChoice(
+            "".join(text) or (None if run.may_call else ""),
+            entries[index] if asked else None,
+            reasons[index],
+            run.calls[index].members,
+        )
         for index, text in enumerate(texts)
     ]
 
@@ -272,8 +315,10 @@ def _chunks(run: _Run, writer: ChunkWriter, deltas: list[ChoiceDelta]) -> list[s
         entries = run.entries(delta)
         if delta.text or entries:
             chunks.append(writer.content(delta.index, delta.text, entries))
-        if delta.finish_reason is not None:
-            chunks.append(writer.finish(delta.index, delta.finish_reason))
+        told = run.calls[delta.index].deltas(delta.calls)
+        chunks += [writer.calls(delta.index, member) for member in told]
+        if (reason := run.reason(delta)) is not None:
+            chunks.append(writer.finish(delta.index, reason))
     return chunks
 
 

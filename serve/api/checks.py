@@ -139,3 +139,28 @@ def string_or_array(of: str) -> tuple[Discriminator, BeforeValidator]:
 
     expected = f"a string or an array of {of}"
     return Discriminator(choose), BeforeValidator(check)
+
+
+def word_or_object(
+    words: Sequence[str], key: str = "", kinds: Sequence[str] = ()
+) -> tuple[Discriminator, BeforeValidator]:
+    """Chooses between the branch tagged `word`, and objects. Unpack into `Annotated`.
+
+    Objects are tagged with the value of member `key`, one of `kinds`; without a key `object`.
+    """
+    check_kind = kind(key, kinds).func if key else None
+
+    def choose(value: Any) -> str:
+        if isinstance(value, str):
+            return TAG + "word"
+        return TAG + (str(value[key]) if key else "object")
+
+    def check(value: object) -> object:
+        if isinstance(value, str):
+            _name_check(words, (), at="")(value)
+            return value
+        if not isinstance(value, dict):
+            raise fault("wrong_type", expected="a string or an object")
+        return cast("Any", check_kind)(value) if check_kind else cast("object", value)
+
+    return Discriminator(choose), BeforeValidator(check)

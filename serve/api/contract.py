@@ -60,8 +60,9 @@ CONTRACT: tuple[Row, ...] = (
         "`function`; content is a string or an array of text parts, which are joined unless the "
         "model's template goes through parts. "
         "`developer` is `system` where the model's template knows only that. `name`, "
-        "`tool_calls`, `function_call` and `tool_call_id` reach the template; a refusal of the "
-        "assistant is rendered as its text. A `tool` message must answer a call before it.",
+        "`tool_calls`, `function_call` and `tool_call_id` reach the template in the form that the "
+        "model's format of calls wants; a refusal of the assistant is rendered as its text. "
+        "A `tool` message must answer a call before it.",
         "serve/api/test_prompt.py::test_messages_reach_the_template",
     ),
     Row(
@@ -234,11 +235,54 @@ CONTRACT: tuple[Row, ...] = (
         "serve/api/test_response_format.py::test_answers_follow_the_format",
         default='{"type": "text"}',
     ),
-    _later("tools", "Tools that the model may call."),
-    _later("tool_choice", "Which tool the model calls.", '"none"'),
-    _later("parallel_tool_calls", "Whether several tools may be called at once."),
-    _later("functions", "The older form of `tools`."),
-    _later("function_call", "The older form of `tool_choice`.", '"none"'),
+    Row(
+        "tools",
+        "honoured",
+        "1 to 128 tools with names of their own: `function` with `name`, `description`, "
+        "`parameters` and `strict`, or `custom` with `name`, `description` and `format` (`text`, "
+        "or `grammar` with `lark` or `regex`)",
+        "What the model may call. Shown to the model by its own template, or in words where that "
+        "knows no tools. A grammar makes calls impossible that no tool takes: arguments follow "
+        "`parameters`, a custom tool's input its grammar. With `strict: true` a schema that "
+        "cannot be enforced in full is refused. See docs/tool-formats.md.",
+        "serve/api/test_tools.py::test_every_form_of_the_choice_is_kept",
+    ),
+    Row(
+        "tool_choice",
+        "honoured",
+        "`none`, `auto`, `required`, a named tool of type `function` or `custom`, or "
+        "`allowed_tools` with the `mode` `auto` or `required`; other than `none` with `tools` only",
+        "Whether tools are called, and which; kept by the grammar, whatever the model would say. "
+        "`none`: no call; `required`: at least one; a named tool: one call of it and nothing "
+        "else; `allowed_tools`: only these.",
+        "serve/api/test_tools.py::test_every_form_of_the_choice_is_kept",
+        default="auto with `tools`, else none",
+    ),
+    Row(
+        "parallel_tool_calls",
+        "honoured",
+        "true or false, with `tools` only",
+        "Whether an answer may hold more than one call, where the model's format has a way to "
+        "write that.",
+        "serve/api/test_tools.py::test_every_form_of_the_choice_is_kept",
+        default="true",
+    ),
+    Row(
+        "functions",
+        "honoured",
+        "1 to 128 functions with names of their own; not with `tools`",
+        "The older form of `tools`: the answer has one call, in `function_call`.",
+        "serve/api/test_tools.py::test_functions_are_called_in_the_older_form",
+    ),
+    Row(
+        "function_call",
+        "honoured",
+        "`none`, `auto`, or an object with the `name` of a function; other than `none` with "
+        "`functions` only",
+        "The older form of `tool_choice`.",
+        "serve/api/test_tools.py::test_functions_are_called_in_the_older_form",
+        default="auto with `functions`, else none",
+    ),
     _later("prediction", "Content that the answer is expected to have."),
     _later("prompt_cache_key", "Groups requests that share a prompt's beginning."),
     _later("prompt_cache_retention", "How long a prompt's cache is kept."),

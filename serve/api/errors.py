@@ -103,6 +103,6 @@ def unforeseen(request_id: str) -> ApiError:
     )
 
 
-def constraint_failed(error: ConstraintError) -> ApiError:
-    """An answer that could not go on in the format that was asked for."""
-    return invalid("invalid_value", f"The answer was given up: {error}.", "response_format")
+def constraint_failed(error: ConstraintError, field: str) -> ApiError:
+    """An answer that could not go on as the request's `field` asks."""
+    return invalid("invalid_value", f"The answer was given up: {error}.", field)

@@ -7,7 +7,7 @@ from annotated_types import MinLen
 from pydantic import BaseModel, ConfigDict, Tag, model_validator
 
 from serve.api.checks import kind, later, string_or_array, tag_of
-from serve.api.faults import TAG, fault
+from serve.api.faults import TAG, echo, fault
 
 
 class Strict(BaseModel):
@@ -169,12 +169,21 @@ def check_tool_answers(messages: Sequence[Message]) -> None:
     """Every `tool` message answers a call of an assistant's message before it.
 
     Raises:
-        PydanticCustomError: one does not.
+        PydanticCustomError: one does not, or it cannot be told which it answers.
     """
     calls: set[str] = set()
     for index, message in enumerate(messages):
         if isinstance(message, AssistantMessage):
-            calls.update(call.id for call in message.tool_calls or ())
+            ids = [call.id for call in message.tool_calls or ()]
+            for place, id_ in enumerate(ids):
+                if id_ in ids[:place]:
+                    raise fault(
+                        "invalid_value",
+                        f"Two calls of one message have the id {echo(id_)}: give each its own, so "
+                        f"that results can name the call that they answer.",
+                        at=f"messages[{index}].tool_calls[{place}].id",
+                    )
+            calls.update(ids)
         elif isinstance(message, ToolMessage) and message.tool_call_id not in calls:
             raise fault(
                 "invalid_value",

@@ -22,8 +22,12 @@ from serve.api.response_format import (
 )
 from serve.api.schema import ChatRequest
 from serve.api.settings import ApiSettings
+from serve.api.tool_grammar import check_sizes
+from serve.api.tool_request import AskedTools, asked_tools, is_of_calls
 from serve.engine.types import EngineInfo
 from serve.grammar.schema import SchemaError, check_schema_size
+from serve.text.calls.format import CallFormat
+from serve.text.calls.history import with_system_of_user
 from serve.text.render import Renderer
 from serve.text.template import ConversationError
 
@@ -38,6 +42,7 @@ class Prepared:
         sampling: the settings of the draw; without a seed, with a fresh one.
         max_tokens: the bound, clamped to what the context leaves.
         answer_schema: what each answer must be, if not just text.
+        tools: what may be called, if anything.
     """
 
     wire: ChatRequest
@@ -45,6 +50,14 @@ class Prepared:
     sampling: SamplingParams
     max_tokens: int
     answer_schema: AnswerSchema | None
+    tools: AskedTools | None
+
+    @property
+    def constrained_by(self) -> str:
+        """The field that says what answers must be, if there is one."""
+        if self.tools is None:
+            return "response_format"
+        return "functions" if self.tools.legacy else "tools"
 
     @property
     def choices(self) -> int:
@@ -61,7 +74,9 @@ class Preparer:
         info: EngineInfo,
         end_ids: frozenset[int],
         settings: ApiSettings,
+        call_format: CallFormat,
     ) -> None:
+        self._call_format = call_format
         self._renderer = renderer
         self._info = info
         self._end_ids = end_ids
@@ -89,24 +104,43 @@ class Preparer:
             )
         self._check_bias(wire)
         schema = answer_schema(wire.response_format)
-        self._check_size(schema)
+        tools = asked_tools(wire)
+        self._check_sizes(schema, tools)
         try:
-            prompt = self._render(template_messages(wire.messages), schema)
+            prompt = self._render(template_messages(wire.messages), schema, tools)
         except ConversationError as error:
             raise invalid("invalid_value", str(error), "messages") from error
         bound = self._bound(wire, len(prompt))
-        return Prepared(wire, prompt, self._sampling(wire), bound, schema)
+        return Prepared(wire, prompt, self._sampling(wire), bound, schema, tools)
 
     def _render(
-        self, messages: Sequence[Mapping[str, object]], schema: AnswerSchema | None
+        self,
+        messages: Sequence[Mapping[str, object]],
+        schema: AnswerSchema | None,
+        tools: AskedTools | None,
     ) -> list[int]:
         if schema is None or not self._settings.schema_in_prompt:
-            return self._renderer.render(messages)
+            return self._prompt(messages, tools)
         try:
-            return self._renderer.render(with_instructions(messages, schema.instructions))
+            return self._prompt(with_instructions(messages, schema.instructions), tools)
         except ConversationError:
             # The template may know no system part; what is wrong otherwise is so this way too.
-            return self._renderer.render(with_instructions_of_user(messages, schema.instructions))
+            told = with_instructions_of_user(messages, schema.instructions)
+            return self._prompt(told, tools)
+
+    def _prompt(
+        self, messages: Sequence[Mapping[str, object]], tools: AskedTools | None
+    ) -> list[int]:
+        if tools is None and not is_of_calls(messages):
+            return self._renderer.render(messages)
+        told = self._call_format.for_template(messages, () if tools is None else tools.tools)
+        try:
+            return self._renderer.render(told.messages, told.tools)
+        except ConversationError:
+            if told.messages[0]["role"] == messages[0]["role"]:
+                raise
+            # The system part is not the request's: the template may know none.
+            return self._renderer.render(with_system_of_user(told.messages), told.tools)
 
     def _sampling(self, wire: ChatRequest) -> SamplingParams:
         top_k = wire.top_k or 0
@@ -146,13 +180,16 @@ class Preparer:
                 "logit_bias",
             )
 
-    def _check_size(self, schema: AnswerSchema | None) -> None:
-        """Before it is rendered: the rest is for the compiler to say."""
+    def _check_sizes(self, schema: AnswerSchema | None, tools: AskedTools | None) -> None:
+        """Before they are rendered: the rest is for the compiler to say."""
+        most = self._settings.max_grammar_bytes
         if schema is not None:
             try:
-                check_schema_size(schema.schema, self._settings.max_grammar_bytes)
+                check_schema_size(schema.schema, most)
             except SchemaError as error:
                 raise schema.refused(error) from error
+        if tools is not None:
+            check_sizes(tools, most)
 
     def _check_model(self, name: str) -> None:
         if name not in self._settings.served_names:

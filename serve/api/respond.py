@@ -6,12 +6,11 @@ Knows nothing of how text is generated, nor of the events that chunks travel in.
 import json
 import secrets
 import string
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from serve.api.logprobs import logprobs_json
-from serve.engine.types import FinishReason
 
 _BASE62 = string.digits + string.ascii_letters
 
@@ -96,14 +95,16 @@ class EndedChoice:
     """One choice of a plain response.
 
     Attributes:
-        text: the whole answer.
-        entries: JSON of its tokens' log-probabilities; None where nobody asked for them.
+        content: the words of the answer; None where it has none beside its calls.
+        entries: JSON of their tokens' log-probabilities; None where nobody asked for them.
         reason: how it ended.
+        calls: members of the message that tell its calls.
     """
 
-    text: str
+    content: str | None
     entries: Sequence[str] | None
-    reason: FinishReason
+    reason: str
+    calls: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def completion(head: Head, choices: Sequence[EndedChoice], usage: Usage) -> str:
@@ -114,8 +115,10 @@ def completion(head: Head, choices: Sequence[EndedChoice], usage: Usage) -> str:
 
 
 def _choice(index: int, choice: EndedChoice) -> str:
+    content = "null" if choice.content is None else _json_string(choice.content)
+    calls = f",{_compact(choice.calls)[1:-1]}" if choice.calls else ""
     return (
-        f'{{"index":{index},"message":{{"role":"assistant","content":{_json_string(choice.text)},'
+        f'{{"index":{index},"message":{{"role":"assistant","content":{content}{calls},'
         f'"refusal":null,"annotations":[]}},"logprobs":{logprobs_json(choice.entries)},'
         f'"finish_reason":"{choice.reason}"}}'
     )
@@ -135,16 +138,21 @@ class ChunkWriter:
         self._tail = ',"usage":null' if include_usage else ""
         self._obfuscate = obfuscate
 
-    def opening(self, index: int) -> str:
-        """The first chunk of a choice."""
-        return self._chunk(index, '"role":"assistant","content":"","refusal":null', "null")
+    def opening(self, index: int, *, may_call: bool) -> str:
+        """The first chunk of a choice. Its content is null where there may be nothing but calls."""
+        content = "null" if may_call else '""'
+        return self._chunk(index, f'"role":"assistant","content":{content},"refusal":null', "null")
 
     def content(self, index: int, text: str, entries: Sequence[str] | None) -> str:
         """More text of a choice, with the entries of the tokens that it completes."""
         delta = f'"content":{_json_string(text)}'
         return self._chunk(index, delta, "null", entries)
 
-    def finish(self, index: int, reason: FinishReason) -> str:
+    def calls(self, index: int, delta: str) -> str:
+        """More of a choice's calls: one member of its delta."""
+        return self._chunk(index, delta, "null")
+
+    def finish(self, index: int, reason: str) -> str:
         """The last chunk of a choice."""
         return self._chunk(index, "", f'"{reason}"')
 

@@ -13,6 +13,15 @@ from serve.api.checks import later, one_of, string_or_array, token_id
 from serve.api.faults import TAG, fault
 from serve.api.messages import Message, Strict, check_tool_answers
 from serve.api.response_format import ResponseFormat
+from serve.api.tools import (
+    MOST_TOOLS,
+    FunctionCallChoice,
+    LegacyFunction,
+    ToolChoice,
+    ToolDefinition,
+    check_functions,
+    check_tools,
+)
 
 # The highest `n` of the API; `--max-choices` may allow fewer.
 MOST_CHOICES = 128
@@ -84,11 +93,11 @@ class ChatRequest(Strict):
         Annotated[list[Literal["text", "audio"]], MinLen(1), AfterValidator(_text_alone)] | None
     ) = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[object, *later()] = None
-    tool_choice: Annotated[object, *later("none")] = None
-    parallel_tool_calls: Annotated[object, *later()] = None
-    functions: Annotated[object, *later()] = None
-    function_call: Annotated[object, *later("none")] = None
+    tools: Annotated[list[ToolDefinition], MinLen(1), MaxLen(MOST_TOOLS)] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    functions: Annotated[list[LegacyFunction], MinLen(1), MaxLen(MOST_TOOLS)] | None = None
+    function_call: FunctionCallChoice | None = None
     prediction: Annotated[object, *later()] = None
     prompt_cache_key: Annotated[object, *later()] = None
     prompt_cache_retention: Annotated[object, *later()] = None
@@ -112,6 +121,8 @@ class ChatRequest(Strict):
     @model_validator(mode="after")
     def _fields_agree(self) -> "ChatRequest":
         check_tool_answers(self.messages)
+        check_functions(self.functions, self.function_call, with_tools=self.tools is not None)
+        check_tools(self.tools, self.tool_choice, self.parallel_tool_calls)
         if self.stream_options is not None and not self.stream:
             raise fault(
                 "invalid_value",

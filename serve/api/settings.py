@@ -25,6 +25,8 @@ class ApiSettings:
         max_grammar_bytes: a larger JSON schema or grammar in a request is refused.
         grammar_seconds: one that takes longer to compile is refused.
         schema_in_prompt: show the model the schema that its answer must follow.
+        tool_format: how the model writes calls of tools: the name of a format, or `auto` for
+            the one that its template tells.
         api_keys: accepted keys; empty means that no key is asked for.
         cors_origins: origins that browsers may call from, or `*`; empty switches CORS off.
         keep_alive_seconds: a stream without data for so long gets a comment.
@@ -44,6 +46,7 @@ class ApiSettings:
     max_grammar_bytes: int = 128 * 2**10
     grammar_seconds: float = 1.0
     schema_in_prompt: bool = True
+    tool_format: str = "auto"
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     cors_origins: tuple[str, ...] = ()
     keep_alive_seconds: float = 15.0

@@ -63,19 +63,30 @@ def compile_schema(compiler: GrammarCompiler, schema: object, *, strict: bool) -
     Raises:
         SchemaError: the schema is malformed, too large, or cannot be enforced.
     """
+    whole = enforceable(compiler, schema, strict=strict)
+    return compiler.compile(Grammar.json_schema(whole, exclusive=strict))
+
+
+def enforceable(compiler: GrammarCompiler, schema: object, *, strict: bool) -> Any:
+    """What of `schema` is enforced: all that bears on answers if it is strict.
+
+    Takes as long as `compile_schema`, and raises what it does.
+    """
     check_schema_size(schema, compiler.limits.source_bytes)
     reader = _Reader(strict=strict)
     whole = reader.read(schema, ())
     removed: set[Path] = set()
     while True:
         try:
-            return compiler.compile(Grammar.json_schema(whole, exclusive=strict))
+            compiler.compile(Grammar.json_schema(whole, exclusive=strict))
         except GrammarError as error:
             site = _culprit(str(error), reader.sites, removed)
             if strict or site is None or site.keyword == "$ref" or len(removed) == _MOST_REMOVALS:
                 raise SchemaError(site.path if site else (), _told(site, error)) from error
             removed.add(site.path)
             whole = _without(whole, site.path)
+        else:
+            return whole
 
 
 def check_schema_size(schema: object, most: int) -> None:

@@ -1,4 +1,4 @@
-"""One choice's way from token events to text: bytes, characters, stop strings, deltas.
+"""One choice's way from token events to an answer: bytes, characters, calls, stop strings, deltas.
 
 Knows nothing of HTTP or of JSON. Text and the events it came from travel together, so that
 whatever an event carries (its id, a log-probability) is released, held back and dropped with
@@ -6,15 +6,24 @@ its text.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
 from model.tokenizer import Tokenizer
+from serve.text.calls.events import (
+    CallArguments,
+    CallEnded,
+    CallStarted,
+    Content,
+    Event,
+    Parser,
+)
 from serve.text.detokenize import CharacterDecoder
 from serve.text.stops import StopFinder
 
 Ending = Literal["stop", "length"]
+CallEvent = CallStarted | CallArguments | CallEnded
 
 
 class Sampled(Protocol):
@@ -39,91 +48,202 @@ class Delta(Generic[E]):
     """A piece of a choice's answer.
 
     Attributes:
-        text: whole characters; may be empty.
-        events: the sampled tokens whose text is complete with this delta, in order. A token
-            whose text is spread over several deltas comes with the last of them.
+        text: whole characters of its content; may be empty.
+        events: the sampled tokens whose content is complete with this delta, in order. A token
+            whose content is spread over several deltas comes with the last of them; one that
+            has none, such as a call's, comes with none.
         finish_reason: set on the choice's last delta and only there.
+        calls: what is new of calls of tools, after the text.
     """
 
     text: str
     events: tuple[E, ...]
     finish_reason: Ending | None = None
+    calls: tuple[CallEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[E]):
+    """An event and the characters `[start, end)` of the answer that it belongs to."""
+
+    start: int
+    end: int
+    event: E
 
 
 class Assembler(Generic[E]):
     """The chain of incremental transformers of one choice.
 
-    Every event is remembered with the characters `[start, end)` of the text it belongs to:
+    Every event is remembered with the characters `[start, end)` of the answer it belongs to:
 
-        text     H  e  l  l  o  é
+        answer   H  e  l  l  o  é
         tokens   [0,2)  [2,5)  [5,6) first byte of é
                                [5,6) second byte of é
 
-    and released when the text up to `end` is. When a stop string begins at character `s`, the
-    events that begin there or later and have text lie inside it, or beyond, and are dropped,
-    and so are those without text after `s`. An event that begins before `s` is kept, even if
-    its own text is cut there.
+    and released when the content up to `end` is. When a stop string begins at character `s`,
+    the events that begin there or later and have text lie inside it, or beyond, and are
+    dropped, and so are those without text after `s`. An event that begins before `s` is kept,
+    even if its own text is cut there.
+
+    With a parser, content is what it says; stop strings are looked for in content alone, and
+    no longer once a call has begun.
+
+    Args:
+        tokenizer: gives the tokens' bytes.
+        stops: the stop strings.
+        parser: tells content from calls; without one, all is content.
+        markers: id → spelling of the control tokens that the parser is told of.
 
     Attributes:
         tokens_kept: how many events have been released: the choice's completion tokens.
         finish_reason: how the choice ended; None while it runs.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stops: Sequence[str],
+        parser: Parser | None = None,
+        markers: Mapping[int, str] | None = None,
+    ) -> None:
         self.tokens_kept = 0
         self.finish_reason: Ending | None = None
         self._tokenizer = tokenizer
+        self._parser = parser
+        self._markers = {} if parser is None or markers is None else markers
         self._decoder = CharacterDecoder()
         self._finder = StopFinder(stops)
-        self._waiting: deque[tuple[int, int, E]] = deque()
+        self._waiting: deque[_Waiting[E]] = deque()
         self._decoded = 0
-        self._released = 0
+        self._content = _Content()
+        self._calling = False
 
     def feed(self, event: E) -> list[Delta[E]]:
         """What `event` makes certain. Events after the choice's end are ignored."""
         if self.finish_reason is not None:
             return []
-        text = "" if event.token is None else self._take(event.token, event)
+        read = [] if event.token is None else self._take(event.token, event)
+        text, calls = self._pass_on(read)
         if self._finder.found:
-            return [self._finish(text, "stop")]
+            return [self._finish(text, calls, "stop")]
         if event.finish_reason is not None:
-            return [self._end(text, event.finish_reason)]
-        self._released += len(text)
-        events = self._complete(self._released)
-        return [Delta(text, events)] if text or events else []
+            return [self._end(text, calls, event.finish_reason)]
+        self._content.release(len(text))
+        events = self._complete()
+        return [Delta(text, events, calls=calls)] if text or events or calls else []
 
     def flush(self, finish_reason: Ending) -> list[Delta[E]]:
         """End a choice whose last event carried no reason: release all that is held back."""
-        return [] if self.finish_reason is not None else [self._end("", finish_reason)]
+        return [] if self.finish_reason is not None else [self._end("", (), finish_reason)]
 
-    def _take(self, token: int, event: E) -> str:
+    def _take(self, token: int, event: E) -> Sequence[Event]:
         start = self._decoded
-        characters = self._decoder.feed(self._tokenizer.token_bytes(token) or b"")
-        self._decoded += len(characters)
-        self._waiting.append((start, self._decoded + self._decoder.pending, event))
-        return self._finder.feed(characters)
-
-    def _end(self, text: str, reason: Ending) -> Delta[E]:
-        text += self._finder.feed(self._decoder.flush())
-        if self._finder.found:
-            return self._finish(text, "stop")
-        return self._finish(text + self._finder.flush(), reason)
-
-    def _finish(self, text: str, reason: Ending) -> Delta[E]:
-        self._released += len(text)
-        if self._finder.found:
-            border = self._released
-            kept = [event for start, end, event in self._waiting if start < border or end <= border]
+        marker = self._markers.get(token)
+        if marker is None:
+            read = self._read(self._decoder.feed(self._tokenizer.token_bytes(token) or b""))
         else:
-            kept = [event for _, _, event in self._waiting]
-        self._waiting.clear()
-        self.tokens_kept += len(kept)
-        self.finish_reason = reason
-        return Delta(text, tuple(kept), reason)
+            read = self._read(self._decoder.flush())
+            assert self._parser is not None  # noqa: S101  (without one there are no markers)
+            read = [*read, *self._parser.feed_control(marker)]
+        self._waiting.append(_Waiting(start, self._decoded + self._decoder.pending, event))
+        return read
 
-    def _complete(self, released: int) -> tuple[E, ...]:
-        events: list[E] = []
-        while self._waiting and self._waiting[0][1] <= released:
-            events.append(self._waiting.popleft()[2])
+    def _read(self, characters: str) -> Sequence[Event]:
+        start = self._decoded
+        self._decoded += len(characters)
+        if self._parser is not None:
+            return self._parser.feed(characters)
+        return [Content(characters, start)] if characters else []
+
+    def _pass_on(self, read: Sequence[Event]) -> tuple[str, tuple[CallEvent, ...]]:
+        """The content that is certain now, and what is new of calls, which comes after it."""
+        text = ""
+        calls: list[CallEvent] = []
+        for piece in read:
+            if isinstance(piece, Content):
+                self._content.add(piece.start, len(piece.text))
+                text += piece.text if self._calling else self._finder.feed(piece.text)
+                if self._finder.found:
+                    break
+            else:
+                text += self._finder.flush()
+                self._calling = True
+                calls.append(piece)
+        return text, tuple(calls)
+
+    def _end(self, text: str, calls: tuple[CallEvent, ...], reason: Ending) -> Delta[E]:
+        read = self._read(self._decoder.flush())
+        if self._parser is not None:
+            read = [*read, *self._parser.flush(turn_ended=reason == "stop")]
+        more, later = self._pass_on(read)
+        if self._finder.found:
+            return self._finish(text + more, (*calls, *later), "stop")
+        return self._finish(text + more + self._finder.flush(), (*calls, *later), reason)
+
+    def _finish(self, text: str, calls: tuple[CallEvent, ...], reason: Ending) -> Delta[E]:
+        self._content.release(len(text))
+        kept = list(self._waiting)
+        if self._finder.found:
+            border = self._content.next
+            kept = [each for each in kept if each.start < border or each.end <= border]
+        self._waiting.clear()
+        self.finish_reason = reason
+        return Delta(text, self._released(kept), reason, calls)
+
+    def _complete(self) -> tuple[E, ...]:
+        done: list[_Waiting[E]] = []
+        while self._waiting and (self._calling or self._waiting[0].end <= self._content.released):
+            done.append(self._waiting.popleft())
+        return self._released(done)
+
+    def _released(self, events: Sequence[_Waiting[E]]) -> tuple[E, ...]:
+        """Count events, and leave out those that have no part in the content."""
         self.tokens_kept += len(events)
-        return tuple(events)
+        return tuple(
+            each.event
+            for each in events
+            if self._parser is None or self._content.has(each.start, each.end)
+        )
+
+
+class _Content:
+    """Which characters of an answer are content, and how many of those have been released."""
+
+    def __init__(self) -> None:
+        self._ranges: list[tuple[int, int]] = []
+        self._count = 0
+
+    def add(self, start: int, length: int) -> None:
+        """The `length` characters from `start` on are content."""
+        first = start
+        if self._ranges and self._ranges[-1][1] == start:
+            first = self._ranges.pop()[0]
+        self._ranges.append((first, start + length))
+
+    def release(self, count: int) -> None:
+        """The next `count` characters of the content are released."""
+        self._count += count
+
+    @property
+    def released(self) -> int:
+        """Where the last released character ends."""
+        left, position = self._count, 0
+        for start, end in self._ranges:
+            if left:
+                position = start + min(left, end - start)
+                left -= position - start
+        return position
+
+    @property
+    def next(self) -> int:
+        """Where the first character begins that is not released."""
+        left = self._count
+        for start, end in self._ranges:
+            if left < end - start:
+                return start + left
+            left -= end - start
+        return self.released
+
+    def has(self, start: int, end: int) -> bool:
+        """Whether one of the characters `[start, end)` is content."""
+        return any(first < end and start < last for first, last in self._ranges)

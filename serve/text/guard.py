@@ -17,8 +17,15 @@ from typing import Any, cast
 # First the noncharacters, which no text should hold, then the private-use area.
 _MARKERS = (*map(chr, range(0xFDD0, 0xFDF0)), *map(chr, range(0xE000, 0xF900)))
 
-# Names out of a closed list that the caller has checked; templates compare them.
-_VERBATIM_KEYS = frozenset({"role", "type"})
+# Under these keys stand words of the API's own, which templates write between control marks.
+_WORD_KEYS = frozenset({"role", "type"})
+_WORDS = frozenset(
+    {
+        *("developer", "system", "user", "assistant", "tool", "function"),
+        *("text", "custom"),
+        *("null", "boolean", "integer", "number", "string", "array", "object"),
+    }
+)
 
 
 def spelling_pattern(spellings: Collection[str]) -> re.Pattern[str]:
@@ -63,19 +70,26 @@ class Guard:
         self._longest = max(map(len, spellings), default=0)
 
     def conversation(
-        self, messages: Sequence[Mapping[str, object]]
-    ) -> tuple[list[dict[str, object]], str]:
-        """The messages with every string guarded, and the marker to take out of what they become.
+        self,
+        messages: Sequence[Mapping[str, object]],
+        tools: Sequence[Mapping[str, object]] = (),
+    ) -> tuple[list[dict[str, object]], list[dict[str, object]], str]:
+        """Messages and tools with every string guarded, keys too, and the marker.
+
+        The marker is to be taken out of what they become.
 
         Raises:
             MarkersUsedUpError: no character is left for a marker.
         """
-        marker = _unused_marker(messages)
-        return [self._fields(message, marker) for message in messages], marker
+        marker = _unused_marker([*messages, *tools])
+        told = [self._fields(message, marker) for message in messages]
+        return told, [self._fields(tool, marker) for tool in tools], marker
 
     def _fields(self, fields: Mapping[str, object], marker: str) -> dict[str, object]:
         return {
-            key: value if key in _VERBATIM_KEYS else self._value(value, marker)
+            guarded_text(self, key, marker): value
+            if key in _WORD_KEYS and isinstance(value, str) and value in _WORDS
+            else self._value(value, marker)
             for key, value in fields.items()
         }
 
@@ -140,6 +154,19 @@ class GuardedText(str):
             return [self._again(member) for member in cast("Sequence[Any]", result)]
         return result
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and self._plain() == _plain_of(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    # As the plain text's, so that a guarded key is found by its name.
+    def __hash__(self) -> int:
+        return hash(self._plain())
+
+    def _plain(self) -> str:
+        return str.replace(self, self._marker, "")
+
     __contains__ = _guarding("__contains__")
     __getitem__ = _guarding("__getitem__")
     capitalize = _guarding("capitalize")
@@ -176,11 +203,16 @@ def guarded_text(guard: Guard, text: str, marker: str) -> GuardedText:
     return made
 
 
+def _plain_of(text: str) -> str:
+    return text._plain() if isinstance(text, GuardedText) else text  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+
+
 def _strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for inner in cast("Mapping[str, object]", value).values():
+        for key, inner in cast("Mapping[str, object]", value).items():
+            yield key
             yield from _strings(inner)
     elif isinstance(value, list | tuple):
         for inner in cast("Sequence[object]", value):

@@ -28,6 +28,9 @@ _STRIPS_NOTHING = (False, False)
 class Renderer:
     """A tokenizer and a chat template together.
 
+    Attributes:
+        template: the template.
+
     Raises:
         TemplateError: a control token of the tokenizer is spelled with one character, which
             could not be told from text.
@@ -41,13 +44,17 @@ class Renderer:
                 f"two characters or more, so that text can be told from it"
             )
         self._tokenizer = tokenizer
-        self._template = template
+        self.template = template
         self._strips: Mapping[int | None, tuple[bool, bool]] = {**tokenizer.strips}
         self._guard = Guard(tokenizer.controls)
         self._control = spelling_pattern(tokenizer.controls)
 
     def render(
-        self, messages: Sequence[Mapping[str, object]], *, add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Mapping[str, object]],
+        tools: Sequence[Mapping[str, object]] | None = None,
+        *,
+        add_generation_prompt: bool = True,
     ) -> list[int]:
         """The prompt of a conversation.
 
@@ -55,18 +62,23 @@ class Renderer:
             messages: in the form that templates expect; content is a string, or a list of
                 parts `{"type": "text", "text": …}`, which are joined for templates that take
                 strings only.
+            tools: definitions for the template to show, if any.
             add_generation_prompt: end with the opening of the assistant's turn.
 
         Raises:
             ConversationError: the template cannot render the conversation, or it renders to
                 nothing.
         """
-        fitted = [self._template.fitted(message) for message in messages]
+        fitted = [self.template.fitted(message) for message in messages]
         try:
-            guarded, marker = self._guard.conversation(fitted)
+            guarded, shown, marker = self._guard.conversation(fitted, tools or ())
         except MarkersUsedUpError as error:
             raise ConversationError(str(error)) from error
-        text = self._template.render(guarded, add_generation_prompt=add_generation_prompt)
+        text = self.template.render(
+            guarded,
+            None if tools is None else shown,
+            add_generation_prompt=add_generation_prompt,
+        )
         ids = self._ids(text, marker)
         if not ids:
             raise ConversationError("the messages render to an empty prompt; send some text")
@@ -90,7 +102,7 @@ class Renderer:
         said = "the assistant's words"
         turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": said}]
         try:
-            text = self._template.render(turns, add_generation_prompt=False)
+            text = self.template.render(turns, add_generation_prompt=False)
         except ConversationError:
             return frozenset()
         end = self._control.match(text.rpartition(said)[2].lstrip())

@@ -72,6 +72,7 @@ class ChatTemplate:
         name: what errors call it.
 
     Attributes:
+        source: the template.
         knows_developer: whether the template tells the role `developer` from `system`.
         takes_parts: whether it goes through the parts of a message's content.
         takes_strings: whether it takes a message's content as one string.
@@ -102,6 +103,7 @@ class ChatTemplate:
                 f"line {error.lineno} of {name} is wrong: {error.message}; "
                 f"give the template that belongs to the checkpoint"
             ) from error
+        self.source = source
         self._variables = dict(variables or {})
         self.knows_developer = any(
             constant.value == "developer" for constant in tree.find_all(jinja2.nodes.Const)
@@ -110,9 +112,18 @@ class ChatTemplate:
         self.takes_strings = not self.takes_parts or self._shows(_PROBE)
 
     def render(
-        self, messages: Sequence[Mapping[str, object]], *, add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Mapping[str, object]],
+        tools: Sequence[Mapping[str, object]] | None = None,
+        *,
+        add_generation_prompt: bool = True,
     ) -> str:
         """The conversation as text, open for the assistant's next words if so asked.
+
+        Args:
+            messages: in the form that the template knows.
+            tools: definitions to show; None for none.
+            add_generation_prompt: end with the opening of the assistant's turn.
 
         Raises:
             ConversationError: the template refuses the conversation or fails on it.
@@ -121,7 +132,7 @@ class ChatTemplate:
             return self._template.render(
                 **self._variables,
                 messages=messages,
-                tools=None,
+                tools=tools,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
             )

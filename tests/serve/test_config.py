@@ -1,7 +1,7 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import click
 import pytest
@@ -25,6 +25,7 @@ from serve.options import (
     render_config,
     resolve,
 )
+from serve.text.calls.detect import FORMATS
 
 
 def resolved(
@@ -86,6 +87,7 @@ def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -
         "model": "/models/x",
         "dtype": "bfloat16",
         "log_level": "debug",
+        "tool_format": "hermes",
         "aliases": ["one"],
         "cors_origins": ["https://one.example"],
     }.get(name)
@@ -233,3 +235,8 @@ def _no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("PARLANCE_"):
             monkeypatch.delenv(name)
+
+
+def test_every_tool_format_can_be_chosen() -> None:
+    kind = get_type_hints(ServeConfig)["tool_format"]
+    assert set(get_args(kind)) == {"auto", *FORMATS}

@@ -3,13 +3,6 @@ from typing import Any
 import pytest
 
 REFUSED: list[tuple[str, Any]] = [
-    ("tools", []),
-    ("tools", [{"type": "function", "function": {"name": "f"}}]),
-    ("tool_choice", "auto"),
-    ("tool_choice", {"type": "function", "function": {"name": "f"}}),
-    ("parallel_tool_calls", True),
-    ("functions", [{"name": "f"}]),
-    ("function_call", "auto"),
     ("prediction", {"type": "content", "content": "x"}),
     ("prompt_cache_key", "k"),
     ("prompt_cache_retention", "24h"),
@@ -22,8 +15,6 @@ REFUSED: list[tuple[str, Any]] = [
 
 NEUTRAL: list[tuple[str, Any]] = [
     *((name, None) for name in dict(REFUSED)),
-    ("tool_choice", "none"),
-    ("function_call", "none"),
     ("store", False),
 ]
 

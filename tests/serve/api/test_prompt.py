@@ -7,7 +7,7 @@ START, END = "[[<|im_start|>]]", "[[<|im_end|>]]"
 SHOW_ALL = (
     "{% for m in messages %}{{ m.role }}|{{ m.name }}|{{ m.content }}|{{ m.tool_call_id }}"
     "{% if m.tool_calls %}|{{ m.tool_calls | tojson }}{% endif %}"
-    "{% if m.function_call %}|{{ m.function_call | tojson }}{% endif %};{% endfor %}"
+    ";{% endfor %}"
 )
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
@@ -42,29 +42,34 @@ CUSTOM = {"id": "c2", "type": "custom", "custom": {"name": "g", "input": "<b>"}}
             {"role": "assistant", "tool_calls": [CALL, CUSTOM]},
             (
                 'assistant||||[{"id": "c1", "type": "function", "function": {"name": "f", '
-                '"arguments": "{\\"a\\": 1}"}}, {"id": "c2", "type": "custom", "custom": '
-                '{"name": "g", "input": "<b>"}}]'
+                '"arguments": {"a": 1}}}, {"id": "c2", "type": "function", "function": '
+                '{"name": "g", "arguments": {"input": "<b>"}}}]'
             ),
         ),
         (
             {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}},
-            'assistant||||{"name": "f", "arguments": "{}"}',
+            (
+                'assistant||||[{"id": "call_0", "type": "function", "function": {"name": "f", '
+                '"arguments": {}}}]'
+            ),
         ),
-        ({"role": "function", "name": "f", "content": "7"}, "function|f|7|"),
+        ({"role": "function", "name": "f", "content": "7"}, "tool|f|7|"),
     ],
 )
 async def test_messages_reach_the_template(make_house: Any, message: Any, shown: str) -> None:
-    assert await make_house(template=SHOW_ALL).prompt_of([message]) == shown + ";"
+    house = make_house(template=SHOW_ALL, settings={"tool_format": "hermes"})
+    assert await house.prompt_of([message]) == shown + ";"
 
 
 async def test_tool_answers_reach_the_template(make_house: Any) -> None:
-    prompt = await make_house(template=SHOW_ALL).prompt_of(
+    house = make_house(template=SHOW_ALL, settings={"tool_format": "hermes"})
+    prompt = await house.prompt_of(
         [
             {"role": "assistant", "tool_calls": [CALL]},
             {"role": "tool", "content": "7", "tool_call_id": "c1"},
         ]
     )
-    assert prompt.endswith(";tool||7|c1;")
+    assert prompt.endswith(";tool|f|7|c1;")
 
 
 async def test_an_answer_can_be_sent_back_as_it_came(house: Any, ask: Any) -> None:

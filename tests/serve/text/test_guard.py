@@ -34,9 +34,29 @@ def test_no_neighbour_completes_a_spelling(spellings: list[str], left: str, righ
 
 
 def test_keys_that_templates_compare_are_left_alone() -> None:
-    [message], marker = Guard(["us", "te"]).conversation(
+    [message], _, marker = Guard(["us", "te"]).conversation(
         [{"role": "user", "content": [{"type": "text", "text": "us"}], "n": 3, "x": None}]
     )
     assert message["role"] == "user"
-    assert message["content"] == [{"type": "text", "text": f"u{marker}s"}]
+    [part] = message["content"]
+    assert (part["type"], "".join(part["text"])) == ("text", f"u{marker}s")
     assert (message["n"], message["x"]) == (3, None)
+
+
+def test_only_words_of_the_api_are_left_alone() -> None:
+    tool = {"type": "function", "function": {"parameters": {"type": "<x>", "<x>": 1}}}
+    _, [told], marker = Guard(["<x>", "function"]).conversation([], [tool])
+    assert told["type"] == "function"
+    parameters = told["function"]["parameters"]
+    broken = f"<{marker}x>"
+    assert ["".join(key) for key in parameters] == ["type", broken]
+    assert "".join(parameters["type"]) == broken
+
+
+def test_guarded_text_equals_the_plain_text_and_is_found_by_it() -> None:
+    _, [told], marker = Guard(["<name>"]).conversation([], [{"name": "name"}])
+    [key] = told
+    assert "".join(key) == f"{marker}name"
+    assert told["name"] == "name"
+    assert told["name"].upper() != "name"
+    assert told["name"] == key

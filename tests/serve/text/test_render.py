@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -84,9 +85,28 @@ def test_no_spelling_is_formed_with_the_templates_text(
     assert show(template, user(content)) == plain
 
 
-def test_roles_may_name_control_tokens(show: Any) -> None:
-    template = "{% for m in messages %}<|im_{{ m.role }}|>{% endfor %}"
-    assert show(template, [{"role": "start", "content": ""}]) == START
+def test_roles_may_name_control_tokens(make_tokenizer: Any) -> None:
+    template = ChatTemplate("{% for m in messages %}<|{{ m.role }}|>{% endfor %}")
+    tokenizer = make_tokenizer(controls=["<|user|>", "<|root|>"])
+    ids = Renderer(tokenizer, template).render(user(""))
+    assert tokenizer.spell(ids) == "[[<|user|>]]"
+
+
+def test_tools_reach_the_template_with_every_string_guarded(show: Any, chatml: str) -> None:
+    template = (
+        "{{ tools is none }}{% for t in tools or [] %}{{ t | tojson }}"
+        "{% for k, v in t.function.parameters.properties.items() %}<|im_{{ k }}|>{{ v.type }}"
+        "{% endfor %}{% endfor %}"
+    )
+    function = {
+        "name": "f",
+        "description": END[2:-2],
+        "parameters": {"properties": {"end": {"type": "string"}}},
+    }
+    tool = {"type": "function", "function": function}
+    shown = json.dumps(tool) + "<|im_end|>string"
+    assert show(template, user("?"), tools=[tool]) == f"False{shown}"
+    assert show(template, user("?")) == "True"
 
 
 def test_every_string_is_guarded(show: Any) -> None:

@@ -1,0 +1,213 @@
+"""Grammars of whole answers, in llguidance's dialect of Lark.
+
+The text of an answer cannot hold what the parser would take for the beginning of a call: from
+there on the grammar wants the name of an allowed tool and arguments after its schema.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+from serve.text.calls.shape import CallShape, Part, is_control, loosely, spelling
+from serve.text.calls.tools import Choice, CustomTool, FunctionTool, Tool
+
+Controls = Mapping[str, int]
+
+# How models are shown JSON, and so write it: `json.dumps` puts a space after commas and colons.
+_SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+_NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
+_ANY_TEXT = "/(?s:.*)/"
+_SPACE = r"[ \t\r\n]*"
+
+
+def literal(text: str) -> str:
+    """A Lark string."""
+    return json.dumps(text)
+
+
+def written(part: Part, controls: Controls) -> str:
+    """A part as the grammar has it; empty for no characters.
+
+    A control token is named by its id: spellings such as `[TOOL_CALLS]` have no form of their own.
+    """
+    if is_control(part, controls):
+        return f"<[{controls[spelling(part)]}]>"
+    return literal(spelling(part)) if spelling(part) else ""
+
+
+def ending(text: str, end: str) -> str:
+    """A terminal: what `text` matches if it does not contain `end`, and then `end`.
+
+    One terminal rather than two: a lexer takes as much as it can for the first.
+    """
+    return f"({text} & ~/(?s:.*){_escaped(end)}(?s:.*)/) {literal(end)}"
+
+
+def function_arguments(tool: FunctionTool) -> str:
+    """The rule body of a function's arguments.
+
+    Raises:
+        ValueError: the schema does not take objects.
+    """
+    schema = dict(_NO_ARGUMENTS if tool.schema is None else tool.schema)
+    kinds = schema.get("type", "object")
+    if "object" not in (kinds if isinstance(kinds, list) else [kinds]):
+        raise ValueError(
+            f"the parameters of {tool.name!r} have the type {kinds!r}; arguments are an object"
+        )
+    spacing = _SPACING if tool.strict else {**_SPACING, "lenient": True}
+    return "%json " + json.dumps({**schema, "type": "object", "x-guidance": spacing})
+
+
+def custom_input(tool: CustomTool, end: str) -> str:
+    """The rule body of a custom tool's input and what ends it, `end` in ordinary characters.
+
+    A Lark grammar stands inside as it is: it has to have passed a check of its own.
+    """
+    if tool.lark is not None:
+        return f"%lark {{\n{tool.lark}\n}}"
+    text = _ANY_TEXT if tool.regex is None else _regex(tool.regex)
+    return ending(text, end) if end else text
+
+
+class Rules:
+    """A grammar under construction: rules under names of their own."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def rule(self, body: str) -> str:
+        """Add a rule; its name."""
+        return self._add("r", body)
+
+    def terminal(self, body: str) -> str:
+        """Add a terminal; its name."""
+        return self._add("T", body)
+
+    def _add(self, letter: str, body: str) -> str:
+        name = f"{letter}{len(self._lines)}"
+        self._lines.append(f"{name}: {body}")
+        return name
+
+    def grammar(self, starts: Sequence[str]) -> str:
+        """The whole, where an answer is one of `starts`."""
+        return "\n".join([f"start: {' | '.join(starts)}", *self._lines]) + "\n"
+
+
+def answer_grammar(
+    shapes: Sequence[CallShape],
+    tools: Sequence[Tool],
+    choice: Choice,
+    controls: Controls,
+    content: str | None = None,
+) -> str:
+    """The grammar of an answer whose calls have one of `shapes`, the first being the usual one.
+
+    Args:
+        shapes: ways to write a call.
+        tools: those that may be called; `allowed_tools` has been applied.
+        choice: whether a call is wanted, of which tool, and how many.
+        controls: spelling → id of the tokenizer's control tokens.
+        content: the rule body of an answer without a call, which then is all that may stand
+            beside calls; None for any text.
+
+    Raises:
+        ValueError: the choice does not fit the tools, or a schema takes no objects.
+    """
+    allowed = choice.allowed(tools)
+    shapes = [shape for shape in shapes if shape.usable(controls)]
+    rules = Rules()
+    if choice.mode == "required":
+        run = _run(shapes[0], allowed, choice, controls, rules)
+        return rules.grammar([f"{written(shapes[0].trigger, controls)} {run}"])
+    text = _text(shapes, controls)
+    starts = [rules.terminal(text) if content is None else rules.rule(content)]
+    if choice.mode == "auto":
+        for shape in shapes:
+            run = _run(shape, allowed, choice, controls, rules)
+            trigger = written(shape.trigger, controls)
+            if content is not None or shape.at_start:
+                starts.append(f"{trigger} {run}")
+            elif is_control(shape.trigger, controls):
+                starts.append(f"{starts[0]} {trigger} {run}")
+            else:
+                starts.append(f"{rules.terminal(f'({text}) {trigger}')} {run}")
+    return rules.grammar(starts)
+
+
+def _text(shapes: Sequence[CallShape], controls: Controls) -> str:
+    """The terminal of text that holds no trigger. Control tokens are never text."""
+    terms = [_ANY_TEXT]
+    for shape in shapes:
+        if is_control(shape.trigger, controls):
+            continue
+        before = _SPACE if shape.at_start else "(?s:.*)"
+        terms.append(f"~/{before}{_loosened(shape.trigger)}(?s:.*)/")
+    return " & ".join(terms)
+
+
+def _run(
+    shape: CallShape, tools: Sequence[Tool], choice: Choice, controls: Controls, rules: Rules
+) -> str:
+    """A rule for what follows the trigger."""
+
+    def sequence(parts: Sequence[Part]) -> str:
+        return " ".join(filter(None, (written(part, controls) for part in parts)))
+
+    functions = [
+        rules.rule(
+            f"{sequence((shape.head + tool.name, *shape.separator))} "
+            f"{rules.rule(function_arguments(tool))} {sequence((shape.tail,))}"
+        )
+        for tool in tools
+        if isinstance(tool, FunctionTool)
+    ]
+    customs = [
+        rules.rule(
+            f"{sequence((shape.head + tool.name, *shape.custom_separator))} "
+            f"{_input(shape, tool, controls, rules)}"
+        )
+        for tool in tools
+        if isinstance(tool, CustomTool)
+    ]
+    several = choice.several and shape.between is not None
+    function, custom = (
+        rules.rule(" | ".join(rows)) if rows else "" for rows in (functions, customs)
+    )
+    between = sequence(shape.between or ())
+    row = f"{function} ({between} {function})*" if several else function
+    runs = [f"{row} {sequence(shape.closing)}"] if functions else []
+    runs += [custom] if customs else []
+    runs += [f"{row} {between} {custom}"] if functions and customs and several else []
+    return f"{sequence(shape.opening)} {rules.rule(' | '.join(runs))}"
+
+
+def _input(shape: CallShape, tool: CustomTool, controls: Controls, rules: Rules) -> str:
+    end = shape.input_end(controls, free=tool.lark is None)
+    control = end is not None and is_control(end, controls)
+    body = custom_input(tool, "" if end is None or control else spelling(end))
+    name = rules.terminal(body) if tool.lark is None else rules.rule(body)
+    return f"{name} {written(end, controls)}" if end is not None and control else name
+
+
+def _escaped(text: str) -> str:
+    """A regular expression for `text`, fit to stand between slashes."""
+    spelled = {"\n": r"\n", "/": r"\/"}
+    return "".join(spelled.get(character) or re.escape(character) for character in text)
+
+
+def _loosened(part: Part) -> str:
+    """A regular expression for all that the parser takes for `part`."""
+    pieces = loosely(part)
+    return "".join(_SPACE if piece is None else _escaped(piece) for piece in pieces).removeprefix(
+        _SPACE
+    )
+
+
+def _regex(source: str) -> str:
+    """A user's regular expression as a terminal. Two slashes would begin a comment in Lark."""
+    spelled = {"/": r"\/", "\n": r"\n", "\\\n": r"\n"}
+    body = re.sub(
+        r"\\.|/|\n", lambda match: spelled.get(match[0], match[0]), source, flags=re.DOTALL
+    )
+    return f"/(?:{body})/"

@@ -1,0 +1,393 @@
+"""Tools over HTTP, on models of random weights that cooperate in nothing."""
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema
+import pytest
+from lark import Lark
+from lark.exceptions import LarkError
+from support.real_house import RealHouse, random_engine, real_house
+
+# Prompts are short, for what they say does not matter to a random model.
+TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.content[:99] }}<|im_end|>{% endfor %}"
+CHATML = ("<|im_start|>", "<|im_end|>")
+HARMONY = ("<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>")
+SCHEMAS = {
+    "search": {
+        "type": "object",
+        "properties": {
+            "query": {"type": "string", "maxLength": 4},
+            "limit": {"type": "integer", "minimum": 1, "maximum": 99},
+        },
+        "required": ["query"],
+        "additionalProperties": False,
+    },
+    "paint": {
+        "type": "object",
+        "properties": {
+            "where": {"type": "array", "items": {"type": "boolean"}, "maxItems": 2},
+            "clé": {"enum": ["é", None, 1]},
+        },
+        "required": ["where", "clé"],
+        "additionalProperties": False,
+    },
+    "stop": None,
+}
+LARK = 'start: "(" item ("," item)* ")"\nitem: /[a-c]/ | start | "}"\n// nothing more }\n'
+REGEX = r"[0-9]{2}/[a-cé]+"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A format and a vocabulary for it.
+
+    Attributes:
+        tool_format: its name.
+        controls: control tokens beside ChatML's.
+        pieces: tokens that begin calls, in ordinary characters.
+        ends: spellings of what ends a turn.
+        several: whether an answer may hold more than one call.
+    """
+
+    tool_format: str
+    controls: tuple[str, ...] = ()
+    pieces: tuple[bytes, ...] = ()
+    ends: tuple[str, ...] = ("<|im_end|>",)
+    several: bool = True
+
+
+FAMILIES = (
+    Family("hermes", ("<tool_call>", "</tool_call>")),
+    Family("generic", pieces=(b'<tool_call>\n{"name": "', b"\n</tool_call>", b"<tool_ca")),
+    Family("llama3", ("<|python_tag|>",), (b'{"name": "',), several=False),
+    Family("mistral", ("[TOOL_CALLS]",)),
+    Family("mistral-args", ("[TOOL_CALLS]", "[ARGS]")),
+    Family("gemma3", pieces=(b'```tool_code\n{"name": "', b"```", b"\n```")),
+    Family("phi4-mini", ("<|tool_call|>", "<|/tool_call|>")),
+    Family("gpt-oss", HARMONY, ends=("<|im_end|>", "<|call|>"), several=False),
+)
+
+
+VOCABULARY = 272
+
+
+@dataclass
+class Running:
+    """An engine, and the vocabulary of a family."""
+
+    family: Family
+    tokenizer: Any
+    engine: Any
+
+    def house(self, **settings: Any) -> AbstractAsyncContextManager[RealHouse]:
+        ends = frozenset(self.tokenizer.controls[name] for name in self.family.ends)
+        settings = {"tool_format": self.family.tool_format, **settings}
+        return real_house(self.engine, self.tokenizer, TEMPLATE, ends, **settings)
+
+    @property
+    def bias(self) -> dict[str, float]:
+        """Makes calls likely, and ends; a call has to be closed before the bound too."""
+        liked = dict.fromkeys((*self.family.controls, *self.family.ends), 4.0)
+        ids = {str(self.tokenizer.controls[name]): value for name, value in liked.items()}
+        ids |= {str(256 + n): 5.0 for n in range(len(self.family.pieces))}
+        return ids | {str(ord(character)): 3.0 for character in '"}]):'}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Any]:
+    """One for all families: it knows ids only."""
+    engine = random_engine(VOCABULARY)
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(params=FAMILIES, ids=lambda family: family.tool_format)
+def running(request: pytest.FixtureRequest, make_tokenizer: Any, engine: Any) -> Running:
+    family = request.param
+    return Running(family, make_tokenizer(family.pieces, CHATML + family.controls), engine)
+
+
+@pytest.fixture
+def hermes(make_tokenizer: Any, engine: Any) -> Running:
+    family = FAMILIES[0]
+    return Running(family, make_tokenizer((), CHATML + family.controls), engine)
+
+
+def function(name: str, *, strict: bool = True) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": name, "strict": strict}
+    if SCHEMAS[name] is not None:
+        made["parameters"] = SCHEMAS[name]
+    return {"type": "function", "function": made}
+
+
+def custom(name: str, **grammar: str) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": name}
+    if grammar:
+        ((syntax, definition),) = grammar.items()
+        made["format"] = {
+            "type": "grammar",
+            "grammar": {"syntax": syntax, "definition": definition},
+        }
+    return {"type": "custom", "custom": made}
+
+
+CUSTOMS = (custom("nest", lark=LARK), custom("rx", regex=REGEX), custom("say"))
+
+
+def random_tools(generator: random.Random) -> list[dict[str, Any]]:
+    strict = generator.choice([False, True])
+    tools = [*(function(name, strict=strict) for name in SCHEMAS), *CUSTOMS]
+    return generator.sample(tools, len(tools))
+
+
+def named(tool: dict[str, Any]) -> dict[str, Any]:
+    kind = tool["type"]
+    return {"type": kind, kind: {"name": tool[kind]["name"]}}
+
+
+def name_of(tool: dict[str, Any]) -> str:
+    return tool[tool["type"]]["name"]
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    asked = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 120}
+    return {**asked, "temperature": 2, **fields}
+
+
+def forms_of_tool_choice(generator: random.Random, tools: list[dict[str, Any]]) -> list[Any]:
+    some = [named(tool) for tool in generator.sample(tools, 2)]
+    functions = [tool for tool in tools if tool["type"] == "function"]
+    customs = [tool for tool in tools if tool["type"] == "custom"]
+    return [
+        None,
+        "auto",
+        "required",
+        "none",
+        named(generator.choice(functions)),
+        named(generator.choice(customs)),
+        {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": some}},
+        {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": some}},
+    ]
+
+
+def check_call(call: dict[str, Any]) -> str:
+    """A finished call is one that its tool takes; its name."""
+    assert re.fullmatch(r"call_[0-9A-Za-z]{24}", call["id"])
+    said = call[call["type"]]
+    if call["type"] == "function":
+        arguments = json.loads(said["arguments"])
+        nothing = {"type": "object", "additionalProperties": False}
+        jsonschema.validate(arguments, SCHEMAS[said["name"]] or nothing)
+    elif said["name"] == "nest":
+        Lark(LARK).parse(said["input"])
+    elif said["name"] == "rx":
+        assert re.fullmatch(REGEX, said["input"])
+    return said["name"]
+
+
+def check_choice(asked: dict[str, Any], choice: dict[str, Any], *, several: bool) -> None:
+    """What the request asks for holds in an answer."""
+    message, reason = choice["message"], choice["finish_reason"]
+    calls = message.get("tool_calls", [])
+    wanted = asked["tool_choice"]
+    allowed = {name_of(tool) for tool in asked["tools"]}
+    mode = "required" if isinstance(wanted, dict) else wanted or "auto"
+    if isinstance(wanted, dict) and wanted["type"] == "allowed_tools":
+        mode = wanted["allowed_tools"]["mode"]
+        allowed = {name_of(tool) for tool in wanted["allowed_tools"]["tools"]}
+    elif isinstance(wanted, dict):
+        allowed = {name_of(wanted)}
+        assert len(calls) <= 1
+    if not (several and asked["parallel_tool_calls"] is not False):
+        assert len(calls) <= 1
+    assert reason == "length" or reason == ("tool_calls" if calls else "stop")
+    finished = calls if reason != "length" else calls[:-1]
+    assert {check_call(call) for call in finished} <= allowed
+    assert {call[call["type"]]["name"] for call in calls} <= allowed
+    if mode == "none":
+        assert not calls
+        assert message["content"] is not None
+    if mode == "required":
+        assert message["content"] is None
+        assert calls or reason == "length"
+
+
+def without_ids(choices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Choices as they can be compared: ids of calls are drawn anew for each answer."""
+    told = json.loads(json.dumps(choices))
+    for choice in told:
+        for call in choice["message"].get("tool_calls", ()):
+            del call["id"]
+        choice["logprobs"] = choice["logprobs"] or {"content": [], "refusal": None}
+    return told
+
+
+async def keeps_every_form(running: Running, seed: int, parallel_tool_calls: bool | None) -> None:
+    """Also: the stream, put together again, is the plain answer."""
+    generator = random.Random(seed)
+    async with running.house() as house:
+        for number in range(8):
+            tools = random_tools(generator)
+            asked = body(
+                tools=tools,
+                tool_choice=forms_of_tool_choice(generator, tools)[number],
+                parallel_tool_calls=parallel_tool_calls,
+                logit_bias=running.bias,
+                logprobs=True,
+                seed=generator.getrandbits(32),
+                n=2,
+            )
+            plain = await house.choices(asked)
+            streamed = await house.choices({**asked, "stream": True})
+            assert without_ids(streamed) == without_ids(plain)
+            for choice in plain:
+                check_choice(asked, choice, several=running.family.several)
+                text = b"".join(bytes(e["bytes"]) for e in choice["logprobs"]["content"])
+                assert text.decode(errors="replace").startswith(choice["message"]["content"] or "")
+
+
+@pytest.mark.parametrize("parallel_tool_calls", [None, False, True])
+async def test_every_form_of_the_choice_is_kept(
+    running: Running, parallel_tool_calls: bool | None
+) -> None:
+    await keeps_every_form(running, 0, parallel_tool_calls)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel_tool_calls", [None, False, True])
+async def test_every_form_is_kept_a_hundred_times(
+    running: Running, parallel_tool_calls: bool | None
+) -> None:
+    """Fields: tools, tool_choice, parallel_tool_calls; 2 answers each, 50 times."""
+    for seed in range(1, 51):
+        await keeps_every_form(running, seed, parallel_tool_calls)
+
+
+async def test_functions_are_called_in_the_older_form(running: Running) -> None:
+    functions = [
+        {"name": name, **({} if schema is None else {"parameters": schema})}
+        for name, schema in SCHEMAS.items()
+    ]
+    reasons: set[str] = set()
+    async with running.house() as house:
+        for seed, function_call in enumerate([None, "auto", "none", {"name": "paint"}]):
+            asked = body(
+                functions=functions,
+                function_call=function_call,
+                logit_bias=running.bias,
+                seed=seed,
+                n=4,
+            )
+            plain = await house.choices(asked)
+            assert await house.choices({**asked, "stream": True}) == plain
+            for choice in plain:
+                message, reason = choice["message"], choice["finish_reason"]
+                reasons.add(reason)
+                assert "tool_calls" not in message
+                called = message.get("function_call")
+                assert reason == "length" or reason == ("function_call" if called else "stop")
+                if called and reason != "length":
+                    jsonschema.validate(
+                        json.loads(called["arguments"]),
+                        SCHEMAS[called["name"]] or {"maxProperties": 0},
+                    )
+                if function_call == "none":
+                    assert called is None
+                if isinstance(function_call, dict):
+                    assert message["content"] is None
+                    assert called is None or called["name"] == "paint"
+    assert "function_call" in reasons
+
+
+async def test_an_answer_beside_calls_follows_the_response_format(running: Running) -> None:
+    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+    schema |= {"additionalProperties": False}
+    wanted = {"name": "verdict", "schema": schema, "strict": True}
+    contents, calls = [], 0
+    async with running.house() as house:
+        for seed in range(6):
+            asked = body(
+                tools=[function("paint")],
+                response_format={"type": "json_schema", "json_schema": wanted},
+                logit_bias=running.bias if seed % 2 else {},
+                seed=seed,
+                n=2,
+            )
+            for choice in await house.choices(asked):
+                message = choice["message"]
+                if choice["finish_reason"] == "stop":
+                    jsonschema.validate(json.loads(message["content"]), schema)
+                    contents.append(message["content"])
+                elif choice["finish_reason"] == "tool_calls":
+                    assert message["content"] is None
+                    calls += len([check_call(call) for call in message["tool_calls"]])
+    assert contents or calls
+
+
+async def test_a_truncated_call_says_length(hermes: Running) -> None:
+    async with hermes.house() as house:
+        asked = body(tools=[function("paint")], tool_choice="required", seed=1)
+        (whole,) = await house.choices(asked)
+        text = whole["message"]["tool_calls"][0]["function"]["arguments"]
+        seen = set[str | None]()
+        for bound in range(1, 80, 3):
+            (cut,) = await house.choices({**asked, "max_tokens": bound})
+            (streamed,) = await house.choices({**asked, "max_tokens": bound, "stream": True})
+            assert without_ids([streamed]) == without_ids([cut])
+            calls = cut["message"].get("tool_calls", [])
+            if cut["finish_reason"] == "length":
+                seen.add(calls[0]["function"]["arguments"] if calls else None)
+                assert cut["message"]["content"] is None
+    assert None in seen
+    assert len(seen) > 5
+    assert all(text.startswith(part) for part in seen if part is not None)
+
+
+async def test_stop_strings_end_content_but_not_calls(hermes: Running) -> None:
+    async with hermes.house() as house:
+        quote = body(tools=[function("paint")], tool_choice="required", seed=1, stop=['"', ":"])
+        (choice,) = await house.choices(quote)
+        assert choice["finish_reason"] == "tool_calls"
+        check_call(choice["message"]["tool_calls"][0])
+        ends = set[str]()
+        for seed in range(4):
+            free = body(tools=[function("paint")], seed=seed, max_tokens=40)
+            (choice,) = await house.choices(free)
+            letters = choice["message"]["content"]
+            (stopped,) = await house.choices({**free, "stop": letters[3], "logprobs": True})
+            kept = stopped["message"]["content"] or ""
+            assert kept == letters[: letters.index(letters[3])]
+            assert len(stopped["logprobs"]["content"]) == len(kept.encode())
+            ends.add(stopped["finish_reason"])
+        assert ends == {"stop"}
+
+
+async def test_usage_counts_the_tokens_of_calls(hermes: Running) -> None:
+    async with hermes.house() as house:
+        asked = body(tools=[function("stop")], tool_choice="required", seed=1)
+        response = await (await house.post(asked)).get_json()
+        (call,) = response["choices"][0]["message"]["tool_calls"]
+        assert call["function"] == {"name": "stop", "arguments": "{}"}
+        written = '\n{"name": "stop", "arguments": {}}\n'
+        assert response["usage"]["completion_tokens"] == 2 + len(written)
+
+
+async def test_bans_hold_in_calls_too(hermes: Running) -> None:
+    banned = {str(ord(digit)): -100 for digit in "23456789"}
+    async with hermes.house() as house:
+        for seed in range(5):
+            asked = body(tools=[function("search")], tool_choice="required", seed=seed, n=2)
+            for choice in await house.choices({**asked, "logit_bias": banned}):
+                for call in choice["message"]["tool_calls"]:
+                    assert not re.search("[2-9]", call["function"]["arguments"])
+
+
+def test_the_oracle_of_nested_brackets_can_fail() -> None:
+    with pytest.raises(LarkError):
+        Lark(LARK).parse("(a")
