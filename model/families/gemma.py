@@ -46,8 +46,8 @@ def gemma3_config(config: Mapping[str, Any], source: str) -> ModelConfig:
         CheckpointError: a key is missing, unknown, or has a value we don't implement.
     """
     keys = ConfigKeys(config, source)
-    newer, every = keys.take("_sliding_window_pattern", int, 6), 0
-    every = keys.take("sliding_window_pattern", int, newer)
+    older = keys.positive("_sliding_window_pattern", int, 6)
+    every = keys.positive("sliding_window_pattern", int, older)
     windows = read_windows(
         keys, [SLIDING if (index + 1) % every else FULL for index in range(num_layers(keys))]
     )
@@ -98,8 +98,8 @@ def _read_gemma(
         activation="gelu_tanh",
         qkv_bias=bias,
         out_bias=bias,
-        embed_scale=keys.take("hidden_size", int) ** 0.5,
-        query_scale=keys.take("query_pre_attn_scalar", float, 256.0) ** -0.5,
+        embed_scale=keys.positive("hidden_size", int) ** 0.5,
+        query_scale=keys.positive("query_pre_attn_scalar", float, 256.0) ** -0.5,
         attention_softcap=_cap(keys, "attn_logit_softcapping"),
         logit_softcap=_cap(keys, "final_logit_softcapping"),
         **differences,
@@ -110,7 +110,7 @@ def _cap(keys: ConfigKeys, name: str) -> float | None:
     if not keys.has(name):
         keys.ignore(name)
         return None
-    return float(keys.take(name, float))
+    return float(keys.positive(name, float))
 
 
 def _gemma3_ropes(keys: ConfigKeys) -> tuple[Ropes, Ropes]:
@@ -118,10 +118,10 @@ def _gemma3_ropes(keys: ConfigKeys) -> tuple[Ropes, Ropes]:
     head_dim = read_head_dim(keys)
     newer = keys.nested("rope_parameters")
     if newer is None or not newer.has(FULL):
-        local = plain_rope(keys.take("rope_local_base_freq", float, 10_000.0), head_dim)
+        local = plain_rope(keys.positive("rope_local_base_freq", float, 10_000.0), head_dim)
         whole = read_ropes(keys, head_dim, 1_000_000.0)
         return whole, Ropes(local, whole.context_length)
-    context = keys.take("max_position_embeddings", int)
+    context = keys.positive("max_position_embeddings", int)
     keys.ignore("rope_local_base_freq", "rope_theta", "rope_scaling")
     whole, local = (
         read_scaled_ropes(nested, head_dim, theta, 1.0, context, context)

@@ -81,6 +81,17 @@ class ConfigKeys:
             )
         return value
 
+    def positive(self, key: str, kind: type, default: Any = _MISSING) -> Any:
+        """As `take`, for a number that must be above zero.
+
+        Raises:
+            CheckpointError: as `take`, or the number is not.
+        """
+        value = self.take(key, kind, default)
+        if not value > 0:
+            raise CheckpointError(f"{self.source} has {key}: {value!r}; it must be above zero")
+        return value
+
     def require(self, key: str, allowed: Iterable[Any]) -> None:
         """Accept `key` only when absent or with a value that we implement.
 

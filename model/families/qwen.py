@@ -56,7 +56,10 @@ def qwen3_moe_config(config: Mapping[str, Any], source: str) -> ModelConfig:
         ffn_dim=keys.take("moe_intermediate_size", int),
         renormalize=keys.take("norm_topk_prob", bool, False),
     )
-    every, plain = keys.take("decoder_sparse_step", int, 1), keys.take("mlp_only_layers", list, [])
+    every, plain = (
+        keys.positive("decoder_sparse_step", int, 1),
+        keys.take("mlp_only_layers", list, []),
+    )
     layers = [index not in plain and (index + 1) % every == 0 for index in range(num_layers(keys))]
     return read_decoder(
         keys,

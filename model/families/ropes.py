@@ -4,8 +4,11 @@ Older: `rope_theta` beside `rope_scaling`, whose kind is under `type` or `rope_t
 both in `rope_parameters`. The keys of each kind are those of the reference implementation.
 """
 
+import math
 from dataclasses import dataclass
 from typing import cast
+
+import numpy as np
 
 from model.config import CheckpointError, RopeConfig
 from model.families.keys import ConfigKeys
@@ -38,14 +41,14 @@ def read_ropes(keys: ConfigKeys, head_dim: int, default_theta: float = 10_000.0)
     Raises:
         CheckpointError: a kind that we don't have, or keys that don't fit it.
     """
-    context = keys.take("max_position_embeddings", int)
-    original = keys.take("original_max_position_embeddings", int, context)
-    share = keys.take("partial_rotary_factor", float, 1.0)
-    theta = keys.take("rope_theta", float, default_theta)
+    context = keys.positive("max_position_embeddings", int)
+    original = keys.positive("original_max_position_embeddings", int, context)
+    share = keys.positive("partial_rotary_factor", float, 1.0)
+    theta = keys.positive("rope_theta", float, default_theta)
     scaling = keys.nested("rope_parameters") or keys.nested("rope_scaling")
     keys.ignore("rope_parameters", "rope_scaling")
     if scaling is None:
-        return Ropes(plain_rope(theta, int(head_dim * share)), context)
+        return Ropes(plain_rope(theta, _width(keys, head_dim, share)), context)
     return read_scaled_ropes(scaling, head_dim, theta, share, context, original)
 
 
@@ -73,43 +76,74 @@ def read_scaled_ropes(
             f"{keys.source} has rope_type: {kind!r}, which is not supported; "
             f"supported: {', '.join(KINDS)}"
         )
-    theta = keys.take("rope_theta", float, theta)
-    width = int(head_dim * keys.take("partial_rotary_factor", float, share))
-    if kind != "default" and kind != "linear":
-        original = keys.take("original_max_position_embeddings", int, original)
-    match kind:
-        case "linear":
-            ropes = Ropes(linear_rope(theta, width, keys.take("factor", float)), context)
-        case "llama3":
-            rope = llama3_rope(
-                theta,
-                width,
-                factor=keys.take("factor", float),
-                low_freq_factor=keys.take("low_freq_factor", float),
-                high_freq_factor=keys.take("high_freq_factor", float),
-                original_context=original,
-            )
-            ropes = Ropes(rope, context)
-        case "yarn":
-            ropes = _yarn(keys, theta, width, context, original)
-        case "longrope":
-            ropes = _longrope(keys, theta, width, context, original)
-        case _:
-            ropes = Ropes(plain_rope(theta, width), context)
+    theta = keys.positive("rope_theta", float, theta)
+    width = _width(keys, head_dim, keys.positive("partial_rotary_factor", float, share))
+    if kind not in ("default", "linear"):
+        original = keys.positive("original_max_position_embeddings", int, original)
+    try:
+        with np.errstate(divide="raise", invalid="raise"):
+            ropes = _ropes(keys, kind, theta, width, context, original)
+    except ArithmeticError:
+        ropes = None
+    if ropes is None or not all(map(_sound, (ropes.rope, ropes.long))):
+        raise CheckpointError(
+            f"{keys.source} describes a rotary embedding of kind {kind!r} that has no finite "
+            "frequencies; give the numbers that the model was published with"
+        )
     keys.finish()
     return ropes
 
 
+def _width(keys: ConfigKeys, head_dim: int, share: float) -> int:
+    width = int(head_dim * share)
+    if width > head_dim or width % 2 != head_dim % 2:
+        raise CheckpointError(
+            f"{keys.source} has partial_rotary_factor: {share}, which is {width} of {head_dim} "
+            "components; it must be an even number of them, at most all"
+        )
+    return width
+
+
+def _sound(rope: RopeConfig | None) -> bool:
+    return rope is None or all(
+        math.isfinite(number) and number > 0 for number in (*rope.frequencies, rope.scale)
+    )
+
+
+def _ropes(
+    keys: ConfigKeys, kind: str, theta: float, width: int, context: int, original: int
+) -> Ropes:
+    match kind:
+        case "linear":
+            return Ropes(linear_rope(theta, width, keys.positive("factor", float)), context)
+        case "llama3":
+            rope = llama3_rope(
+                theta,
+                width,
+                factor=keys.positive("factor", float),
+                low_freq_factor=keys.positive("low_freq_factor", float),
+                high_freq_factor=keys.positive("high_freq_factor", float),
+                original_context=original,
+            )
+            return Ropes(rope, context)
+        case "yarn":
+            return _yarn(keys, theta, width, context, original)
+        case "longrope":
+            return _longrope(keys, theta, width, context, original)
+        case _:
+            return Ropes(plain_rope(theta, width), context)
+
+
 def _yarn(keys: ConfigKeys, theta: float, width: int, context: int, original: int) -> Ropes:
-    factor = keys.take("factor", float)
+    factor = keys.positive("factor", float)
     attention_factor = keys.take("attention_factor", float, 0.0)
     rope = yarn_rope(
         theta,
         width,
         factor=factor,
         original_context=original,
-        beta_fast=keys.take("beta_fast", float, 32.0),
-        beta_slow=keys.take("beta_slow", float, 1.0),
+        beta_fast=keys.positive("beta_fast", float, 32.0),
+        beta_slow=keys.positive("beta_slow", float, 1.0),
         attention_factor=attention_factor or None,
         truncate=keys.take("truncate", bool, True),
     )
@@ -117,7 +151,7 @@ def _yarn(keys: ConfigKeys, theta: float, width: int, context: int, original: in
 
 
 def _longrope(keys: ConfigKeys, theta: float, width: int, context: int, original: int) -> Ropes:
-    stretch = keys.take("factor", float, context / original)
+    stretch = keys.positive("factor", float, context / original)
     short, long = (_divisors(keys, name, width) for name in ("short_factor", "long_factor"))
     attention_factor = keys.take("attention_factor", float, 0.0) or None
     rope, beyond = (

@@ -244,6 +244,21 @@ def test_gpt_oss_20b_as_published(tmp_path):
     assert [layer.window for layer in config.layers[:3]] == [128, None, 128]
 
 
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+QWEN3_MOE = QWEN3 | {
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "moe_intermediate_size": 768,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+}
+
+
 @pytest.mark.parametrize(
     ("base", "change", "message"),
     [
@@ -255,6 +270,23 @@ def test_gpt_oss_20b_as_published(tmp_path):
         (GEMMA3, {"use_bidirectional_attention": True}, "use_bidirectional_attention: True"),
         (PHI4, {"rope_scaling": PHI4["rope_scaling"] | {"long_factor": [1.0]}}, "1 entries.*48"),
         (PHI4, {"rope_scaling": PHI4["rope_scaling"] | {"mscale": 1.0}}, "not supported: mscale"),
+        (PHI4, {"partial_rotary_factor": 0.5 + 1 / 128}, "65 of 128 components"),
+        (PHI4, {"partial_rotary_factor": 1.5}, "192 of 128 components; it must be an even number"),
+        (PHI4, {"partial_rotary_factor": 0.0}, "partial_rotary_factor: 0.0; it must be above zero"),
+        (PHI4, {"original_max_position_embeddings": 0}, "must be above zero"),
+        (PHI4, {"original_max_position_embeddings": 1}, "'longrope' that has no finite"),
+        (GPT_OSS, {"rope_theta": 1.0}, "'yarn' that has no finite"),
+        (
+            GPT_OSS,
+            {"rope_scaling": GPT_OSS["rope_scaling"] | {"factor": 0.0}},
+            "factor: 0.0; it must",
+        ),
+        (LLAMA, {"rope_scaling": {"type": "linear", "factor": -1.0}}, "factor: -1.0; it must"),
+        (LLAMA, {"rope_theta": -1.0}, "rope_theta: -1.0; it must be above zero"),
+        (LLAMA, {"rope_scaling": LLAMA3_ROPE | {"high_freq_factor": 1.0}}, "'llama3' that has no"),
+        (GEMMA3, {"sliding_window_pattern": 0}, "sliding_window_pattern: 0; it must be above zero"),
+        (GEMMA3, {"query_pre_attn_scalar": 0}, "query_pre_attn_scalar: 0"),
+        (QWEN3_MOE, {"decoder_sparse_step": 0}, "decoder_sparse_step: 0; it must be above zero"),
         (GPT_OSS, {"quantization_config": {"quant_method": "gptq"}}, "quant_method: 'gptq'"),
         (GPT_OSS, {"swiglu_limit": 5.0}, "swiglu_limit: 5.0"),
         (GPT_OSS, {"num_experts_per_tok": 33}, "33 experts per token of 32"),
