@@ -41,8 +41,11 @@ INERT = frozenset(
         "return_dict",
         "router_aux_loss_coef",
         "router_jitter_noise",
+        "tokenizer_class",
         "torch_dtype",
         "transformers_version",
+        "unsloth_fixed",
+        "unsloth_version",
         "use_cache",
     }
 )

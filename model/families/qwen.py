@@ -22,6 +22,7 @@ def qwen2_config(config: Mapping[str, Any], source: str) -> ModelConfig:
     """
     keys = ConfigKeys(config, source)
     keys.require("hidden_act", ["silu"])
+    keys.require("use_mrope", [False])
     return read_decoder(keys, windows=_windows(keys), qkv_bias=True)
 
 

@@ -187,7 +187,7 @@ runner.Runner.execute = failing
             "model": MODEL,
             "messages": [{"role": "user", "content": "Hi"}],
             "max_tokens": 500,
-            "temperature": 2,
+            "ignore_eos": True,
             "n": 16,
             "stream": True,
         }

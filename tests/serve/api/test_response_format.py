@@ -13,7 +13,7 @@ from support.engines import bridged
 from support.schemas import SCHEMAS, validate
 from support.tiny import TINY, tiny_model
 
-from model.tokenizer import SentencePieceTokenizer
+from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from serve.api.settings import ApiSettings
 from serve.app import create_app
 from serve.config import bundled_model
