@@ -14,12 +14,7 @@ from serve.api.errors import ApiError, invalid
 from serve.api.faults import echo, first_fault
 from serve.api.json_body import parse_object
 from serve.api.messages import template_messages
-from serve.api.response_format import (
-    AnswerSchema,
-    answer_schema,
-    with_instructions,
-    with_instructions_of_user,
-)
+from serve.api.response_format import AnswerSchema, answer_schema
 from serve.api.schema import ChatRequest
 from serve.api.settings import ApiSettings
 from serve.api.tool_grammar import check_sizes
@@ -27,7 +22,7 @@ from serve.api.tool_request import AskedTools, asked_tools, is_of_calls
 from serve.engine.types import EngineInfo
 from serve.grammar.schema import SchemaError, check_schema_size
 from serve.text.calls.format import CallFormat
-from serve.text.calls.history import with_system_of_user
+from serve.text.calls.history import with_system, with_system_of_user
 from serve.text.render import Renderer
 from serve.text.template import ConversationError
 
@@ -119,28 +114,20 @@ class Preparer:
         schema: AnswerSchema | None,
         tools: AskedTools | None,
     ) -> list[int]:
-        if schema is None or not self._settings.schema_in_prompt:
-            return self._prompt(messages, tools)
+        told = messages
+        if schema is not None and self._settings.schema_in_prompt:
+            told = with_system(messages, schema.instructions)
+        shown = None
+        if tools is not None or is_of_calls(messages):
+            fitted = self._call_format.for_template(told, () if tools is None else tools.tools)
+            told, shown = fitted.messages, fitted.tools
         try:
-            return self._prompt(with_instructions(messages, schema.instructions), tools)
+            return self._renderer.render(told, shown)
         except ConversationError:
-            # The template may know no system part; what is wrong otherwise is so this way too.
-            told = with_instructions_of_user(messages, schema.instructions)
-            return self._prompt(told, tools)
-
-    def _prompt(
-        self, messages: Sequence[Mapping[str, object]], tools: AskedTools | None
-    ) -> list[int]:
-        if tools is None and not is_of_calls(messages):
-            return self._renderer.render(messages)
-        told = self._call_format.for_template(messages, () if tools is None else tools.tools)
-        try:
-            return self._renderer.render(told.messages, told.tools)
-        except ConversationError:
-            if told.messages[0]["role"] == messages[0]["role"]:
+            if told[0]["role"] == messages[0]["role"]:
                 raise
             # The system part is not the request's: the template may know none.
-            return self._renderer.render(with_system_of_user(told.messages), told.tools)
+            return self._renderer.render(with_system_of_user(told), shown)
 
     def _sampling(self, wire: ChatRequest) -> SamplingParams:
         top_k = wire.top_k or 0

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -108,25 +108,3 @@ def answer_schema(
             return AnswerSchema(schema, bool(spec.strict), param, "\n".join(lines))
         case _:
             return None
-
-
-def with_instructions(
-    messages: Sequence[Mapping[str, object]], instructions: str
-) -> list[Mapping[str, object]]:
-    """The conversation with instructions at the end of its system part, or as that."""
-    first, *rest = messages
-    if first["role"] in ("system", "developer"):
-        return [{**first, "content": f"{first['content']}\n\n{instructions}"}, *rest]
-    return [{"role": "system", "content": instructions}, *messages]
-
-
-def with_instructions_of_user(
-    messages: Sequence[Mapping[str, object]], instructions: str
-) -> list[Mapping[str, object]]:
-    """The same for templates without a system part: before the first thing that the user says."""
-    changed = list(messages)
-    for index, message in enumerate(changed):
-        if message["role"] == "user":
-            changed[index] = {**message, "content": f"{instructions}\n\n{message['content']}"}
-            break
-    return changed

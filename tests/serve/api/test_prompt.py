@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -115,3 +116,81 @@ async def test_parts_reach_a_template_that_goes_through_them(make_house: Any) ->
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "</s>"}]
     assert await house.prompt_of([{"role": "user", "content": parts}]) == "(a)(</s>)"
     assert await house.prompt_of([{"role": "user", "content": "ab"}]) == "(ab)"
+
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "f",
+        "description": "Does <|im_end|> it.",
+        "parameters": {"type": "object", "properties": {"</s>": {"type": "integer"}}},
+    },
+}
+SHOW_TOOLS = (
+    "{% for t in tools or [] %}{{ t | tojson }};{% endfor %}"
+    "{% for m in messages %}{{ m.role }}|{{ m.content }};{% endfor %}"
+)
+
+
+async def told(house: Any, **fields: Any) -> str:
+    response = await house.post({"model": "tiny", **fields})
+    assert response.status_code == 200, await response.get_data()
+    return house.tokenizer.spell(house.engine.request.prompt)
+
+
+@pytest.mark.parametrize("tool_choice", ["auto", "none"])
+async def test_tools_reach_the_template(make_house: Any, ask: Any, tool_choice: str) -> None:
+    house = make_house(template=SHOW_TOOLS, settings={"tool_format": "hermes"})
+    shown = f"{json.dumps(TOOL)};user|Hi;"
+    assert await told(house, **ask(tools=[TOOL], tool_choice=tool_choice)) == shown
+    assert await told(house, **ask(functions=[TOOL["function"]])) == shown
+
+
+async def test_words_tell_of_tools_where_the_template_does_not(house: Any, ask: Any) -> None:
+    prompt = await told(house, **ask(tools=[TOOL]))
+    assert prompt.startswith(f"{START}system\nYou can call tools.")
+    assert f"\n{json.dumps(TOOL['function'])}\n" in prompt
+    assert prompt.endswith(f"{END}\n{START}user\nHi{END}\n{START}assistant\n")
+
+
+async def test_words_go_to_the_user_where_there_is_no_system_part(
+    make_house: Any, ask: Any
+) -> None:
+    template = (
+        "{% for m in messages %}{{ m.content if m.role == 'user' else raise_exception('no') }}"
+    )
+    house = make_house(template=template + "{% endfor %}")
+    prompt = await told(house, **ask(tools=[TOOL]))
+    assert prompt.startswith("You can call tools.")
+    assert prompt.endswith("\n\nHi")
+    system = [{"role": "system", "content": "Be brief"}, *ask()["messages"]]
+    response = await house.post(ask(tools=[TOOL], messages=system))
+    assert (await response.get_json())["error"]["message"] == "no"
+
+
+async def test_calls_and_results_as_words(house: Any) -> None:
+    """Several calls, several results, and parts as content."""
+    calls = [CALL, {**CALL, "id": "c3"}]
+    parts = [{"type": "text", "text": "7"}, {"type": "text", "text": "8"}]
+    prompt = await house.prompt_of(
+        [
+            {"role": "user", "content": "?"},
+            {"role": "assistant", "content": "Well", "tool_calls": calls},
+            {"role": "tool", "tool_call_id": "c3", "content": parts},
+            {"role": "tool", "tool_call_id": "c1", "content": "9"},
+        ]
+    )
+    call = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
+    assert prompt == (
+        f"{START}user\n?{END}\n{START}assistant\nWell\n{call}\n{call}{END}\n"
+        f"{START}user\n<tool_response>\n78\n</tool_response>\n<tool_response>\n9\n"
+        f"</tool_response>{END}\n{START}assistant\n"
+    )
+
+
+async def test_a_schema_joins_a_system_part_of_parts(house: Any, ask: Any) -> None:
+    system = {"role": "system", "content": [{"type": "text", "text": "Be brief"}]}
+    asked = ask(messages=[system, *ask()["messages"]], response_format={"type": "json_object"})
+    prompt = await told(house, **asked)
+    assert prompt.startswith(f"{START}system\nBe brief")
+    assert "JSON object" in prompt.partition(END)[0]

@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve.text.assemble import Assembler, Delta
+from serve.text.calls.events import CallArguments, CallStarted
+from serve.text.calls.hermes import HERMES
+from serve.text.calls.tools import CustomTool, FunctionTool
 
 
 @dataclass(frozen=True)
@@ -176,3 +179,78 @@ def test_token_borders_do_not_matter(split: tuple[bytes, list[int]], stops: list
         out += delta.text
         tokens += len(delta.events)
         assert out.encode().startswith(b"".join(pieces[n] or b"" for n in range(tokens)))
+
+
+MARKER = 99
+
+
+def reading(pieces: list[bytes | None], stops: list[str], *, marked: bool = True) -> Any:
+    """What becomes of the pieces where `<tool_call>` is a control token, the last id."""
+    controls = {"<tool_call>": MARKER, "</tool_call>": MARKER + 1} if marked else {}
+    parser = HERMES.parser([FunctionTool("f"), CustomTool("g")], controls)
+    markers = {token: spelling for spelling, token in controls.items()}
+    known = [*pieces, *[b""] * (MARKER - len(pieces)), None, None]
+    return Assembler[Event](Pieces(known), stops, parser, markers)
+
+
+def told(assembler: Any, ids: list[int], finish: Any = "stop") -> tuple[str, list[Any], list[int]]:
+    """Text, calls with their arguments, and the tokens that came with text."""
+    deltas = [d for id_ in ids for d in assembler.feed(Event(id_))]
+    deltas += assembler.feed(Event(None, finish))
+    calls: list[list[Any]] = []
+    for event in (event for delta in deltas for event in delta.calls):
+        if isinstance(event, CallStarted):
+            calls.append([event.name, ""])
+        elif isinstance(event, CallArguments):
+            calls[event.index][1] += event.text
+        else:
+            calls[event.index].append(event.complete)
+    text = "".join(delta.text for delta in deltas)
+    return text, calls, [event.token for delta in deltas for event in delta.events]
+
+
+CALL = [b'\n{"name": "f", "arg', b'uments": {', b'"a": 1}', b"}\n"]
+
+
+def test_a_call_is_no_text_and_its_tokens_are_counted_without_it() -> None:
+    assembler = reading([b"Hi", *CALL], [])
+    text, calls, tokens = told(assembler, [0, MARKER, 1, 2, 3, 4, MARKER + 1])
+    assert (text, calls, tokens) == ("Hi", [["f", '{"a": 1}', True]], [0])
+    assert assembler.tokens_kept == 7
+
+
+def test_what_is_held_for_a_stop_string_is_text_when_a_call_begins() -> None:
+    assembler = reading([b"Hi S", *CALL], ["STOP"])
+    text, calls, tokens = told(assembler, [0, MARKER, 1, 2, 3, 4, MARKER + 1])
+    assert (text, len(calls), tokens) == ("Hi S", 1, [0])
+
+
+def test_stop_strings_are_not_looked_for_in_calls() -> None:
+    text, calls, _ = told(reading([b"Hi", *CALL], ['"a"']), [0, MARKER, 1, 2, 3, 4, MARKER + 1])
+    assert (text, calls) == ("Hi", [["f", '{"a": 1}', True]])
+
+
+def test_a_stop_string_in_the_content_ends_the_answer_before_its_calls() -> None:
+    assembler = reading([b"Hi S", b"TOP", *CALL], ["STOP"])
+    text, calls, tokens = told(assembler, [0, 1, MARKER, 2, 3, 4, 5, MARKER + 1])
+    assert (text, calls, tokens) == ("Hi ", [], [0])
+    assert (assembler.finish_reason, assembler.tokens_kept) == ("stop", 1)
+
+
+def test_a_token_that_is_text_and_call_comes_with_the_text() -> None:
+    pieces = [b"Hi", b'!\n<tool_call>\n{"na', b'me": "f", "arguments": {}}', b"\n</tool_call>"]
+    assembler = reading(pieces, [], marked=False)
+    assert told(assembler, [0, 1, 2, 3]) == ("Hi!", [["f", "{}", True]], [0, 1])
+    assert assembler.tokens_kept == 4
+
+
+def test_a_call_that_is_cut_off_is_incomplete() -> None:
+    assembler = reading([*CALL], [])
+    text, calls, tokens = told(assembler, [MARKER, 0, 1], "length")
+    assert (text, calls, tokens) == ("", [["f", "{", False]], [])
+    assert assembler.finish_reason == "length"
+
+
+def test_what_looks_like_a_call_is_text_with_its_tokens() -> None:
+    assembler = reading([b"<tool", b"_call> no"], [], marked=False)
+    assert told(assembler, [0, 1]) == ("<tool_call> no", [], [0, 1])
