@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from model.axes import EMBED, HEAD_DIM, HEAD_GROUP, KV_HEADS, QKV_GROUP
-from model.cache import LayerCache, read, write
+from model.cache import LayerCache, Pool, read, write
 from model.config import LayerConfig, ModelConfig
 from model.layers import RMSNorm, constant, parameter, soft_cap, with_bias
 from model.rope import Angles, rotate
@@ -53,9 +53,9 @@ class Attend(Protocol):
         q: Float[Array, "B T K G H"],
         k: Float[Array, "B T K H"],
         v: Float[Array, "B T K H"],
-        cache: LayerCache | None,
+        cache: Pool | None,
         scoring: Scoring,
-    ) -> tuple[Float[Array, "B T K G H"], LayerCache | None]:
+    ) -> tuple[Float[Array, "B T K G H"], Pool | None]:
         """The attended values, and the cache with the new keys and values in it."""
         ...
 
@@ -86,9 +86,9 @@ class DenseAttention:
         q: Float[Array, "B T K G H"],
         k: Float[Array, "B T K H"],
         v: Float[Array, "B T K H"],
-        cache: LayerCache | None,
+        cache: Pool | None,
         scoring: Scoring,
-    ) -> tuple[Float[Array, "B T K G H"], LayerCache | None]:
+    ) -> tuple[Float[Array, "B T K G H"], Pool | None]:
         """Attend under the mask; the cache passes through."""
         if scoring.window is not None or scoring.sinks is not None:
             raise ValueError("dense attention has neither windows nor sinks")
@@ -116,12 +116,12 @@ class PagedAttention:
         q: Float[Array, "B T K G H"],
         k: Float[Array, "B T K H"],
         v: Float[Array, "B T K H"],
-        cache: LayerCache | None,
+        cache: Pool | None,
         scoring: Scoring,
-    ) -> tuple[Float[Array, "B T K G H"], LayerCache | None]:
+    ) -> tuple[Float[Array, "B T K G H"], Pool | None]:
         """Write, then attend; see the class."""
-        if cache is None:
-            raise ValueError("paged attention needs a layer's cache")
+        if not isinstance(cache, LayerCache):
+            raise TypeError("paged attention needs a layer's pages by head")
         tables, positions = self.view
         page_size = cache.keys.shape[2]
         slots = token_slots(tables, positions, page_size, cache.keys.shape[1])
@@ -229,8 +229,8 @@ class SelfAttention(nnx.Module):
         x: Float[Array, "B T D"],
         angles: Angles,
         attend: Attend,
-        cache: LayerCache | None,
-    ) -> tuple[Float[Array, "B T D"], LayerCache | None]:
+        cache: Pool | None,
+    ) -> tuple[Float[Array, "B T D"], Pool | None]:
         """Attend; returns the block's output and the layer's cache."""
         mixed = with_bias(jnp.einsum("btd,dkch->btkch", x, self.qkv[...]), self.qkv_bias)
         q, k, v = mixed[:, :, :, :-2], mixed[:, :, :, -2], mixed[:, :, :, -1]

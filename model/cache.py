@@ -6,24 +6,61 @@ order, so token t of a row lies in page `table[t // page]` at offset `t % page`:
     row 0, tokens 0..37, page 16      table [5, 2, 9, ·]
     pool:  … | 2: t16..t31 | … | 5: t0..t15 | … | 9: t32..t37 | …
 
-Which page belongs to whom is the engine's knowledge; here pages are just numbers. The pool
-keeps heads before pages, [K, P, page, H], so that gathered keys are ready for a batched
-product and the head axis can be sharded.
+Which page belongs to whom is the engine's knowledge; here pages are just numbers. How a page
+is laid out belongs to the attention backend that reads it (`backends.py`).
 """
 
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
+from model.axes import HEAD_DIM, KV_HEADS, PAGE, PAGES
 from model.config import ModelConfig
+from model.mesh import replicated, sharding
+
+PageLayout = Literal["by_head", "combined"]
 
 
 class LayerCache(NamedTuple):
-    """One layer's pool."""
+    """One layer's pool, heads before pages: gathered keys are ready for a batched product."""
 
     keys: Float[Array, "K P page H"]
     values: Float[Array, "K P page H"]
+
+    @property
+    def page_size(self) -> int:
+        """Tokens of a page."""
+        return self.keys.shape[2]
+
+    def copied(self, source: Int[Array, " c"], target: Int[Array, " c"]) -> "LayerCache":
+        """With pages copied to others; targets out of range are dropped."""
+
+        def copy(pool: jax.Array) -> jax.Array:
+            return pool.at[:, target].set(pool.at[:, source].get(mode="clip"), mode="drop")
+
+        return LayerCache(copy(self.keys), copy(self.values))
+
+
+class CombinedPages(NamedTuple):
+    """One layer's pool, page by page, each token's keys and values in turn: k0 v0 k1 v1 …"""
+
+    pages: Float[Array, "P page two_K H"]
+
+    @property
+    def page_size(self) -> int:
+        """Tokens of a page."""
+        return self.pages.shape[1]
+
+    def copied(self, source: Int[Array, " c"], target: Int[Array, " c"]) -> "CombinedPages":
+        """With pages copied to others; targets out of range are dropped."""
+        copy = self.pages.at[source].get(mode="clip")
+        return self._replace(pages=self.pages.at[target].set(copy, mode="drop"))
+
+
+Pool = LayerCache | CombinedPages
 
 
 class Cache(NamedTuple):
@@ -35,7 +72,7 @@ class Cache(NamedTuple):
             but valid page numbers.
     """
 
-    layers: tuple[LayerCache, ...]
+    layers: tuple[Pool, ...]
     tables: Int[Array, "R M"]
 
 
@@ -47,14 +84,36 @@ def empty_cache(
     rows: int,
     table_width: int,
     dtype: jnp.dtype,
+    layout: PageLayout = "by_head",
 ) -> Cache:
     """A cache of zeros: `pages` pages of `page_size` tokens, `rows` tables of `table_width`."""
-    shape = (config.held_kv_heads, pages, page_size, config.head_dim)
-    layers = tuple(
-        LayerCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
-        for _ in range(config.num_layers)
-    )
+    heads, width = config.held_kv_heads, config.head_dim
+
+    def pool() -> Pool:
+        if layout == "combined":
+            return CombinedPages(jnp.zeros((pages, page_size, 2 * heads, width), dtype))
+        shape = (heads, pages, page_size, width)
+        return LayerCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+
+    layers = tuple(pool() for _ in range(config.num_layers))
     return Cache(layers, jnp.zeros((rows, table_width), jnp.int32))
+
+
+def cache_sharding(config: ModelConfig, mesh: Mesh, layout: PageLayout = "by_head") -> Cache:
+    """How such a cache lies on a mesh: a `Cache` that holds shardings."""
+    pool: CombinedPages | LayerCache
+    if layout == "combined":
+        pool = CombinedPages(_place(mesh, PAGES, PAGE, KV_HEADS, HEAD_DIM))
+    else:
+        by_head = _place(mesh, KV_HEADS, PAGES, PAGE, HEAD_DIM)
+        pool = LayerCache(by_head, by_head)
+    tables: Any = replicated(mesh)
+    return Cache((pool,) * config.num_layers, tables)
+
+
+# Any, because a pytree of shardings has the type of the pytree of arrays that it describes.
+def _place(mesh: Mesh, *axes: str) -> Any:
+    return sharding(mesh, axes)
 
 
 def write(

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from model.attention import Attend, SelfAttention
 from model.axes import EMBED, ROWS, TOKENS
-from model.cache import LayerCache
+from model.cache import Pool
 from model.config import LayerConfig, ModelConfig
 from model.layers import Embedding, GatedMLP, RMSNorm
 from model.mesh import constrain
@@ -40,8 +40,8 @@ class Block(nnx.Module):
         x: Float[Array, "B T D"],
         angles: Angles,
         attend: Attend,
-        cache: LayerCache | None,
-    ) -> tuple[Float[Array, "B T D"], LayerCache | None]:
+        cache: Pool | None,
+    ) -> tuple[Float[Array, "B T D"], Pool | None]:
         """Apply the block; returns its output and the layer's cache."""
         with jax.named_scope("attention"):
             attended, cache = self.attention(_normed(x, self.attention_norm), angles, attend, cache)
@@ -69,8 +69,8 @@ class Decoder(nnx.Module):
         tokens: Int[Array, "B T"],
         positions: Int[Array, "B T"],
         attend: Attend,
-        layers: Sequence[LayerCache] | None = None,
-    ) -> tuple[Float[Array, "B T D"], tuple[LayerCache, ...] | None]:
+        layers: Sequence[Pool] | None = None,
+    ) -> tuple[Float[Array, "B T D"], tuple[Pool, ...] | None]:
         """Hidden vectors after the last norm, and the layers' caches with the new tokens.
 
         Args:
@@ -83,7 +83,7 @@ class Decoder(nnx.Module):
         angles = {rope: rope_angles(positions, rope) for rope in ropes}
         with jax.named_scope("embed"):
             x = constrain(self.embedding(tokens), (ROWS, TOKENS, EMBED))
-        updated: list[LayerCache] = []
+        updated: list[Pool] = []
         for index, (block, layer) in enumerate(zip(self.blocks, self.config.layers, strict=True)):
             cache = None if layers is None else layers[index]
             with jax.named_scope(f"layer_{index}"):

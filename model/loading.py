@@ -20,10 +20,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from model.axes import KV_HEADS
+from model.backends import Backend, choose_backend
 from model.config import CheckpointError, ModelConfig, read_json
 from model.families.registry import read_family
 from model.layout import laid_out
-from model.mesh import choose_mesh, make_mesh, parse_mesh
+from model.mesh import choose_mesh, make_mesh, parse_mesh, parts_on
 from model.parameters import Parameters
 from model.tokenizer import Tokenizer, TokenizerError
 from model.tokenizer.hugging_face import HuggingFaceTokenizer
@@ -60,6 +62,13 @@ class LoadedModel:
     parameters: Parameters
     mesh: Mesh
     dtype: jnp.dtype
+
+    @property
+    def backend(self) -> Backend:
+        """The attention backend to run it with."""
+        heads = self.config.held_kv_heads // parts_on(self.mesh, KV_HEADS)
+        platform = self.mesh.devices.flat[0].platform
+        return choose_backend(self.config, platform, heads, self.dtype)
 
 
 def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> LoadedModel:

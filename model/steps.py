@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from model.attention import PagedAttention, PageView
+from model.attention import PageView
+from model.backends import attend_with
 from model.cache import Cache
 from model.config import ModelConfig
 from model.decoder import Decoder
@@ -29,7 +30,7 @@ def forward_pages(
 ) -> tuple[Float[Array, "B T D"], Cache]:
     """Hidden vectors of the tokens, whose keys and values are written to the rows' pages."""
     tables = cache.tables.at[slots].get(mode="clip")
-    attend = PagedAttention(PageView(tables, positions))
+    attend = attend_with(cache.layers[0], PageView(tables, positions))
     hidden, layers = decoder(tokens, positions, attend, cache.layers)
     if layers is None:
         raise ValueError("a decoder over pages returns its pages")
@@ -89,7 +90,7 @@ def decode(
         Logits after the token, and the cache.
     """
     slots, positions, pages = rows
-    page_size = cache.layers[0].keys.shape[2]
+    page_size = cache.layers[0].page_size
     entry = jnp.maximum(positions, 0) // page_size
     cache = cache._replace(tables=cache.tables.at[slots, entry].set(pages, mode="drop"))
     tokens = last_token.at[slots].get(mode="clip")[:, None]
@@ -118,10 +119,7 @@ def fork(
     slots, source, target = rows
     cache = cache._replace(tables=cache.tables.at[slots].set(tables, mode="drop"))
 
-    def copied(pool: jax.Array) -> jax.Array:
-        return pool.at[:, target].set(pool.at[:, source].get(mode="clip"), mode="drop")
-
-    return cache._replace(layers=jax.tree.map(copied, cache.layers))
+    return cache._replace(layers=tuple(layer.copied(source, target) for layer in cache.layers))
 
 
 def compile_step(

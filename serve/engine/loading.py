@@ -1,5 +1,6 @@
 """From a checkpoint directory and a person's settings to an engine ready to start."""
 
+import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from serve.engine.engine import Engine
 from serve.engine.fingerprint import fingerprint
 from serve.engine.runner import Runner
 from serve.engine.types import EngineInfo
+
+logger = logging.getLogger(__name__)
 
 # What the cache may take of the memory that is there: on a host that other programs share,
 # and on an accelerator after the weights are loaded.
@@ -83,6 +86,8 @@ def load_engine(
     model = load_model(directory, mesh, dtype)
     tokenizer = load_tokenizer(directory, model.config)
     end_ids = load_end_ids(directory, model.config, tokenizer)
+    if model.backend.fallback:
+        logger.warning("attention runs in plain JAX, slower: %s", model.backend.fallback)
     length = _context_length(context, model.config)
     model = replace(model, config=model.config.for_context(length))
     config = EngineConfig(
@@ -133,7 +138,7 @@ def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
     return {
         "parameters": f"{count_parameters(model.config) / 1e6:.1f} M, {model.dtype}",
         "devices": f"{model.mesh.size} × {device.device_kind}, mesh {mesh}",
-        "attention": "paged, plain JAX",
+        "attention": model.backend.name,
         "cache": f"{config.num_pages} pages of {config.page_size} tokens, {gibibytes:.2f} GiB",
         "rows": ", ".join(map(str, config.row_buckets)),
         "prefill chunks": ", ".join(map(str, config.prefill_buckets)),

@@ -18,10 +18,9 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from model import steps
 from model.attention import KEYS_PER_BLOCK
-from model.axes import HEAD_DIM, KV_HEADS, PAGE, PAGES
-from model.cache import Cache, LayerCache, empty_cache
+from model.cache import Cache, cache_sharding, empty_cache
 from model.loading import LoadedModel
-from model.mesh import replicated, sharding
+from model.mesh import replicated
 from sampling.batch import (
     Choice,
     Rows,
@@ -138,12 +137,12 @@ class Runner:
             rows=self._config.max_rows,
             table_width=self._table_width,
             dtype=self._model.dtype,
+            layout=self._model.backend.layout,
         )
 
     def _cache_sharding(self) -> Cache:
-        pool = sharding(self._model.mesh, (KV_HEADS, PAGES, PAGE, HEAD_DIM))
-        layers = (LayerCache(pool, pool),) * self._model.config.num_layers  # type: ignore[arg-type]
-        return Cache(layers, replicated(self._model.mesh))  # type: ignore[arg-type]
+        model = self._model
+        return cache_sharding(model.config, model.mesh, model.backend.layout)
 
     # --- compiling ---------------------------------------------------------------------
 

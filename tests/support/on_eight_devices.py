@@ -21,8 +21,7 @@ import numpy as np
 from support.tiny import tiny_parameters
 
 from model import steps
-from model.axes import HEAD_DIM, KV_HEADS, PAGE, PAGES
-from model.cache import Cache, empty_cache
+from model.cache import cache_sharding, empty_cache
 from model.config import ExpertsConfig, LayerConfig, ModelConfig
 from model.layout import laid_out, layout_on
 from model.loading import LoadedModel
@@ -94,7 +93,6 @@ _sample = jax.jit(sample)
 def results(model: LoadedModel) -> Iterator[tuple[str, np.ndarray]]:
     """Prompts of two rows, then steps of all eight rows, sampled from the logits."""
     config, mesh, whole = model.config, model.mesh, replicated(model.mesh)
-    pool = sharding(mesh, (KV_HEADS, PAGES, PAGE, HEAD_DIM))
 
     def program(function, donate, out, *arguments):
         abstract = jax.tree.map(
@@ -108,7 +106,7 @@ def results(model: LoadedModel) -> Iterator[tuple[str, np.ndarray]]:
     cache = empty_cache(
         config, pages=POOL, page_size=PAGE_SIZE, rows=ROWS, table_width=WIDTH, dtype=model.dtype
     )
-    places = Cache(jax.tree.map(lambda _: pool, cache.layers), whole)
+    places = cache_sharding(config, mesh)
     cache = jax.device_put(cache, places)
     generator = np.random.default_rng(5)
     order = generator.permutation(POOL).astype(np.int32).reshape(ROWS, -1)

@@ -1,0 +1,1 @@
+"""Accelerator kernels, each beside its plain reference of the same signature."""

@@ -1,0 +1,118 @@
+"""The TPU kernel, interpreted on CPU, against the plain backend; and when it is chosen."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.interpreted import interpret_attention
+from support.tiny import TINY
+
+from model.attention import PageView, Scoring
+from model.backends import choose_backend
+from model.cache import CombinedPages
+from model.kernels.ragged import RaggedAttention, attend_combined, reference_combined
+
+HEADS, GROUP, WIDTH, PAGE, POOL, TABLE = 2, 3, 128, 8, 48, 12
+TOLERANCES = {"float32": 1e-4, "bfloat16": 2e-2}
+SCORINGS = {
+    "plain": Scoring(0.09),
+    "window": Scoring(0.09, window=11),
+    "soft cap": Scoring(0.5, softcap=3.0),
+    "both": Scoring(0.5, window=5, softcap=3.0),
+}
+# Per row: the position of the first token of the step, and how many there are.
+STEPS = {
+    "decode": [(0, 1), (7, 1), (8, 1), (90, 1)],
+    "decode with padding": [(63, 1), (20, 1), (0, 0), (0, 0)],
+    "a chunk": [(40, 21)],
+    "a padded chunk": [(16, 5)],
+    "ragged chunks": [(0, 9), (33, 4), (0, 0), (80, 13)],
+}
+
+
+def case(rows: list[tuple[int, int]], dtype: str) -> tuple[jax.Array, CombinedPages, PageView]:
+    generator = np.random.default_rng(len(rows))
+    length = max(1, *(count for _, count in rows)) + (3 if len(rows) == 1 else 0)
+    positions = np.full((len(rows), length), -1, np.int32)
+    for row, (start, count) in enumerate(rows):
+        positions[row, :count] = np.arange(start, start + count)
+    tables = generator.permutation(POOL).reshape(4, TABLE)[: len(rows)].astype(np.int32)
+    q = generator.standard_normal((len(rows), length, HEADS, GROUP, WIDTH))
+    pages = generator.standard_normal((POOL, PAGE, 2 * HEADS, WIDTH))
+    view = PageView(jnp.asarray(tables), jnp.asarray(positions))
+    return jnp.asarray(q, dtype), CombinedPages(jnp.asarray(pages, dtype)), view
+
+
+def widened(view: PageView) -> PageView:
+    """With tables in whole blocks of 128 keys, as the plain backend wants them."""
+    tables = jnp.pad(view.tables, ((0, 0), (0, -view.tables.shape[1] % (128 // PAGE))))
+    return view._replace(tables=tables)
+
+
+# Each compiles for seconds: all ragged shapes once, all scorings and dtypes where it matters.
+CASES = [
+    *((rows, "both", "float32") for rows in STEPS),
+    *(("decode", scoring, "float32") for scoring in SCORINGS if scoring != "both"),
+    ("decode", "both", "bfloat16"),
+    ("ragged chunks", "both", "bfloat16"),
+    ("ragged chunks", "plain", "float32"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _interpreted(monkeypatch):
+    interpret_attention(monkeypatch)
+
+
+@pytest.mark.parametrize(("rows", "scoring", "dtype"), CASES)
+def test_the_kernel_agrees_with_the_plain_backend(rows, scoring, dtype):
+    q, pool, view = case(STEPS[rows], dtype)
+    found = attend_combined(q, pool, view, SCORINGS[scoring])
+    wanted = reference_combined(q, pool, widened(view), SCORINGS[scoring])
+    real = np.asarray(view.positions) >= 0
+    found, wanted = (np.asarray(x, np.float32)[real] for x in (found, wanted))
+    assert np.abs(wanted).max() > 0.5
+    np.testing.assert_allclose(found, wanted, atol=TOLERANCES[dtype], rtol=0)
+
+
+def test_new_keys_are_in_the_pages_that_are_attended_to():
+    """A row whose only key is the one of this step attends to its value alone."""
+    q, pool, _ = case([(0, 1)], "float32")
+    q = q[:, :1]
+    view = PageView(jnp.full((1, TABLE), 5, jnp.int32), jnp.array([[0]], jnp.int32))
+    k = jnp.ones((1, 1, HEADS, WIDTH))
+    v = jnp.arange(HEADS * WIDTH, dtype=jnp.float32).reshape(1, 1, HEADS, WIDTH)
+    out, cache = RaggedAttention(view)(q, k, v, pool, Scoring(1.0))
+    np.testing.assert_allclose(out[0, 0], np.repeat(v[0, 0, :, None], GROUP, axis=1), rtol=1e-6)
+    before, after = np.asarray(pool.pages), np.array(cache.pages)
+    np.testing.assert_array_equal(after[5, 0, ::2], k[0, 0])
+    np.testing.assert_array_equal(after[5, 0, 1::2], v[0, 0])
+    after[5, 0] = before[5, 0]
+    np.testing.assert_array_equal(after, before)
+
+
+BFLOAT16 = jnp.dtype("bfloat16")
+WIDE = replace(TINY, head_dim=128)
+
+
+def test_the_kernel_is_chosen_on_tpu_and_only_there():
+    assert choose_backend(WIDE, "tpu", 2, BFLOAT16).layout == "combined"
+    for platform in ("cpu", "gpu"):
+        backend = choose_backend(WIDE, platform, 2, BFLOAT16)
+        assert (backend.layout, backend.fallback) == ("by_head", "")
+
+
+@pytest.mark.parametrize(
+    ("config", "heads", "reason"),
+    [
+        (replace(WIDE, attention_sinks=True), 2, "sinks"),
+        (replace(WIDE, head_dim=64), 2, "head_dim is 64, not a multiple of 128"),
+        (WIDE, 3, "3 kv heads of bfloat16 on one device"),
+    ],
+)
+def test_a_fallback_has_its_reason(config, heads, reason):
+    backend = choose_backend(config, "tpu", heads, BFLOAT16)
+    assert backend.layout == "by_head"
+    assert reason in backend.fallback

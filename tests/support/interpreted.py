@@ -1,0 +1,30 @@
+"""Pallas TPU kernels on a CPU, by the interpreter that turns them into XLA operations.
+
+The interpreter that simulates a TPU (`force_tpu_interpret_mode`) cannot reshape references,
+which the attention kernel does.
+"""
+
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import pytest
+from jax._src.literals import TypedInt
+from jax.experimental import pallas
+
+_KERNEL = "jax.experimental.pallas.ops.tpu.ragged_paged_attention.kernel"
+
+
+class _Interpreting:
+    """`jax.experimental.pallas`, whose kernels are interpreted."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(pallas, name)
+        return partial(value, interpret=True) if name == "pallas_call" else value
+
+
+def interpret_attention(patch: pytest.MonkeyPatch) -> None:
+    """Have the attention kernel interpreted."""
+    patch.setattr(import_module(_KERNEL), "pl", _Interpreting())
+    # The interpreter asks constant indices for their shape, which they lack.
+    patch.setattr(TypedInt, "shape", (), raising=False)
