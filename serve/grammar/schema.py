@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from serve.engine.types import Constraint
-from serve.grammar.compiler import Grammar, GrammarCompiler, check_size
+from serve.grammar.compiler import Compilation, Grammar, check_size
 from serve.grammar.keywords import FORMATS, KEYWORDS, TYPES, Keyword
 from serve.grammar.library import GrammarError
 
@@ -50,35 +50,35 @@ class _Site:
     value: object
 
 
-def compile_schema(compiler: GrammarCompiler, schema: object, *, strict: bool) -> Constraint:
+def compile_schema(compilation: Compilation, schema: object, *, strict: bool) -> Constraint:
     """A constraint that holds answers to `schema`, as compact JSON.
 
-    Takes as long as the compiler's limit allows; call it on the compiler's threads.
+    Takes as long as the request has left; call it on the compiler's threads.
 
     Args:
-        compiler: of the model.
+        compilation: of the request.
         schema: an object or a boolean.
         strict: refuse what cannot be enforced; else leave it to the model.
 
     Raises:
         SchemaError: the schema is malformed, too large, or cannot be enforced.
     """
-    whole = enforceable(compiler, schema, strict=strict)
-    return compiler.compile(Grammar.json_schema(whole, exclusive=strict))
+    whole = enforceable(compilation, schema, strict=strict)
+    return compilation.compile(Grammar.json_schema(whole, exclusive=strict))
 
 
-def enforceable(compiler: GrammarCompiler, schema: object, *, strict: bool) -> Any:
+def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> Any:
     """What of `schema` is enforced: all that bears on answers if it is strict.
 
     Takes as long as `compile_schema`, and raises what it does.
     """
-    check_schema_size(schema, compiler.limits.source_bytes)
+    check_schema_size(schema, compilation.limits.source_bytes)
     reader = _Reader(strict=strict)
     whole = reader.read(schema, ())
     removed: set[Path] = set()
     while True:
         try:
-            compiler.compile(Grammar.json_schema(whole, exclusive=strict))
+            compilation.compile(Grammar.json_schema(whole, exclusive=strict))
         except GrammarError as error:
             site = _culprit(str(error), reader.sites, removed)
             if strict or site is None or site.keyword == "$ref" or len(removed) == _MOST_REMOVALS:

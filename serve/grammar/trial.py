@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import weakref
 from multiprocessing.connection import Connection
 from typing import Any
@@ -24,27 +25,33 @@ class Trial:
 
     Args:
         vocabulary: of the model.
-        seconds: most that compiling one grammar may take.
         memory: bytes that the process may have in all.
     """
 
-    def __init__(self, vocabulary: Vocabulary, seconds: float, memory: int = _MEMORY) -> None:
+    def __init__(self, vocabulary: Vocabulary, memory: int = _MEMORY) -> None:
         self._vocabulary = vocabulary
-        self._seconds = seconds
         self._memory = memory
         self._process: weakref.finalize[..., Any] | None = None
         self._connection: Connection[object, str] | None = None
 
-    def run(self, source: str) -> None:
+    def run(self, source: str, seconds: float) -> float:
         """Try a grammar. For one thread at a time.
+
+        Args:
+            source: the grammar.
+            seconds: most that it may take.
+
+        Returns:
+            How many it took.
 
         Raises:
             GrammarError: it is refused, or takes too much time or memory.
         """
         connection = self._connection or self._start()
+        began = time.monotonic()
         try:
             connection.send(source)
-            answered = connection.poll(self._seconds)
+            answered = connection.poll(seconds)
             error = connection.recv() if answered else _TOO_MUCH.format("time")
         except (EOFError, OSError):
             answered, error = False, _TOO_MUCH.format("memory")
@@ -52,6 +59,7 @@ class Trial:
             self.close()
         if error:
             raise GrammarError(error)
+        return time.monotonic() - began
 
     def close(self) -> None:
         """End the process, if it runs."""

@@ -1,14 +1,15 @@
-"""The trial process: compiles grammars of strangers, so that only it can grow or hang.
+"""The trial process: tries grammars of strangers, so that only it can grow or hang.
 
 Started by `trial.py`, with the number of a connection's descriptor as its argument. Takes a
-vocabulary, then grammars one at a time, and answers each with an error or nothing.
+vocabulary, then grammars one at a time; each is compiled and followed for a little, and answered
+with an error or nothing.
 """
 
 import resource
 import sys
 from multiprocessing.connection import Connection
 
-from serve.grammar.library import GrammarError, compile_grammar, make_tokenizer
+from serve.grammar.library import GrammarError, compile_grammar, make_tokenizer, rehearse
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
         except EOFError:
             return
         try:
-            compile_grammar(tokenizer, str(source))
+            rehearse(compile_grammar(tokenizer, str(source)))
         except GrammarError as error:
             connection.send(str(error))
         else:

@@ -65,7 +65,7 @@ def check_everywhere(tokenizer: Pieces, grammar: Grammar, language: set[bytes]) 
     Where only one text is left the mask may hold just the model's own spelling of it.
     """
     size = tokenizer.vocab_size + 40
-    constraint = compiler_of(tokenizer, padding=40).compile(grammar)
+    constraint = compiler_of(tokenizer, padding=40).begin().compile(grammar)
     waiting: list[tuple[bytes, list[int]]] = [(b"", [])]
     sentences: set[bytes] = set()
     while waiting:
@@ -147,11 +147,11 @@ def test_a_tokenizer_that_puts_spaces_before_texts_leads_nobody_astray() -> None
 def test_text_never_becomes_a_control_token_and_a_grammar_can_ask_for_one() -> None:
     letters = Pieces([bytes([n]) for n in b'<|cal>end"'])
     compiler = compiler_of(letters)
-    spelled = compiler.compile(Grammar.json_schema({"const": "<|call|>"}))
+    spelled = compiler.begin().compile(Grammar.json_schema({"const": "<|call|>"}))
     assert not allowed(spelled.matcher(), letters.vocab_size) & set(CONTROLS.values())
-    free = compiler.compile(Grammar.regex("(.|\n)*")).matcher()
+    free = compiler.begin().compile(Grammar.regex("(.|\n)*")).matcher()
     assert allowed(free, letters.vocab_size) == {END, *range(2, letters.vocab_size)}
-    asking = compiler.compile(Grammar.lark('start: <|call|> "a"')).matcher()
+    asking = compiler.begin().compile(Grammar.lark('start: <|call|> "a"')).matcher()
     assert allowed(asking, letters.vocab_size) == {CONTROLS["<|call|>"]}
     asking.accept(CONTROLS["<|call|>"])
     assert letters.pieces[min(allowed(asking, letters.vocab_size))] == b"a"
@@ -161,12 +161,12 @@ def test_ids_past_the_tokenizer_and_odd_bytes_are_never_text() -> None:
     odd = Pieces([b"a", b"\xff", b""])
     vocabulary = vocabulary_of(odd, 7, frozenset([END]))
     assert vocabulary.special == [0, 1, 5, 6]
-    matcher = compiler_of(odd, padding=2).compile(Grammar.regex("(.|\n)*")).matcher()
+    matcher = compiler_of(odd, padding=2).begin().compile(Grammar.regex("(.|\n)*")).matcher()
     assert allowed(matcher, 7) == {END, 2}
 
 
 def test_choices_have_matchers_of_their_own() -> None:
-    constraint = compiler_of(WORDS).compile(Grammar.regex("(a|b){2}"))
+    constraint = compiler_of(WORDS).begin().compile(Grammar.regex("(a|b){2}"))
     first, second = constraint.matcher(), constraint.matcher()
     for token in WORDS.encode("a"), WORDS.encode("a"):
         first.accept(token[0])
@@ -178,9 +178,9 @@ def test_choices_have_matchers_of_their_own() -> None:
 def test_equal_grammars_are_compiled_once() -> None:
     compiler = compiler_of(WORDS)
     schema = {"enum": ["a", "b"]}
-    one = compiler.compile(Grammar.json_schema(schema))
-    assert compiler.compile(Grammar.json_schema(dict(schema))) is one
-    assert compiler.compile(Grammar.json_schema({"enum": ["b", "a"]})) is not one
+    one = compiler.begin().compile(Grammar.json_schema(schema))
+    assert compiler.begin().compile(Grammar.json_schema(dict(schema))) is one
+    assert compiler.begin().compile(Grammar.json_schema({"enum": ["b", "a"]})) is not one
 
 
 BOMBS = {
@@ -224,31 +224,31 @@ def test_a_bomb_is_refused_and_the_next_grammar_compiles(
     compiler: GrammarCompiler, bomb: str
 ) -> None:
     with pytest.raises(GrammarError):
-        compiler.compile(BOMBS[bomb])
-    assert compiler.compile(Grammar.regex("a+")).matcher().accepting is False
+        compiler.begin().compile(BOMBS[bomb])
+    assert compiler.begin().compile(Grammar.regex("a+")).matcher().accepting is False
 
 
 def test_what_takes_too_much_memory_is_refused() -> None:
-    trial = Trial(vocabulary_of(WORDS, WORDS.vocab_size, frozenset([END])), 60, 2**28)
+    trial = Trial(vocabulary_of(WORDS, WORDS.vocab_size, frozenset([END])), 2**28)
     with pytest.raises(GrammarError, match="too much memory"):
-        trial.run(BOMBS["large divisor"].source)
-    trial.run(Grammar.regex("a").source)
+        trial.run(BOMBS["large divisor"].source, 60)
+    trial.run(Grammar.regex("a").source, 60)
     trial.close()
 
 
 def test_a_large_grammar_is_refused_unread() -> None:
     compiler = compiler_of(WORDS, source_bytes=1_000)
     with pytest.raises(GrammarError, match=r"bytes and at most 1,000 are allowed"):
-        compiler.compile(Grammar.regex("a" * 1_000))
+        compiler.begin().compile(Grammar.regex("a" * 1_000))
 
 
 def test_a_model_that_cannot_end_an_answer_follows_no_grammar() -> None:
     compiler = GrammarCompiler(WORDS, WORDS.vocab_size, frozenset())
     with pytest.raises(GrammarError, match="no token that could end"):
-        compiler.compile(Grammar.regex("a"))
+        compiler.begin().compile(Grammar.regex("a"))
 
 
 def test_grammars_are_compiled_on_threads_of_the_compiler() -> None:
     compiler = compiler_of(WORDS)
-    name = compiler.soon(lambda: threading.current_thread().name).result()
+    name = compiler.soon(lambda _: threading.current_thread().name).result()
     assert name.startswith("grammar")
