@@ -130,22 +130,23 @@ def compile_grammar(tokenizer: LLTokenizer, source: str) -> LLMatcher:
     raise GrammarError(explained(matcher.get_error()))
 
 
-def rehearse(matcher: LLMatcher) -> None:
-    """Follow a compiled grammar for a while, along tokens drawn from what it allows.
+def rehearse(matcher: LLMatcher, end_ids: Sequence[int]) -> None:
+    """Follow a compiled grammar for a while, along tokens drawn from what it allows but the end.
 
     Much of what makes a grammar costly is only worked out when an answer gets there.
 
     Raises:
         GrammarError: it takes more than the limits allow.
     """
+    ends = sum(1 << token for token in end_ids)
     draw = random.Random(0)  # noqa: S311  (any way will do, but always the same)
     for _ in range(_REHEARSED):
-        mask = matcher.compute_bitmask()
-        allowed = int.from_bytes(mask, "little")
+        allowed = int.from_bytes(matcher.compute_bitmask(), "little") & ~ends
         if matcher.is_error() or not allowed:
             break
         first = draw.randrange(allowed.bit_length())
-        matcher.consume_token(first + _lowest_bit(allowed >> first))
+        above = allowed >> first
+        matcher.consume_token(first + (above & -above).bit_length() - 1)
         if matcher.is_error() or matcher.is_stopped():
             break
     if matcher.is_error():
@@ -153,10 +154,6 @@ def rehearse(matcher: LLMatcher) -> None:
         raise GrammarError(
             f"it takes too much to follow ({reason}); make it smaller, or its repetitions shorter"
         )
-
-
-def _lowest_bit(number: int) -> int:
-    return (number & -number).bit_length() - 1
 
 
 def explained(error: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from serve.engine.types import Constraint
 from serve.grammar.compiler import Compilation, Grammar, check_size
+from serve.grammar.equivalents import can_be_listed, equivalent
 from serve.grammar.keywords import FORMATS, KEYWORDS, TYPES, Keyword
 from serve.grammar.library import GrammarError
 
@@ -78,7 +79,8 @@ def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> An
     removed: set[Path] = set()
     while True:
         try:
-            compilation.compile(Grammar.json_schema(whole, exclusive=strict))
+            said = equivalent(whole)
+            compilation.compile(Grammar.json_schema(said, exclusive=strict))
         except GrammarError as error:
             site = _culprit(str(error), reader.sites, removed)
             if strict or site is None or site.keyword == "$ref" or len(removed) == _MOST_REMOVALS:
@@ -86,7 +88,7 @@ def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> An
             removed.add(site.path)
             whole = _without(whole, site.path)
         else:
-            return whole
+            return said
 
 
 def check_schema_size(schema: object, most: int) -> None:
@@ -205,10 +207,11 @@ class _Reader:
         if name == "minProperties":
             required = fields.get("required")
             count = len(cast("list[object]", required)) if isinstance(required, list) else 0
-            if cast("int", value) > count:
+            if cast("int", value) > count and not can_be_listed(fields):
                 self._leave(
                     path, f"'minProperties' above the number of required ones, here {count}, "
-                    f"cannot be enforced: further properties could repeat a name"
+                    f"cannot be enforced where further properties could repeat a name, or where "
+                    f"there are too many to choose from"
                 )  # fmt: skip
                 return False
         if name in ("const", "enum", "minimum", "maximum") or name.startswith("exclusive"):

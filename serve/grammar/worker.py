@@ -8,14 +8,21 @@ with an error or nothing.
 import resource
 import sys
 from multiprocessing.connection import Connection
+from typing import cast
 
-from serve.grammar.library import GrammarError, compile_grammar, make_tokenizer, rehearse
+from serve.grammar.library import (
+    GrammarError,
+    Vocabulary,
+    compile_grammar,
+    make_tokenizer,
+    rehearse,
+)
 
 
 def main() -> None:
     """Serve until the other end is closed."""
     connection: Connection[str, object] = Connection(int(sys.argv[1]))
-    memory, vocabulary = connection.recv()  # type: ignore[misc]
+    memory, vocabulary = cast("tuple[int, Vocabulary]", connection.recv())
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     tokenizer = make_tokenizer(vocabulary)
@@ -26,7 +33,7 @@ def main() -> None:
         except EOFError:
             return
         try:
-            rehearse(compile_grammar(tokenizer, str(source)))
+            rehearse(compile_grammar(tokenizer, str(source)), vocabulary.end_ids)
         except GrammarError as error:
             connection.send(str(error))
         else:

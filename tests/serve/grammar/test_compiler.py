@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from model.tokenizer import Tokenizer
+from serve.engine.types import ConstraintError
 from serve.grammar.compiler import Grammar, GrammarCompiler, GrammarLimits, vocabulary_of
 from serve.grammar.library import GrammarError
-from serve.grammar.matcher import GrammarMatcher
+from serve.grammar.matcher import CompiledGrammar, GrammarMatcher
 from serve.grammar.trial import Trial
 
 CONTROLS = {"<|call|>": 1, "<|end|>": 0}
@@ -183,6 +184,84 @@ def test_equal_grammars_are_compiled_once() -> None:
     assert compiler.begin().compile(Grammar.json_schema({"enum": ["b", "a"]})) is not one
 
 
+def follow(constraint: CompiledGrammar, size: int, masks: int) -> None:
+    """Make so many masks along answers, one answer after the other."""
+    words = np.zeros(-(-size // 32), np.uint32)
+    matcher = constraint.matcher()
+    for _ in range(masks):
+        if matcher.finished:
+            matcher = constraint.matcher()
+        matcher.fill(words)
+        matcher.accept(
+            int(np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little"))[-1])
+        )
+
+
+def test_a_grammar_is_compiled_anew_before_it_wears_out() -> None:
+    """What is known of a grammar is kept for all who follow it: answers without end fill that."""
+    grammar = Grammar.json_schema({"type": "array", "minItems": 10_000, "items": {"enum": [0, 1]}})
+    compiler = compiler_of(WORDS)
+    first = compiler.begin().compile(grammar)
+    follow(first, WORDS.vocab_size, 1_999)
+    assert compiler.begin().compile(grammar) is first
+    follow(first, WORDS.vocab_size, 1)
+    second = compiler.begin().compile(grammar)
+    assert second is not first
+    # Answers that began with the old one go on, and no trial is wanted again.
+    follow(first, WORDS.vocab_size, 10)
+    assert compiler.compile(grammar, seconds=0) == (second, 0)
+
+
+def test_a_grammar_that_has_failed_is_compiled_anew() -> None:
+    compiler = compiler_of(WORDS)
+    grammar = Grammar.regex("a{3}")
+    first = compiler.begin().compile(grammar)
+    with pytest.raises(ConstraintError, match="cannot be followed any further"):
+        first.matcher().accept(WORDS.encode("b")[0])
+    second = compiler.begin().compile(grammar)
+    assert second is not first
+    follow(second, WORDS.vocab_size, 3)
+
+
+def test_what_answers_cost_is_counted_and_too_much_is_refused() -> None:
+    compiler = compiler_of(WORDS)
+    grammar = Grammar.regex("a{9}")
+    constraint = compiler.begin().compile(grammar)
+    # Half a second, and 5 ms for each of 4 masks.
+    follow(constraint, WORDS.vocab_size, 4)
+    constraint.ledger.add(0.51)
+    follow(constraint, WORDS.vocab_size, 1)
+    constraint.ledger.add(0.02)
+    with pytest.raises(ConstraintError, match="too much time to follow"):
+        constraint.matcher().fill(np.zeros(9, np.uint32))
+    with pytest.raises(GrammarError, match="too much time to follow"):
+        compiler.begin().compile(grammar)
+
+
+def test_the_least_recently_used_grammar_is_forgotten() -> None:
+    compiler = compiler_of(WORDS, remembered=2)
+    a, b, c = map(Grammar.regex, ("a", "b", "ab"))
+    kept = compiler.begin().compile(a)
+    dropped = compiler.begin().compile(b)
+    assert compiler.begin().compile(a) is kept
+    compiler.begin().compile(c)
+    assert compiler.begin().compile(a) is kept
+    assert compiler.begin().compile(b) is not dropped
+
+
+def test_the_grammars_of_a_request_share_its_time() -> None:
+    compiler = compiler_of(WORDS, seconds=0.5)
+    compilation = compiler.begin()
+    with pytest.raises(GrammarError, match="too much time to compile"):
+        compilation.compile(BOMBS["large divisor"])
+    compiler.begin().compile(Grammar.regex("a"))
+    later = compiler.begin()
+    later._seconds = 0.0
+    assert later.compile(Grammar.regex("a"))
+    with pytest.raises(GrammarError, match="too much time to compile"):
+        later.compile(Grammar.regex("b"))
+
+
 BOMBS = {
     "patterns that must hold together": Grammar.json_schema(
         {"allOf": [{"type": "string", "pattern": f".*a.{{{n}}}b.*"} for n in range(3, 25)]}
@@ -209,6 +288,10 @@ BOMBS = {
             }
             | {"d30": {"type": "object"}},
         }
+    ),
+    "nested bounds": Grammar.regex("((((a{1,30}){1,30}){1,30}){1,30}){1,30}"),
+    "exponential length": Grammar.lark(
+        "start: a0\n" + "".join(f"a{n}: a{n + 1} a{n + 1}\n" for n in range(40)) + 'a40: "b"'
     ),
     "deep recursion": Grammar.regex("(" * 5_000 + "a" + ")" * 5_000),
 }

@@ -241,4 +241,5 @@ def test_no_answer_has_whitespace_between_its_tokens(compiler: GrammarCompiler) 
 
 def test_docs_table_is_up_to_date() -> None:
     page = (ROOT / "docs" / "structured-output.md").read_text()
+    assert f"holds {sum(map(len, SCHEMAS.values()))} of them" in page
     assert keyword_table() in page, "run: python -m tools.make_docs"
