@@ -14,7 +14,7 @@ from llguidance import LLMatcher, LLTokenizer
 from model.tokenizer import Tokenizer
 from serve.grammar.library import GrammarError, Vocabulary, compile_grammar, make_tokenizer
 from serve.grammar.matcher import TOO_COSTLY, CompiledGrammar
-from serve.grammar.trial import Trial
+from serve.grammar.trial import Allowance, Trial
 
 # Grammars compiled at the same time, each tried in a process of its own.
 _THREADS = 2
@@ -105,14 +105,14 @@ class GrammarCompiler:
         """The grammars of one more request."""
         return Compilation(self)
 
-    def compile(self, grammar: Grammar, seconds: float) -> tuple[CompiledGrammar, float]:
-        """A constraint that holds answers to the grammar, and the seconds that its trial took.
+    def compile(self, grammar: Grammar, allowance: Allowance) -> CompiledGrammar:
+        """A constraint that holds answers to the grammar.
 
         One that is remembered has no trial; it is compiled anew when it has served for long.
 
         Args:
             grammar: of at most `limits.source_bytes`.
-            seconds: most that the trial may take.
+            allowance: what the trial may take.
 
         Raises:
             GrammarError: the grammar is refused, or too large.
@@ -122,17 +122,18 @@ class GrammarCompiler:
         if known is not None and known.ledger.overdrawn:
             raise GrammarError(TOO_COSTLY)
         if known is not None and not known.ledger.worn:
-            return known, 0.0
+            return known
         vocabulary, tokenizer = self._built.result()
-        spent = 0.0 if known is not None else self._try(grammar, vocabulary, seconds)
+        if known is None:
+            self._try(grammar, vocabulary, allowance)
         compiled = CompiledGrammar(compile_grammar(tokenizer, grammar.source))
         self._remember(grammar, compiled)
-        return compiled, spent
+        return compiled
 
-    def _try(self, grammar: Grammar, vocabulary: Vocabulary, seconds: float) -> float:
+    def _try(self, grammar: Grammar, vocabulary: Vocabulary, allowance: Allowance) -> None:
         trial = self._trials.get() or Trial(vocabulary)
         try:
-            return trial.run(grammar.source, seconds)
+            trial.run(grammar.source, allowance)
         finally:
             self._trials.put(trial)
 
@@ -165,7 +166,7 @@ class Compilation:
     def __init__(self, compiler: GrammarCompiler) -> None:
         self.limits = compiler.limits
         self._compiler = compiler
-        self._seconds = compiler.limits.seconds
+        self._allowance = Allowance(compiler.limits.seconds)
 
     def compile(self, grammar: Grammar) -> CompiledGrammar:
         """A constraint that holds answers to the grammar. Takes as long as there is time left.
@@ -173,9 +174,7 @@ class Compilation:
         Raises:
             GrammarError: the grammar is refused, or too large.
         """
-        compiled, spent = self._compiler.compile(grammar, self._seconds)
-        self._seconds = max(0.0, self._seconds - spent)
-        return compiled
+        return self._compiler.compile(grammar, self._allowance)
 
 
 def check_size(text: str, most: int) -> None:
