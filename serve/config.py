@@ -104,6 +104,7 @@ class ServeConfig:
         "hermes",
         "llama3",
         "mistral",
+        "mistral-ids",
         "mistral-args",
         "gemma3",
         "phi4-mini",

@@ -135,7 +135,7 @@ class ChatEndpoint:
         self._metrics = metrics
         self._grammars = grammars
         self._call_format = call_format
-        self._tool_grammars = ToolGrammars(grammars, call_format, tokenizer.controls)
+        self._tool_grammars = ToolGrammars(call_format, tokenizer.controls)
         self._markers = {token: spelling for spelling, token in tokenizer.controls.items()}
         self._preparer = Preparer(renderer, engine.info, end_ids, settings, call_format)
         self._writer = EntryWriter(tokenizer)
@@ -167,11 +167,12 @@ class ChatEndpoint:
     async def _constraint(self, prepared: Prepared) -> Constraint | None:
         schema, tools = prepared.answer_schema, prepared.tools
         if tools is not None:
-            compiled = self._grammars.soon(partial(self._tool_grammars.constraint, tools, schema))
+            constraint = self._tool_grammars.constraint
+            compiled = self._grammars.soon(partial(constraint, asked=tools, schema=schema))
             return await asyncio.wrap_future(compiled)
         if schema is None:
             return None
-        job = partial(compile_schema, self._grammars, schema.schema, strict=schema.strict)
+        job = partial(compile_schema, schema=schema.schema, strict=schema.strict)
         try:
             return await asyncio.wrap_future(self._grammars.soon(job))
         except SchemaError as error:

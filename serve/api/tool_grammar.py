@@ -13,7 +13,7 @@ from serve.api.faults import path_of
 from serve.api.response_format import AnswerSchema
 from serve.api.tool_request import AskedTools
 from serve.engine.types import Constraint
-from serve.grammar.compiler import Grammar, GrammarCompiler, check_size
+from serve.grammar.compiler import Compilation, Grammar, check_size
 from serve.grammar.custom import check_lark, check_regex
 from serve.grammar.library import GrammarError
 from serve.grammar.schema import SchemaError, check_schema_size, enforceable
@@ -42,19 +42,20 @@ class ToolGrammars:
     """Compiles answers that may hold calls.
 
     Attributes:
-        compiler: of the model.
         call_format: how the model writes calls.
         controls: spelling → id of the tokenizer's control tokens.
     """
 
-    compiler: GrammarCompiler
     call_format: CallFormat
     controls: Mapping[str, int]
 
-    def constraint(self, asked: AskedTools, schema: AnswerSchema | None) -> Constraint:
+    def constraint(
+        self, compilation: Compilation, asked: AskedTools, schema: AnswerSchema | None
+    ) -> Constraint:
         """What holds answers to what is asked. Call it on the compiler's threads.
 
         Args:
+            compilation: of the request.
             asked: the tools; all are checked, also those that may not be called.
             schema: what an answer without calls must be, if not just text.
 
@@ -62,44 +63,46 @@ class ToolGrammars:
             ApiError: 400, at the schema or grammar that cannot be followed.
         """
         checked = {
-            tool.name: self._checked(tool, place)
+            tool.name: _checked(compilation, tool, place)
             for tool, place in zip(asked.tools, asked.places, strict=True)
         }
-        content = None if schema is None else self._content(schema)
+        content = None if schema is None else _content(compilation, schema)
         tools = [checked[tool.name] for tool in asked.callable]
         param = "functions" if asked.legacy else "tools"
         try:
             text = self.call_format.grammar(tools, asked.choice, self.controls, content)
-            return self.compiler.compile(Grammar.lark(text))
+            return compilation.compile(Grammar.lark(text))
         except ValueError as error:
             raise invalid(
                 "invalid_value", f"The tools cannot be offered together: {error}.", param
             ) from error
 
-    def _checked(self, tool: Tool, place: str) -> Tool:
-        """The tool as it is enforced."""
-        try:
-            if isinstance(tool, CustomTool):
-                if tool.lark is not None:
-                    check_lark(self.compiler, tool.lark)
-                elif tool.regex is not None:
-                    check_regex(self.compiler, tool.regex)
-                return tool
-            if tool.schema is None:
-                return tool
-            schema = enforceable(self.compiler, tool.schema, strict=tool.strict)
-        except GrammarError as error:
-            raise _refused(tool, error, place) from error
-        return replace(tool, schema=schema)
 
-    def _content(self, schema: AnswerSchema) -> str:
-        """The rule body of an answer of that form: JSON without white space."""
-        try:
-            whole: Any = enforceable(self.compiler, schema.schema, strict=schema.strict)
-        except SchemaError as error:
-            raise schema.refused(error) from error
-        options = {"whitespace_flexible": False, "coerce_one_of": not schema.strict}
-        return "%json " + json.dumps({**whole, "x-guidance": options})
+def _checked(compilation: Compilation, tool: Tool, place: str) -> Tool:
+    """The tool as it is enforced."""
+    try:
+        if isinstance(tool, CustomTool):
+            if tool.lark is not None:
+                check_lark(compilation, tool.lark)
+            elif tool.regex is not None:
+                check_regex(compilation, tool.regex)
+            return tool
+        if tool.schema is None:
+            return tool
+        schema = enforceable(compilation, tool.schema, strict=tool.strict)
+    except GrammarError as error:
+        raise _refused(tool, error, place) from error
+    return replace(tool, schema=schema)
+
+
+def _content(compilation: Compilation, schema: AnswerSchema) -> str:
+    """The rule body of an answer of that form: JSON without white space."""
+    try:
+        whole: Any = enforceable(compilation, schema.schema, strict=schema.strict)
+    except SchemaError as error:
+        raise schema.refused(error) from error
+    options = {"whitespace_flexible": False, "coerce_one_of": not schema.strict}
+    return "%json " + json.dumps({**whole, "x-guidance": options})
 
 
 def _refused(tool: Tool, error: GrammarError, place: str) -> ApiError:

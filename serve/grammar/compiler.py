@@ -2,18 +2,19 @@
 
 import json
 import queue
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TypeVar
 
 from llguidance import LLMatcher, LLTokenizer
 
 from model.tokenizer import Tokenizer
 from serve.grammar.library import GrammarError, Vocabulary, compile_grammar, make_tokenizer
-from serve.grammar.matcher import CompiledGrammar
-from serve.grammar.trial import Trial
+from serve.grammar.matcher import TOO_COSTLY, CompiledGrammar
+from serve.grammar.trial import Allowance, Trial
 
 # Grammars compiled at the same time, each tried in a process of its own.
 _THREADS = 2
@@ -60,13 +61,13 @@ class GrammarLimits:
 
     Attributes:
         source_bytes: largest grammar.
-        seconds: most that compiling one may take.
+        seconds: most that compiling all grammars of one request may take.
         remembered: compiled grammars that are kept.
     """
 
     source_bytes: int = 128 * 2**10
     seconds: float = 1.0
-    remembered: int = 256
+    remembered: int = 128
 
 
 class GrammarCompiler:
@@ -93,35 +94,87 @@ class GrammarCompiler:
         self._trials: queue.SimpleQueue[Trial | None] = queue.SimpleQueue()
         for _ in range(_THREADS):
             self._trials.put(None)
-        self._remembered = lru_cache(self.limits.remembered)(self._compile)
+        self._remembered: OrderedDict[Grammar, CompiledGrammar] = OrderedDict()
+        self._lock = threading.Lock()
 
-    def soon(self, job: Callable[[], T]) -> "Future[T]":
-        """Do a job that compiles grammars, on a thread for it."""
-        return self._pool.submit(job)
+    def soon(self, job: "Callable[[Compilation], T]") -> "Future[T]":
+        """Do a request's job that compiles grammars, on a thread for it."""
+        return self._pool.submit(lambda: job(self.begin()))
 
-    def compile(self, grammar: Grammar) -> CompiledGrammar:
-        """A constraint that holds answers to the grammar. Takes up to the time limit.
+    def begin(self) -> "Compilation":
+        """The grammars of one more request."""
+        return Compilation(self)
+
+    def compile(self, grammar: Grammar, allowance: Allowance) -> CompiledGrammar:
+        """A constraint that holds answers to the grammar.
+
+        One that is remembered has no trial; it is compiled anew when it has served for long.
+
+        Args:
+            grammar: of at most `limits.source_bytes`.
+            allowance: what the trial may take.
 
         Raises:
             GrammarError: the grammar is refused, or too large.
         """
         check_size(grammar.source, self.limits.source_bytes)
-        return self._remembered(grammar)
-
-    def _compile(self, grammar: Grammar) -> CompiledGrammar:
+        known = self._recall(grammar)
+        if known is not None and known.ledger.overdrawn:
+            raise GrammarError(TOO_COSTLY)
+        if known is not None and not known.ledger.worn:
+            return known
         vocabulary, tokenizer = self._built.result()
-        trial = self._trials.get() or Trial(vocabulary, self.limits.seconds)
+        if known is None:
+            self._try(grammar, vocabulary, allowance)
+        compiled = CompiledGrammar(compile_grammar(tokenizer, grammar.source))
+        self._remember(grammar, compiled)
+        return compiled
+
+    def _try(self, grammar: Grammar, vocabulary: Vocabulary, allowance: Allowance) -> None:
+        trial = self._trials.get() or Trial(vocabulary)
         try:
-            trial.run(grammar.source)
+            trial.run(grammar.source, allowance)
         finally:
             self._trials.put(trial)
-        return CompiledGrammar(compile_grammar(tokenizer, grammar.source))
+
+    def _recall(self, grammar: Grammar) -> CompiledGrammar | None:
+        with self._lock:
+            if grammar in self._remembered:
+                self._remembered.move_to_end(grammar)
+            return self._remembered.get(grammar)
+
+    def _remember(self, grammar: Grammar, compiled: CompiledGrammar) -> None:
+        with self._lock:
+            self._remembered[grammar] = compiled
+            while len(self._remembered) > self.limits.remembered:
+                self._remembered.popitem(last=False)
 
     def _build(self, size: int, end_ids: frozenset[int]) -> tuple[Vocabulary, LLTokenizer]:
         if not end_ids:
             raise GrammarError("this model has no token that could end an answer")
         vocabulary = vocabulary_of(self._tokenizer, size, end_ids)
         return vocabulary, make_tokenizer(vocabulary, self._tokenizer.encode)
+
+
+class Compilation:
+    """The grammars of one request, which together may take as long as the limit says.
+
+    Attributes:
+        limits: the compiler's.
+    """
+
+    def __init__(self, compiler: GrammarCompiler) -> None:
+        self.limits = compiler.limits
+        self._compiler = compiler
+        self._allowance = Allowance(compiler.limits.seconds)
+
+    def compile(self, grammar: Grammar) -> CompiledGrammar:
+        """A constraint that holds answers to the grammar. Takes as long as there is time left.
+
+        Raises:
+            GrammarError: the grammar is refused, or too large.
+        """
+        return self._compiler.compile(grammar, self._allowance)
 
 
 def check_size(text: str, most: int) -> None:

@@ -8,7 +8,7 @@ position. Knows nothing of tools.
 import re
 from collections.abc import Iterator
 
-from serve.grammar.compiler import Grammar, GrammarCompiler
+from serve.grammar.compiler import Compilation, Grammar
 from serve.grammar.library import GrammarError
 
 # Strings, regular expressions and comments of a Lark grammar.
@@ -30,7 +30,7 @@ _AT = re.compile(r"(?:at )?(\d+)\((\d+)\): (.*)")
 _IN_REGEX = re.compile(r"regex parse error:\n.*\n {4}( *)\^+\n(?:.*\n)*?error: (.*)")
 
 
-def check_lark(compiler: GrammarCompiler, source: str) -> None:
+def check_lark(compilation: Compilation, source: str) -> None:
     """See that a Lark grammar can be followed.
 
     Raises:
@@ -44,12 +44,12 @@ def check_lark(compiler: GrammarCompiler, source: str) -> None:
             for lazy in _lazy_quantifiers(match[0][1:-1]):
                 raise GrammarError(_told(source, match.start() + 1 + lazy, _LAZY))
     try:
-        compiler.compile(Grammar.lark(source))
+        compilation.compile(Grammar.lark(source))
     except GrammarError as error:
         raise GrammarError(_located(str(error))) from error
 
 
-def check_regex(compiler: GrammarCompiler, source: str) -> None:
+def check_regex(compilation: Compilation, source: str) -> None:
     """See that a regular expression can be followed.
 
     Raises:
@@ -58,7 +58,7 @@ def check_regex(compiler: GrammarCompiler, source: str) -> None:
     for lazy in _lazy_quantifiers(source):
         raise GrammarError(f"character {lazy + 1}: {_LAZY}")
     try:
-        compiler.compile(Grammar.regex(source))
+        compilation.compile(Grammar.regex(source))
     except GrammarError as error:
         text = str(error)
         found = _IN_REGEX.search(text)

@@ -81,8 +81,9 @@ _TABLE = [
     *_enforced(
         "schemas",
         anyOf="",
-        oneOf="Where the branches can be told apart: by type, by different constants, or by a "
-        "required property that differs so. Not strict: as `anyOf`",
+        oneOf="Where the branches can be told apart, through `$ref` too: by type, by constants, by "
+        "ranges or sizes, by a required property that differs so or that the other does not have. "
+        "Not strict: as `anyOf`",
         allOf="Where the branches can be merged into one schema",
     ),
     *_enforced("text", __ref="To a place in the same schema, recursion included"),
@@ -96,7 +97,8 @@ _TABLE = [
     *_enforced("schema", additionalProperties="After the listed properties"),
     *_enforced(
         "count",
-        minProperties="Up to the number of required ones",
+        minProperties="Up to the number of required ones; above it only beside "
+        "`additionalProperties: false`, and with at most 64 ways to choose the others",
         maxProperties="Where all listed properties are required",
     ),
     *_enforced("schema", items="A schema; for one schema per place use `prefixItems`"),

@@ -3,6 +3,7 @@
 Imports nothing heavy: the trial process needs this module and little else.
 """
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,16 +11,19 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
 Encode = Callable[[str], Sequence[int]]
 
-# So low that one mask takes milliseconds at worst, and a matcher's automaton megabytes.
+# So low that one mask takes tenths of a second at worst, and a grammar's automaton some 20 MB.
+# Objects may have about 250 properties that are not required: each is four items of a row.
 _LIMITS = LLParserLimits(
-    max_items_in_row=2_000,
+    max_items_in_row=1_000,
     initial_lexer_fuel=1_000_000,
     step_lexer_fuel=100_000,
-    step_max_items=30_000,
+    step_max_items=15_000,
     max_lexer_states=50_000,
     max_grammar_size=300_000,
     verbose_errors=False,
 )
+# How many tokens of a made-up answer a grammar is tried with.
+_REHEARSED = 32
 # The library marks tokens that text cannot match with a byte that text never has.
 _MARK = b"\xff"
 
@@ -124,6 +128,32 @@ def compile_grammar(tokenizer: LLTokenizer, source: str) -> LLMatcher:
         if not matcher.is_error() or "NoExtension" in matcher.get_error():
             raise GrammarError("nothing can satisfy it")
     raise GrammarError(explained(matcher.get_error()))
+
+
+def rehearse(matcher: LLMatcher, end_ids: Sequence[int]) -> None:
+    """Follow a compiled grammar for a while, along tokens drawn from what it allows but the end.
+
+    Much of what makes a grammar costly is only worked out when an answer gets there.
+
+    Raises:
+        GrammarError: it takes more than the limits allow.
+    """
+    ends = sum(1 << token for token in end_ids)
+    draw = random.Random(0)  # noqa: S311  (any way will do, but always the same)
+    for _ in range(_REHEARSED):
+        allowed = int.from_bytes(matcher.compute_bitmask(), "little") & ~ends
+        if matcher.is_error() or not allowed:
+            break
+        first = draw.randrange(allowed.bit_length())
+        above = allowed >> first
+        matcher.consume_token(first + (above & -above).bit_length() - 1)
+        if matcher.is_error() or matcher.is_stopped():
+            break
+    if matcher.is_error():
+        reason = explained(matcher.get_error()).partition("; consider")[0]
+        raise GrammarError(
+            f"it takes too much to follow ({reason}); make it smaller, or its repetitions shorter"
+        )
 
 
 def explained(error: str) -> str:

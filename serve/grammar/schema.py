@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from serve.engine.types import Constraint
-from serve.grammar.compiler import Grammar, GrammarCompiler, check_size
+from serve.grammar.compiler import Compilation, Grammar, check_size
+from serve.grammar.equivalents import can_be_listed, equivalent
 from serve.grammar.keywords import FORMATS, KEYWORDS, TYPES, Keyword
 from serve.grammar.library import GrammarError
 
@@ -50,35 +51,36 @@ class _Site:
     value: object
 
 
-def compile_schema(compiler: GrammarCompiler, schema: object, *, strict: bool) -> Constraint:
+def compile_schema(compilation: Compilation, schema: object, *, strict: bool) -> Constraint:
     """A constraint that holds answers to `schema`, as compact JSON.
 
-    Takes as long as the compiler's limit allows; call it on the compiler's threads.
+    Takes as long as the request has left; call it on the compiler's threads.
 
     Args:
-        compiler: of the model.
+        compilation: of the request.
         schema: an object or a boolean.
         strict: refuse what cannot be enforced; else leave it to the model.
 
     Raises:
         SchemaError: the schema is malformed, too large, or cannot be enforced.
     """
-    whole = enforceable(compiler, schema, strict=strict)
-    return compiler.compile(Grammar.json_schema(whole, exclusive=strict))
+    whole = enforceable(compilation, schema, strict=strict)
+    return compilation.compile(Grammar.json_schema(whole, exclusive=strict))
 
 
-def enforceable(compiler: GrammarCompiler, schema: object, *, strict: bool) -> Any:
+def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> Any:
     """What of `schema` is enforced: all that bears on answers if it is strict.
 
     Takes as long as `compile_schema`, and raises what it does.
     """
-    check_schema_size(schema, compiler.limits.source_bytes)
+    check_schema_size(schema, compilation.limits.source_bytes)
     reader = _Reader(strict=strict)
     whole = reader.read(schema, ())
     removed: set[Path] = set()
     while True:
         try:
-            compiler.compile(Grammar.json_schema(whole, exclusive=strict))
+            said = equivalent(whole)
+            compilation.compile(Grammar.json_schema(said, exclusive=strict))
         except GrammarError as error:
             site = _culprit(str(error), reader.sites, removed)
             if strict or site is None or site.keyword == "$ref" or len(removed) == _MOST_REMOVALS:
@@ -86,7 +88,7 @@ def enforceable(compiler: GrammarCompiler, schema: object, *, strict: bool) -> A
             removed.add(site.path)
             whole = _without(whole, site.path)
         else:
-            return whole
+            return said
 
 
 def check_schema_size(schema: object, most: int) -> None:
@@ -205,10 +207,11 @@ class _Reader:
         if name == "minProperties":
             required = fields.get("required")
             count = len(cast("list[object]", required)) if isinstance(required, list) else 0
-            if cast("int", value) > count:
+            if cast("int", value) > count and not can_be_listed(fields):
                 self._leave(
                     path, f"'minProperties' above the number of required ones, here {count}, "
-                    f"cannot be enforced: further properties could repeat a name"
+                    f"cannot be enforced where further properties could repeat a name, or where "
+                    f"there are too many to choose from"
                 )  # fmt: skip
                 return False
         if name in ("const", "enum", "minimum", "maximum") or name.startswith("exclusive"):

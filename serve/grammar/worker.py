@@ -1,35 +1,49 @@
-"""The trial process: compiles grammars of strangers, so that only it can grow or hang.
+"""The trial process: tries grammars of strangers, so that only it can grow or hang.
 
 Started by `trial.py`, with the number of a connection's descriptor as its argument. Takes a
-vocabulary, then grammars one at a time, and answers each with an error or nothing.
+vocabulary, then grammars one at a time, each with the seconds that it may take; it is compiled and
+followed for a little, and answered with an error, or "", and the seconds that it took. Time that is
+up ends the process with SIGPROF.
 """
 
 import resource
+import signal
 import sys
+import time
 from multiprocessing.connection import Connection
+from typing import cast
 
-from serve.grammar.library import GrammarError, compile_grammar, make_tokenizer
+from serve.grammar.library import (
+    GrammarError,
+    Vocabulary,
+    compile_grammar,
+    make_tokenizer,
+    rehearse,
+)
 
 
 def main() -> None:
     """Serve until the other end is closed."""
-    connection: Connection[str, object] = Connection(int(sys.argv[1]))
-    memory, vocabulary = connection.recv()  # type: ignore[misc]
+    connection: Connection[object, object] = Connection(int(sys.argv[1]))
+    memory, vocabulary = cast("tuple[int, Vocabulary]", connection.recv())
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     tokenizer = make_tokenizer(vocabulary)
     connection.send("")
     while True:
         try:
-            source = connection.recv()
+            source, seconds = cast("tuple[str, float]", connection.recv())
         except EOFError:
             return
+        # Counts what this process computes: on a busy machine a grammar takes no more of that.
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        began, error = time.process_time(), ""
         try:
-            compile_grammar(tokenizer, str(source))
-        except GrammarError as error:
-            connection.send(str(error))
-        else:
-            connection.send("")
+            rehearse(compile_grammar(tokenizer, source), vocabulary.end_ids)
+        except GrammarError as refused:
+            error = str(refused)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        connection.send((error, time.process_time() - began))
 
 
 if __name__ == "__main__":

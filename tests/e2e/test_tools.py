@@ -1,12 +1,15 @@
 """Tools through the official client, on the bundled model, which was never taught any."""
 
+import asyncio
 import json
+import random
 import re
-from typing import Literal
+from typing import Any, Literal
 
 import openai
 import pydantic
 import pytest
+from support.real_house import reassembled
 
 QUESTION = {"role": "user", "content": "How warm is it in Paris?"}
 
@@ -149,3 +152,95 @@ def test_leaving_a_stream_of_calls_cancels_it(server, ask):
     next(stream)
     stream.close()
     server.wait_idle(20)
+
+
+# --- two hundred times -----------------------------------------------------------------------
+
+
+class Point(pydantic.BaseModel):
+    """A point with a name."""
+
+    x: int = pydantic.Field(ge=-9, le=9)
+    y: float | None
+    name: str = pydantic.Field(max_length=4)
+
+
+def as_allowed(mode: str, *names: str) -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
+def seeded_case(seed: int) -> dict[str, Any]:
+    """A request with calls, or a response_format, or both."""
+    rng = random.Random(seed)
+    point = openai.pydantic_function_tool(Point, name="plot")
+    named = {"type": "function", "function": {"name": "plot"}}
+    custom = {"type": "custom", "custom": {"name": "code"}}
+    schema = {"name": "verdict", "strict": True, "schema": Verdict.model_json_schema()}
+    schema["schema"] |= {"additionalProperties": False}
+    in_json = {"type": "json_schema", "json_schema": schema}
+    form = rng.choice(
+        [
+            {"tool_choice": "required"},
+            {"tool_choice": named},
+            {"tool_choice": as_allowed("required", "plot"), "parallel_tool_calls": False},
+            {"tool_choice": "auto", "response_format": in_json},
+            {"tool_choice": "none", "response_format": in_json},
+            {"tools": [CODE], "tool_choice": custom},
+            {"tools": [CODE, WEATHER, point], "tool_choice": "required"},
+        ]
+    )
+    fields = {
+        "temperature": rng.choice([0, 0.7, 1.5]),
+        "top_p": rng.choice([1, 0.9]),
+        "n": rng.choice([1, 2]),
+        "logprobs": rng.choice([None, True]),
+        "max_completion_tokens": rng.choice([12, 60]),
+    }
+    return asked(**{"tools": [WEATHER, point], "seed": seed, **fields, **form})
+
+
+def told_apart_from_ids(choices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Choices with what every answer has anew left out, and what is absent."""
+    told = json.loads(json.dumps(choices))
+    for choice in told:
+        choice["message"] = {k: v for k, v in choice["message"].items() if v not in (None, [])}
+        choice["logprobs"] = (choice["logprobs"] or {}).get("content") or None
+        for call in choice["message"].get("tool_calls", ()):
+            assert call.pop("id").startswith("call_")
+    return told
+
+
+@pytest.mark.parametrize("first", range(0, 200, 50))
+async def test_a_stream_put_together_is_the_plain_answer(deterministic_server, first):
+    """200 seeded requests; those that it can read through the client's own stream helper too."""
+    async with openai.AsyncOpenAI(
+        base_url=deterministic_server.url, api_key="none", max_retries=0, timeout=280
+    ) as client:
+        create = client.chat.completions.create
+        free = asyncio.Semaphore(16)
+
+        async def compare(seed: int) -> set[str]:
+            fields = seeded_case(seed)
+            async with free:
+                plain = await create(**fields)
+                stream = await create(**fields, stream=True)
+                chunks = [chunk.model_dump(exclude_unset=True) async for chunk in stream]
+            wanted = told_apart_from_ids([c.model_dump() for c in plain.choices])
+            assert told_apart_from_ids(reassembled(chunks)) == wanted
+            reasons = {choice.finish_reason for choice in plain.choices}
+            # It knows no custom tools, and refuses what was cut off.
+            if CODE not in fields["tools"] and "length" not in reasons:
+                async with free, client.chat.completions.stream(**fields) as helper:
+                    final = await helper.get_final_completion()
+                dumped = [choice.model_dump(warnings=False) for choice in final.choices]
+                for choice in dumped:
+                    choice["message"].pop("parsed", None)
+                    for call in choice["message"]["tool_calls"] or ():
+                        call.pop("index", None)
+                        call["function"].pop("parsed_arguments", None)
+                assert told_apart_from_ids(dumped) == wanted
+            return reasons
+
+        reasons = await asyncio.gather(*map(compare, range(first, first + 50)))
+    assert set().union(*reasons) == {"stop", "tool_calls", "length"}

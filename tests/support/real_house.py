@@ -23,15 +23,15 @@ from serve.text.template import ChatTemplate
 CONTEXT = 512
 
 
-def random_engine(size: int) -> Engine:
+def random_engine(size: int, rows: int = 4) -> Engine:
     """A started engine with a vocabulary of that size, which may be more than tokenizers have.
 
     Deterministic, so that a stream can be compared with a plain answer.
     """
     config = EngineConfig(
         context_length=CONTEXT,
-        cache_tokens=8 * CONTEXT,
-        max_rows=4,
+        cache_tokens=max(8, rows) * CONTEXT,
+        max_rows=rows,
         prefill_chunk=64,
         deterministic=True,
         check_integrity=True,
@@ -59,7 +59,8 @@ class RealHouse:
         assert response.status_code == 200, data
         if not body.get("stream"):
             return json.loads(data)["choices"]
-        lines = [line.removeprefix("data: ") for line in data.split("\n\n") if line]
+        # Where the machine has other things to do, there may be comments that keep the line open.
+        lines = [line[6:] for line in data.split("\n\n") if line.startswith("data: ")]
         assert lines.pop() == "[DONE]"
         return reassembled([json.loads(line) for line in lines])
 

@@ -12,7 +12,7 @@ from serve.text.calls.generic import GENERIC
 from serve.text.calls.gpt_oss import GPT_OSS
 from serve.text.calls.hermes import HERMES
 from serve.text.calls.llama3 import LLAMA3
-from serve.text.calls.mistral import MISTRAL, MISTRAL_ARGS
+from serve.text.calls.mistral import MISTRAL, MISTRAL_ARGS, MISTRAL_IDS
 from serve.text.calls.phi4_mini import FUNCTOOLS, PHI4_MINI
 
 FORMATS: dict[str, CallFormat] = {
@@ -21,6 +21,7 @@ FORMATS: dict[str, CallFormat] = {
         HERMES,
         LLAMA3,
         MISTRAL,
+        MISTRAL_IDS,
         MISTRAL_ARGS,
         GEMMA3,
         PHI4_MINI,
@@ -40,6 +41,7 @@ def _holds(*spellings: str, without: str | None = None) -> Callable[[str], bool]
 
 _RULES: tuple[tuple[Callable[[str], bool], CallFormat], ...] = (
     (_holds("<|channel|>", "<|message|>"), GPT_OSS),
+    (_holds("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"), MISTRAL_IDS),
     (_holds("[TOOL_CALLS]", "[ARGS]"), MISTRAL_ARGS),
     (_holds("[TOOL_CALLS]"), MISTRAL),
     (_holds("functools["), FUNCTOOLS),

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from serve.text.calls.shape import CallShape, Part, is_control, loosely, spelling
+from serve.text.calls.shape import CallId, CallShape, Marker, Part, is_control, loosely, spelling
 from serve.text.calls.tools import Choice, CustomTool, FunctionTool, Tool
 
 Controls = Mapping[str, int]
@@ -30,6 +30,8 @@ def written(part: Part, controls: Controls) -> str:
 
     A control token is named by its id: spellings such as `[TOOL_CALLS]` have no form of their own.
     """
+    if isinstance(part, CallId):
+        return "/[a-zA-Z0-9]{9}/"
     if is_control(part, controls):
         return f"<[{controls[spelling(part)]}]>"
     return literal(spelling(part)) if spelling(part) else ""
@@ -196,7 +198,7 @@ def _escaped(text: str) -> str:
     return "".join(spelled.get(character) or re.escape(character) for character in text)
 
 
-def _loosened(part: Part) -> str:
+def _loosened(part: str | Marker) -> str:
     """A regular expression for all that the parser takes for `part`."""
     pieces = loosely(part)
     return "".join(_SPACE if piece is None else _escaped(piece) for piece in pieces).removeprefix(

@@ -1,4 +1,7 @@
-"""Mistral: a JSON list after `[TOOL_CALLS]`, or since 2025 name and arguments for each call."""
+"""Mistral: a JSON list after `[TOOL_CALLS]`, or since 2025 name and arguments for each call.
+
+Version 11 of its tokenizers has an id between the two, version 13 has not.
+"""
 
 from collections.abc import Sequence
 
@@ -11,7 +14,7 @@ from serve.text.calls.history import (
     with_objects,
     with_short_ids,
 )
-from serve.text.calls.shape import CallShape, Marker
+from serve.text.calls.shape import CallId, CallShape, Marker
 
 _TOOL_CALLS = Marker("[TOOL_CALLS]")
 
@@ -24,6 +27,13 @@ _LIST = CallShape(
     between=(", ",),
     closing=("]",),
     custom_separator=('"}\n',),
+)
+_IDS = CallShape(
+    trigger=_TOOL_CALLS,
+    head="",
+    separator=(Marker("[CALL_ID]"), CallId(), Marker("[ARGS]")),
+    between=(_TOOL_CALLS,),
+    custom_separator=(Marker("[CALL_ID]"), CallId(), Marker("[ARGS]")),
 )
 _ARGS = CallShape(
     trigger=_TOOL_CALLS,
@@ -44,6 +54,13 @@ MISTRAL = ShapedFormat(
     (_LIST,),
     'This tool takes plain text. To call it write [TOOL_CALLS] [{"name": "NAME"} and, from the '
     "next line on, the text.",
+    _history,
+)
+MISTRAL_IDS = ShapedFormat(
+    "mistral-ids",
+    (_IDS,),
+    "This tool takes plain text. To call it write [TOOL_CALLS]NAME[CALL_ID], nine letters and "
+    "digits, [ARGS] and then the text.",
     _history,
 )
 MISTRAL_ARGS = ShapedFormat(

@@ -20,7 +20,7 @@ from serve.text.calls.events import (
 )
 from serve.text.calls.json_end import JsonObject
 from serve.text.calls.pattern import SPACE, Control, Hole, Item, Pattern, Step, steps
-from serve.text.calls.shape import CallShape, Part
+from serve.text.calls.shape import CallShape, Marker
 from serve.text.calls.tools import CustomTool, FunctionTool, Tool
 
 
@@ -249,6 +249,6 @@ class CallParser:
             if isinstance(fed.item, str):
                 self._log.add(CallArguments(index, fed.item))
 
-    def _ending(self, shape: CallShape, end: Part) -> _Way:
+    def _ending(self, shape: CallShape, end: str | Marker) -> _Way:
         sought = steps((end,), self._controls, exact=True)
         return _Way(shape, sought, None, settled=len(sought))

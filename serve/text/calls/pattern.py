@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from serve.text.calls.shape import Part, is_control, loosely, spelling
+from serve.text.calls.shape import CallId, Part, is_control, loosely, spelling
 
 SPACE = frozenset(" \t\r\n")
 
@@ -22,6 +22,7 @@ class Hole(Enum):
 
     SPACE = "any white space, or none"
     NAME = "one of the names"
+    ID = "letters and digits"
 
 
 Item = str | Control
@@ -41,7 +42,9 @@ def steps(parts: Sequence[Part], controls: Collection[str], *, exact: bool = Fal
     """
     found: list[Step] = []
     for part in parts:
-        if is_control(part, controls):
+        if isinstance(part, CallId):
+            found.append(Hole.ID)
+        elif is_control(part, controls):
             found.append(Control(spelling(part)))
         elif exact:
             found += spelling(part)
@@ -78,6 +81,9 @@ class Pattern:
                     return "more"
                 if self.name not in self._names:
                     return "dead"
+            elif step is Hole.ID:
+                if isinstance(item, str) and item.isascii() and item.isalnum():
+                    return "more"
             elif step == item:
                 self.taken += 1
                 return "whole" if self.taken == len(self._steps) else "more"

@@ -18,6 +18,7 @@ some and beside JSON's punctuation; but markers, and the line break before an in
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TypeGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,12 @@ class Marker:
     spelling: str
 
 
-Part = str | Marker
+@dataclass(frozen=True, slots=True)
+class CallId:
+    """An id that the model makes up for a call: nine letters and digits. Clients get ours."""
+
+
+Part = str | Marker | CallId
 Parts = tuple[Part, ...]
 
 
@@ -49,7 +55,7 @@ class CallShape:
         control_only: the trigger is none where the tokenizer has no control token for it.
     """
 
-    trigger: Part
+    trigger: str | Marker
     head: str
     separator: Parts
     custom_separator: Parts
@@ -57,7 +63,7 @@ class CallShape:
     tail: str = ""
     between: Parts | None = None
     closing: Parts = ()
-    custom_end: Part | None = None
+    custom_end: str | Marker | None = None
     at_start: bool = False
     control_only: bool = False
 
@@ -65,7 +71,7 @@ class CallShape:
         """Whether the trigger can be told from text, given the tokenizer's control spellings."""
         return not self.control_only or is_control(self.trigger, controls)
 
-    def input_end(self, controls: Collection[str], *, free: bool) -> Part | None:
+    def input_end(self, controls: Collection[str], *, free: bool) -> str | Marker | None:
         """What ends an input; `free` where its language can leave the spelling out."""
         end = self.custom_end
         if end is None or is_control(end, controls):
@@ -73,17 +79,17 @@ class CallShape:
         return f"\n{spelling(end)}" if free else None
 
 
-def is_control(part: Part, controls: Collection[str]) -> bool:
+def is_control(part: Part, controls: Collection[str]) -> TypeGuard[Marker]:
     """Whether `part` arrives as one control token rather than as characters."""
     return isinstance(part, Marker) and part.spelling in controls
 
 
-def spelling(part: Part) -> str:
+def spelling(part: str | Marker) -> str:
     """The characters of a part."""
     return part.spelling if isinstance(part, Marker) else part
 
 
-def loosely(part: Part) -> list[str | None]:
+def loosely(part: str | Marker) -> list[str | None]:
     """The pieces of a part that the parser looks for; None for any white space, or none."""
     if isinstance(part, Marker):
         return [part.spelling]

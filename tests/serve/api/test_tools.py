@@ -1,23 +1,19 @@
 """Tools over HTTP, on models of random weights that cooperate in nothing."""
 
+import asyncio
 import json
 import random
 import re
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import jsonschema
 import pytest
 from lark import Lark
 from lark.exceptions import LarkError
-from support.real_house import RealHouse, random_engine, real_house
+from support.families import FAMILIES, HERMES, VOCABULARY, Family, Running
+from support.real_house import random_engine
 
-# Prompts are short, for what they say does not matter to a random model.
-TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.content[:99] }}<|im_end|>{% endfor %}"
-CHATML = ("<|im_start|>", "<|im_end|>")
-HARMONY = ("<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>")
 SCHEMAS = {
     "search": {
         "type": "object",
@@ -43,62 +39,6 @@ LARK = 'start: "(" item ("," item)* ")"\nitem: /[a-c]/ | start | "}"\n// nothing
 REGEX = r"[0-9]{2}/[a-cé]+"
 
 
-@dataclass(frozen=True)
-class Family:
-    """A format and a vocabulary for it.
-
-    Attributes:
-        tool_format: its name.
-        controls: control tokens beside ChatML's.
-        pieces: tokens that begin calls, in ordinary characters.
-        ends: spellings of what ends a turn.
-        several: whether an answer may hold more than one call.
-    """
-
-    tool_format: str
-    controls: tuple[str, ...] = ()
-    pieces: tuple[bytes, ...] = ()
-    ends: tuple[str, ...] = ("<|im_end|>",)
-    several: bool = True
-
-
-FAMILIES = (
-    Family("hermes", ("<tool_call>", "</tool_call>")),
-    Family("generic", pieces=(b'<tool_call>\n{"name": "', b"\n</tool_call>", b"<tool_ca")),
-    Family("llama3", ("<|python_tag|>",), (b'{"name": "',), several=False),
-    Family("mistral", ("[TOOL_CALLS]",)),
-    Family("mistral-args", ("[TOOL_CALLS]", "[ARGS]")),
-    Family("gemma3", pieces=(b'```tool_code\n{"name": "', b"```", b"\n```")),
-    Family("phi4-mini", ("<|tool_call|>", "<|/tool_call|>")),
-    Family("gpt-oss", HARMONY, ends=("<|im_end|>", "<|call|>"), several=False),
-)
-
-
-VOCABULARY = 272
-
-
-@dataclass
-class Running:
-    """An engine, and the vocabulary of a family."""
-
-    family: Family
-    tokenizer: Any
-    engine: Any
-
-    def house(self, **settings: Any) -> AbstractAsyncContextManager[RealHouse]:
-        ends = frozenset(self.tokenizer.controls[name] for name in self.family.ends)
-        settings = {"tool_format": self.family.tool_format, **settings}
-        return real_house(self.engine, self.tokenizer, TEMPLATE, ends, **settings)
-
-    @property
-    def bias(self) -> dict[str, float]:
-        """Makes calls likely, and ends; a call has to be closed before the bound too."""
-        liked = dict.fromkeys((*self.family.controls, *self.family.ends), 4.0)
-        ids = {str(self.tokenizer.controls[name]): value for name, value in liked.items()}
-        ids |= {str(256 + n): 5.0 for n in range(len(self.family.pieces))}
-        return ids | {str(ord(character)): 3.0 for character in '"}]):'}
-
-
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Any]:
     """One for all families: it knows ids only."""
@@ -109,14 +49,12 @@ def engine() -> Iterator[Any]:
 
 @pytest.fixture(params=FAMILIES, ids=lambda family: family.tool_format)
 def running(request: pytest.FixtureRequest, make_tokenizer: Any, engine: Any) -> Running:
-    family = request.param
-    return Running(family, make_tokenizer(family.pieces, CHATML + family.controls), engine)
+    return Running.of(request.param, make_tokenizer, engine)
 
 
 @pytest.fixture
 def hermes(make_tokenizer: Any, engine: Any) -> Running:
-    family = FAMILIES[0]
-    return Running(family, make_tokenizer((), CHATML + family.controls), engine)
+    return Running.of(HERMES, make_tokenizer, engine)
 
 
 def function(name: str, *, strict: bool = True) -> dict[str, Any]:
@@ -140,8 +78,7 @@ def custom(name: str, **grammar: str) -> dict[str, Any]:
 CUSTOMS = (custom("nest", lark=LARK), custom("rx", regex=REGEX), custom("say"))
 
 
-def random_tools(generator: random.Random) -> list[dict[str, Any]]:
-    strict = generator.choice([False, True])
+def random_tools(generator: random.Random, strict: bool) -> list[dict[str, Any]]:
     tools = [*(function(name, strict=strict) for name in SCHEMAS), *CUSTOMS]
     return generator.sample(tools, len(tools))
 
@@ -174,6 +111,9 @@ def forms_of_tool_choice(generator: random.Random, tools: list[dict[str, Any]]) 
         {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": some}},
         {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": some}},
     ]
+
+
+FORMS = 8
 
 
 def check_call(call: dict[str, Any]) -> str:
@@ -228,21 +168,24 @@ def without_ids(choices: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return told
 
 
-async def keeps_every_form(running: Running, seed: int, parallel_tool_calls: bool | None) -> None:
-    """Also: the stream, put together again, is the plain answer."""
+def random_request(running: Running, seed: int, form: int, **fields: Any) -> dict[str, Any]:
+    """A request with the tool_choice of that number."""
     generator = random.Random(seed)
+    tools = random_tools(generator, fields.pop("strict"))
+    choice = forms_of_tool_choice(generator, tools)[form]
+    return body(tools=tools, tool_choice=choice, logit_bias=running.bias, seed=seed, **fields)
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["loose", "strict"])
+@pytest.mark.parametrize("parallel_tool_calls", [None, False, True])
+async def test_every_form_of_the_choice_is_kept(
+    running: Running, parallel_tool_calls: bool | None, strict: bool
+) -> None:
+    """Also: the stream, put together again, is the plain answer."""
+    fields = {"parallel_tool_calls": parallel_tool_calls, "logprobs": True, "n": 2}
     async with running.house() as house:
-        for number in range(8):
-            tools = random_tools(generator)
-            asked = body(
-                tools=tools,
-                tool_choice=forms_of_tool_choice(generator, tools)[number],
-                parallel_tool_calls=parallel_tool_calls,
-                logit_bias=running.bias,
-                logprobs=True,
-                seed=generator.getrandbits(32),
-                n=2,
-            )
+        for form in range(FORMS):
+            asked = random_request(running, form, form, strict=strict, **fields)
             plain = await house.choices(asked)
             streamed = await house.choices({**asked, "stream": True})
             assert without_ids(streamed) == without_ids(plain)
@@ -252,21 +195,38 @@ async def keeps_every_form(running: Running, seed: int, parallel_tool_calls: boo
                 assert text.decode(errors="replace").startswith(choice["message"]["content"] or "")
 
 
-@pytest.mark.parametrize("parallel_tool_calls", [None, False, True])
-async def test_every_form_of_the_choice_is_kept(
-    running: Running, parallel_tool_calls: bool | None
-) -> None:
-    await keeps_every_form(running, 0, parallel_tool_calls)
+@pytest.fixture(scope="module")
+def wide_engine() -> Iterator[Any]:
+    """For many requests at a time."""
+    engine = random_engine(VOCABULARY, rows=32)
+    yield engine
+    engine.stop()
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("strict", [False, True], ids=["loose", "strict"])
 @pytest.mark.parametrize("parallel_tool_calls", [None, False, True])
-async def test_every_form_is_kept_for_other_seeds(
-    running: Running, parallel_tool_calls: bool | None
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.tool_format)
+async def test_every_form_is_kept_a_hundred_times(
+    wide_engine: Any,
+    make_tokenizer: Any,
+    family: Family,
+    parallel_tool_calls: bool | None,
+    strict: bool,
 ) -> None:
-    """Fields: tools, tool_choice, parallel_tool_calls; 2 answers each, 4 times."""
-    for seed in range(1, 5):
-        await keeps_every_form(running, seed, parallel_tool_calls)
+    """Each form × parallel_tool_calls × strict is asked 100 times over all families."""
+    running = Running.of(family, make_tokenizer, wide_engine)
+    fields = {"parallel_tool_calls": parallel_tool_calls, "strict": strict, "max_tokens": 80}
+    asked = [
+        random_request(running, 1_000 + seed, form, stream=seed % 2 == 1, **fields)
+        for seed in range(-(-100 // len(FAMILIES)))
+        for form in range(FORMS)
+    ]
+    async with running.house() as house:
+        answers = await asyncio.gather(*map(house.choices, asked))
+    for each, choices in zip(asked, answers, strict=True):
+        for choice in choices:
+            check_choice(each, choice, several=family.several)
 
 
 async def test_functions_are_called_in_the_older_form(running: Running) -> None:

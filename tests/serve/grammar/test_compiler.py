@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from model.tokenizer import Tokenizer
+from serve.engine.types import ConstraintError
 from serve.grammar.compiler import Grammar, GrammarCompiler, GrammarLimits, vocabulary_of
 from serve.grammar.library import GrammarError
-from serve.grammar.matcher import GrammarMatcher
-from serve.grammar.trial import Trial
+from serve.grammar.matcher import CompiledGrammar, GrammarMatcher
+from serve.grammar.trial import Allowance, Trial
 
 CONTROLS = {"<|call|>": 1, "<|end|>": 0}
 END = 0
@@ -65,7 +66,7 @@ def check_everywhere(tokenizer: Pieces, grammar: Grammar, language: set[bytes]) 
     Where only one text is left the mask may hold just the model's own spelling of it.
     """
     size = tokenizer.vocab_size + 40
-    constraint = compiler_of(tokenizer, padding=40).compile(grammar)
+    constraint = compiler_of(tokenizer, padding=40).begin().compile(grammar)
     waiting: list[tuple[bytes, list[int]]] = [(b"", [])]
     sentences: set[bytes] = set()
     while waiting:
@@ -147,11 +148,11 @@ def test_a_tokenizer_that_puts_spaces_before_texts_leads_nobody_astray() -> None
 def test_text_never_becomes_a_control_token_and_a_grammar_can_ask_for_one() -> None:
     letters = Pieces([bytes([n]) for n in b'<|cal>end"'])
     compiler = compiler_of(letters)
-    spelled = compiler.compile(Grammar.json_schema({"const": "<|call|>"}))
+    spelled = compiler.begin().compile(Grammar.json_schema({"const": "<|call|>"}))
     assert not allowed(spelled.matcher(), letters.vocab_size) & set(CONTROLS.values())
-    free = compiler.compile(Grammar.regex("(.|\n)*")).matcher()
+    free = compiler.begin().compile(Grammar.regex("(.|\n)*")).matcher()
     assert allowed(free, letters.vocab_size) == {END, *range(2, letters.vocab_size)}
-    asking = compiler.compile(Grammar.lark('start: <|call|> "a"')).matcher()
+    asking = compiler.begin().compile(Grammar.lark('start: <|call|> "a"')).matcher()
     assert allowed(asking, letters.vocab_size) == {CONTROLS["<|call|>"]}
     asking.accept(CONTROLS["<|call|>"])
     assert letters.pieces[min(allowed(asking, letters.vocab_size))] == b"a"
@@ -161,12 +162,12 @@ def test_ids_past_the_tokenizer_and_odd_bytes_are_never_text() -> None:
     odd = Pieces([b"a", b"\xff", b""])
     vocabulary = vocabulary_of(odd, 7, frozenset([END]))
     assert vocabulary.special == [0, 1, 5, 6]
-    matcher = compiler_of(odd, padding=2).compile(Grammar.regex("(.|\n)*")).matcher()
+    matcher = compiler_of(odd, padding=2).begin().compile(Grammar.regex("(.|\n)*")).matcher()
     assert allowed(matcher, 7) == {END, 2}
 
 
 def test_choices_have_matchers_of_their_own() -> None:
-    constraint = compiler_of(WORDS).compile(Grammar.regex("(a|b){2}"))
+    constraint = compiler_of(WORDS).begin().compile(Grammar.regex("(a|b){2}"))
     first, second = constraint.matcher(), constraint.matcher()
     for token in WORDS.encode("a"), WORDS.encode("a"):
         first.accept(token[0])
@@ -178,9 +179,85 @@ def test_choices_have_matchers_of_their_own() -> None:
 def test_equal_grammars_are_compiled_once() -> None:
     compiler = compiler_of(WORDS)
     schema = {"enum": ["a", "b"]}
-    one = compiler.compile(Grammar.json_schema(schema))
-    assert compiler.compile(Grammar.json_schema(dict(schema))) is one
-    assert compiler.compile(Grammar.json_schema({"enum": ["b", "a"]})) is not one
+    one = compiler.begin().compile(Grammar.json_schema(schema))
+    assert compiler.begin().compile(Grammar.json_schema(dict(schema))) is one
+    assert compiler.begin().compile(Grammar.json_schema({"enum": ["b", "a"]})) is not one
+
+
+def follow(constraint: CompiledGrammar, size: int, masks: int) -> None:
+    """Make so many masks along answers, one answer after the other."""
+    words = np.zeros(-(-size // 32), np.uint32)
+    matcher = constraint.matcher()
+    for _ in range(masks):
+        if matcher.finished:
+            matcher = constraint.matcher()
+        matcher.fill(words)
+        matcher.accept(
+            int(np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little"))[-1])
+        )
+
+
+def test_a_grammar_is_compiled_anew_before_it_wears_out() -> None:
+    """What is known of a grammar is kept for all who follow it: answers without end fill that."""
+    grammar = Grammar.regex("(a|b){5000,9000}")
+    compiler = compiler_of(WORDS)
+    first = compiler.begin().compile(grammar)
+    follow(first, WORDS.vocab_size, 1_999)
+    assert compiler.begin().compile(grammar) is first
+    follow(first, WORDS.vocab_size, 1)
+    second = compiler.begin().compile(grammar)
+    assert second is not first
+    # Answers that began with the old one go on, and no trial is wanted again.
+    follow(first, WORDS.vocab_size, 10)
+    assert compiler.compile(grammar, Allowance(0)) is second
+
+
+def test_a_grammar_that_has_failed_is_compiled_anew() -> None:
+    compiler = compiler_of(WORDS)
+    grammar = Grammar.regex("a{3}")
+    first = compiler.begin().compile(grammar)
+    with pytest.raises(ConstraintError, match="cannot be followed any further"):
+        first.matcher().accept(WORDS.encode("b")[0])
+    second = compiler.begin().compile(grammar)
+    assert second is not first
+    follow(second, WORDS.vocab_size, 3)
+
+
+def test_what_answers_cost_is_counted_and_too_much_is_refused() -> None:
+    compiler = compiler_of(WORDS)
+    grammar = Grammar.regex("a{9}")
+    constraint = compiler.begin().compile(grammar)
+    # Half a second, and 5 ms for each of 4 masks.
+    follow(constraint, WORDS.vocab_size, 4)
+    constraint.ledger.add(0.51)
+    follow(constraint, WORDS.vocab_size, 1)
+    constraint.ledger.add(0.02)
+    with pytest.raises(ConstraintError, match="too much time to follow"):
+        constraint.matcher().fill(np.zeros(9, np.uint32))
+    with pytest.raises(GrammarError, match="too much time to follow"):
+        compiler.begin().compile(grammar)
+
+
+def test_the_least_recently_used_grammar_is_forgotten() -> None:
+    compiler = compiler_of(WORDS, remembered=2)
+    a, b, c = map(Grammar.regex, ("a", "b", "ab"))
+    kept = compiler.begin().compile(a)
+    dropped = compiler.begin().compile(b)
+    assert compiler.begin().compile(a) is kept
+    compiler.begin().compile(c)
+    assert compiler.begin().compile(a) is kept
+    assert compiler.begin().compile(b) is not dropped
+
+
+def test_the_grammars_of_a_request_share_its_time() -> None:
+    compiler = compiler_of(WORDS, seconds=0.5)
+    known = compiler.begin().compile(Grammar.regex("a"))
+    compilation = compiler.begin()
+    for grammar in (BOMBS["large divisor"], Grammar.regex("b")):
+        with pytest.raises(GrammarError, match="too much time to compile"):
+            compilation.compile(grammar)
+    assert compilation.compile(Grammar.regex("a")) is known
+    assert compiler.begin().compile(Grammar.regex("b"))
 
 
 BOMBS = {
@@ -210,6 +287,10 @@ BOMBS = {
             | {"d30": {"type": "object"}},
         }
     ),
+    "nested bounds": Grammar.regex("((((a{1,30}){1,30}){1,30}){1,30}){1,30}"),
+    "exponential length": Grammar.lark(
+        "start: a0\n" + "".join(f"a{n}: a{n + 1} a{n + 1}\n" for n in range(40)) + 'a40: "b"'
+    ),
     "deep recursion": Grammar.regex("(" * 5_000 + "a" + ")" * 5_000),
 }
 
@@ -224,31 +305,31 @@ def test_a_bomb_is_refused_and_the_next_grammar_compiles(
     compiler: GrammarCompiler, bomb: str
 ) -> None:
     with pytest.raises(GrammarError):
-        compiler.compile(BOMBS[bomb])
-    assert compiler.compile(Grammar.regex("a+")).matcher().accepting is False
+        compiler.begin().compile(BOMBS[bomb])
+    assert compiler.begin().compile(Grammar.regex("a+")).matcher().accepting is False
 
 
 def test_what_takes_too_much_memory_is_refused() -> None:
-    trial = Trial(vocabulary_of(WORDS, WORDS.vocab_size, frozenset([END])), 60, 2**28)
+    trial = Trial(vocabulary_of(WORDS, WORDS.vocab_size, frozenset([END])), 2**28)
     with pytest.raises(GrammarError, match="too much memory"):
-        trial.run(BOMBS["large divisor"].source)
-    trial.run(Grammar.regex("a").source)
+        trial.run(BOMBS["large divisor"].source, Allowance(60))
+    trial.run(Grammar.regex("a").source, Allowance(60))
     trial.close()
 
 
 def test_a_large_grammar_is_refused_unread() -> None:
     compiler = compiler_of(WORDS, source_bytes=1_000)
     with pytest.raises(GrammarError, match=r"bytes and at most 1,000 are allowed"):
-        compiler.compile(Grammar.regex("a" * 1_000))
+        compiler.begin().compile(Grammar.regex("a" * 1_000))
 
 
 def test_a_model_that_cannot_end_an_answer_follows_no_grammar() -> None:
     compiler = GrammarCompiler(WORDS, WORDS.vocab_size, frozenset())
     with pytest.raises(GrammarError, match="no token that could end"):
-        compiler.compile(Grammar.regex("a"))
+        compiler.begin().compile(Grammar.regex("a"))
 
 
 def test_grammars_are_compiled_on_threads_of_the_compiler() -> None:
     compiler = compiler_of(WORDS)
-    name = compiler.soon(lambda: threading.current_thread().name).result()
+    name = compiler.soon(lambda _: threading.current_thread().name).result()
     assert name.startswith("grammar")

@@ -68,7 +68,7 @@ def test_every_answer_that_ends_is_valid(compiler: GrammarCompiler, name: str) -
     answered = 0
     for schema in schemas:
         Draft202012Validator.check_schema(schema)
-        constraint = compile_schema(compiler, schema, strict=True)
+        constraint = compile_schema(compiler.begin(), schema, strict=True)
         answers = [random_answer(constraint, rng) for _ in range(8)]
         for answer in filter(None, answers):
             validate(schema, answer)
@@ -130,7 +130,7 @@ def test_what_cannot_be_enforced_is_refused_where_the_schema_is_strict(
     if "pattern" not in json.dumps(schema):
         Draft202012Validator.check_schema(schema)
     with pytest.raises(SchemaError) as refused:
-        compile_schema(compiler, schema, strict=True)
+        compile_schema(compiler.begin(), schema, strict=True)
     assert refused.value.path == path
     assert words in str(refused.value)
 
@@ -140,7 +140,7 @@ def test_what_cannot_be_enforced_is_left_where_it_is_not(
     compiler: GrammarCompiler, schema: Any
 ) -> None:
     rng = random.Random(1)
-    constraint = compile_schema(compiler, schema, strict=False)
+    constraint = compile_schema(compiler.begin(), schema, strict=False)
     answers = [random_answer(constraint, rng) for _ in range(20)]
     found = [json.loads(answer) for answer in answers if answer is not None]
     assert found
@@ -166,7 +166,7 @@ def test_beside_what_is_left_the_rest_is_enforced(compiler: GrammarCompiler) -> 
         },
     }
     rng = random.Random(2)
-    constraint = compile_schema(compiler, schema, strict=False)
+    constraint = compile_schema(compiler.begin(), schema, strict=False)
     answers = [random_answer(constraint, rng) for _ in range(40)]
     found = [answer for answer in answers if answer is not None]
     assert len(found) > 10
@@ -216,7 +216,7 @@ def test_a_malformed_schema_is_refused_with_its_path(
     strict: bool,
 ) -> None:
     with pytest.raises(SchemaError) as refused:
-        compile_schema(compiler, schema, strict=strict)
+        compile_schema(compiler.begin(), schema, strict=strict)
     assert refused.value.path == path
     assert words in str(refused.value)
 
@@ -224,12 +224,12 @@ def test_a_malformed_schema_is_refused_with_its_path(
 def test_a_large_schema_is_refused_unread(compiler: GrammarCompiler) -> None:
     large = {"enum": [f"value {number}" for number in range(10_000)]}
     with pytest.raises(SchemaError, match="bytes and at most 131,072 are allowed"):
-        compile_schema(compiler, large, strict=True)
+        compile_schema(compiler.begin(), large, strict=True)
 
 
 def test_no_answer_has_whitespace_between_its_tokens(compiler: GrammarCompiler) -> None:
     schema = {"type": "array", "items": {"type": "object", "additionalProperties": {"const": 1}}}
-    matcher = compile_schema(compiler, schema, strict=True).matcher()
+    matcher = compile_schema(compiler.begin(), schema, strict=True).matcher()
     words = np.zeros(9, np.uint32)
     for token in b'[{"a":1,"b":1},{}]':
         matcher.fill(words)
@@ -241,4 +241,5 @@ def test_no_answer_has_whitespace_between_its_tokens(compiler: GrammarCompiler) 
 
 def test_docs_table_is_up_to_date() -> None:
     page = (ROOT / "docs" / "structured-output.md").read_text()
+    assert f"holds {sum(map(len, SCHEMAS.values()))} of them" in page
     assert keyword_table() in page, "run: python -m tools.make_docs"

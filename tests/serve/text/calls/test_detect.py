@@ -7,6 +7,7 @@ TEMPLATES = {
     "hermes": '{{- \'<tool_call>\\n{"name": "\' + c.name + \'", "arguments": \' }}',
     "llama3": '{{- "<|start_header_id|>ipython" }}{{- \'"parameters": \' }}{{ arguments }}',
     "mistral": '{{- "[TOOL_CALLS] [" }}{{ c.function|tojson }}',
+    "mistral-ids": "{{- '[TOOL_CALLS]' + name + '[CALL_ID]' + id + '[ARGS]' + arguments }}",
     "mistral-args": "{{- '[TOOL_CALLS]' + name + '[ARGS]' + arguments }}",
     "gemma3": "{{ '<start_of_turn>' + role + '\\n' }}",
     "phi4-mini": "{{ message['content'] + '<|tool|>' + message['tools'] + '<|/tool|>' }}",

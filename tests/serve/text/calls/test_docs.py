@@ -13,6 +13,7 @@ DOCS = Path(__file__).parents[4] / "docs" / "tool-formats.md"
 CONTROLS = {
     "llama3": ("<|python_tag|>",),
     "mistral": ("[TOOL_CALLS]",),
+    "mistral-ids": ("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"),
     "mistral-args": ("[TOOL_CALLS]", "[ARGS]"),
     "phi4-mini": PHI,
     "gpt-oss": HARMONY,

@@ -155,7 +155,7 @@ def test_llama_gets_one_call_and_its_result_at_a_time() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["mistral", "mistral-args"])
+@pytest.mark.parametrize("name", ["mistral", "mistral-ids", "mistral-args"])
 def test_mistral_gets_ids_of_nine(name: str) -> None:
     given = FORMATS[name].for_template(CONVERSATION, [])
     ids = [call["id"] for call in given.messages[1]["tool_calls"]]

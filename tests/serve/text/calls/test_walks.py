@@ -55,6 +55,7 @@ MARKERS = {
     "hermes": ["<tool_call>", "</tool_call>"],
     "llama3": ["<|python_tag|>"],
     "mistral": ["[TOOL_CALLS]"],
+    "mistral-ids": ["[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"],
     "mistral-args": ["[TOOL_CALLS]", "[ARGS]"],
     "gemma3": [],
     "phi4-mini": ["<|tool_call|>", "<|/tool_call|>"],
