@@ -22,7 +22,8 @@ import asyncio, json, sys, threading
 from concurrent.futures import Future
 from quart import Quart, Response
 from serve.config import ServeConfig
-from serve.server import Server, http_config, leave_at_once, listen
+from serve.leaving import leave_at_once
+from serve.server import Server, http_config, listen
 
 class Engine:
     def __init__(self):
