@@ -213,7 +213,8 @@ class Server:
                 return 1
             if self._started:
                 await self._drain(died)
-            return 1 if died.done() and died.result() is not None else 0
+            failed = died.done() and died.result() is not None
+            return 1 if failed and self._config.exit_on_engine_death else 0
         finally:
             stop.cancel()
 
