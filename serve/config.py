@@ -277,6 +277,31 @@ class ServeConfig:
         metavar="DIRECTORY",
     )
 
+    coordinator: str = _setting(
+        "",
+        group="Hosts",
+        help="Where the processes of one server on several hosts meet: an address of process 0 "
+        "and a free port there.",
+        metavar="HOST:PORT",
+        default_text="one host, or the TPU slice that this host belongs to",
+    )
+    num_processes: int = _setting(
+        0,
+        group="Hosts",
+        help="Processes of the server, one on each host; 1 leaves the others of a slice alone.",
+        metavar="COUNT",
+        low=0,
+        default_text="0: one, or the hosts of the TPU slice",
+    )
+    process_id: int = _setting(
+        -1,
+        group="Hosts",
+        help="Which of them this one is, from 0; process 0 serves HTTP.",
+        metavar="INDEX",
+        low=-1,
+        default_text="found with the TPU slice",
+    )
+
     drain_seconds: float = _setting(
         30.0,
         group="Operation",
@@ -299,6 +324,27 @@ class ServeConfig:
         if bool(self.certfile) != bool(self.keyfile):
             given, missing = ("certfile", "keyfile") if self.certfile else ("keyfile", "certfile")
             raise ConfigError(f"{given} is set without {missing}; TLS needs both, or neither")
+        self._check_processes()
+
+    def _check_processes(self) -> None:
+        if not self.coordinator:
+            if self.num_processes > 1 or self.process_id >= 0:
+                raise ConfigError(
+                    "num_processes and process_id say nothing without coordinator; give all three, "
+                    "or none on a TPU slice"
+                )
+            return
+        host, _, port = self.coordinator.rpartition(":")
+        if not host or ":" in host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ConfigError(
+                f"coordinator is {self.coordinator!r}; it must be a name or IPv4 address and a "
+                f"port, like 10.0.0.2:8476"
+            )
+        if not 0 <= self.process_id < self.num_processes or self.num_processes < 2:
+            raise ConfigError(
+                f"coordinator is set with num_processes {self.num_processes} and process_id "
+                f"{self.process_id}; there must be 2 processes or more, numbered from 0"
+            )
 
     @property
     def served_id(self) -> str:

@@ -10,9 +10,10 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import hypercorn.config
 from tqdm import tqdm
@@ -28,8 +29,15 @@ from serve.engine.bridge import EngineBridge
 from serve.engine.config import EngineConfigError
 from serve.engine.engine import Engine
 from serve.engine.loading import LoadedEngine, load_engine
+from serve.hosts.agreement import facts_of
+from serve.hosts.errors import HostsError
+from serve.hosts.follower import Follower
+from serve.hosts.leader import Leader
+from serve.hosts.meeting import meet
+from serve.hosts.processes import Processes, check_mesh, join
+from serve.leaving import leave_at_once
 from serve.metrics import Metrics
-from serve.server import ListenError, Server, http_config, leave_at_once, listen
+from serve.server import ListenError, Server, http_config, listen
 from serve.text.calls.detect import choose
 from serve.text.render import Renderer
 from serve.text.template import TemplateError
@@ -42,6 +50,7 @@ _CORRECTABLE = (
     CheckpointError,
     ConfigError,
     EngineConfigError,
+    HostsError,
     ListenError,
     MeshError,
     TemplateError,
@@ -79,12 +88,63 @@ def launch(config: ServeConfig) -> int:
     _configure_logging(config.log_level)
     with logging_redirect_tqdm():
         try:
-            prepared = _prepare(config)
+            processes = join(config)
+            if processes is None:
+                return _lead(config, None, began)
         except _CORRECTABLE as error:
             logger.debug("why the start failed", exc_info=True)
             raise StartupError(str(error)) from error
-        with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
-            return runner.run(_serve(prepared, began))
+        return _serve_together(config, processes, began)
+
+
+def _serve_together(config: ServeConfig, processes: Processes, began: float) -> NoReturn:
+    """Serve as one of several processes, and end this one.
+
+    It never returns: JAX would take its leave of processes that may have gone, for minutes.
+    """
+    end: Leader | Follower | None = None
+    code = 1
+    try:
+        end = meet(processes, facts_of(config), leaves_on_loss=config.exit_on_engine_death)
+        check_mesh(config.mesh)
+        if isinstance(end, Leader):
+            code = _lead(config, end, began)
+        else:
+            _follow(config, processes, end, began)
+    except _CORRECTABLE as error:
+        print(f"parlance: {error}", file=sys.stderr)
+        code = 2
+        if end is not None:
+            end.cannot_start(str(error))
+    except BaseException:
+        logger.exception("process %d failed", processes.index)
+    finally:
+        leave_at_once(code)
+
+
+def _lead(config: ServeConfig, followers: Leader | None, began: float) -> int:
+    prepared = _prepare(config, followers)
+    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+        return runner.run(_serve(prepared, followers, began))
+
+
+def _follow(
+    config: ServeConfig, processes: Processes, follower: Follower, began: float
+) -> NoReturn:
+    """Run what process 0 runs until that one ends."""
+    follower.pass_on_signals()
+    loaded = _load(config, None)
+    for name, value in loaded.engine.info.description.items():
+        logger.info("%s: %s", name, value)
+    with _progress() as on_progress:
+        loaded.runner.compile(on_progress)
+    seconds = time.perf_counter() - began
+    print(
+        f"Parlance process {processes.index} of {processes.count} follows process 0 "
+        f"(ready in {seconds:.1f} s)",
+        flush=True,
+    )
+    follower.follow(loaded.runner.run)
 
 
 def _configure_logging(level: str) -> None:
@@ -99,13 +159,9 @@ def _configure_logging(level: str) -> None:
         logging.getLogger(name).setLevel(own)
 
 
-def _prepare(config: ServeConfig) -> _Prepared:
-    api = _api_settings(config)
-    listener = listen(config.host, config.port)
-    port = int(listener.getsockname()[1])
-    http = http_config(config, listener)
+def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
     logger.info("loading %s", config.model)
-    loaded = load_engine(
+    return load_engine(
         config.model,
         dtype=config.dtype,
         mesh=config.mesh,
@@ -117,7 +173,16 @@ def _prepare(config: ServeConfig) -> _Prepared:
         queue_limit=config.queue_limit,
         deterministic=config.deterministic,
         compile_cache=config.compile_cache_directory,
+        followers=followers,
     )
+
+
+def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
+    api = _api_settings(config)
+    listener = listen(config.host, config.port)
+    port = int(listener.getsockname()[1])
+    http = http_config(config, listener)
+    loaded = _load(config, followers)
     tokenizer = loaded.tokenizer
     template = load_chat_template(config.model, tokenizer.named, config.chat_template)
     renderer = Renderer(tokenizer, template)
@@ -145,8 +210,10 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
     )
 
 
-async def _serve(prepared: _Prepared, began: float) -> int:
+async def _serve(prepared: _Prepared, followers: Leader | None, began: float) -> int:
     config, engine = prepared.config, prepared.loaded.engine
+    if followers is not None:
+        followers.serve_until_lost(engine.fail)
     bridge, metrics = EngineBridge(engine), Metrics()
     app = create_app(
         bridge,
@@ -168,12 +235,21 @@ async def _serve(prepared: _Prepared, began: float) -> int:
         logger.info("%s: %s", name, value)
     server = Server(app, engine, lambda: bridge.open, config)
     code = await server.run(prepared.http, start, on_ready)
-    if not server.started:
+    if followers is not None:
+        followers.end(code)
+    elif not server.started:
         leave_at_once(code)
     return code
 
 
 def _start_with_progress(engine: Engine, bridge: EngineBridge, metrics: Metrics) -> None:
+    with _progress() as on_progress:
+        engine.start(bridge.on_step, metrics.observe_step, on_progress)
+
+
+@contextmanager
+def _progress() -> Generator[Callable[[int, int], None]]:
+    """What tells of programs compiled, of how many: a bar on a terminal, and the log."""
     began = time.perf_counter()
     bar: tqdm[Any] | None = None
     programs = 0
@@ -187,7 +263,7 @@ def _start_with_progress(engine: Engine, bridge: EngineBridge, metrics: Metrics)
         bar.update(done - bar.n)
 
     try:
-        engine.start(bridge.on_step, metrics.observe_step, on_progress)
+        yield on_progress
     finally:
         if bar is not None:
             bar.close()

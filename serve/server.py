@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import os
 import signal
 import socket
 import ssl
@@ -22,6 +21,7 @@ import hypercorn.config
 from hypercorn.typing import Framework
 
 from serve.config import ServeConfig
+from serve.leaving import leave_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -213,7 +213,8 @@ class Server:
                 return 1
             if self._started:
                 await self._drain(died)
-            return 0
+            failed = died.done() and died.result() is not None
+            return 1 if failed and self._config.exit_on_engine_death else 0
         finally:
             stop.cancel()
 
@@ -242,12 +243,6 @@ class Server:
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving
-
-
-def leave_at_once(code: int) -> None:
-    """End the process without waiting for its threads: a compiler cannot be interrupted."""
-    logging.shutdown()
-    os._exit(code)
 
 
 async def _first_of(*awaited: asyncio.Future[Any]) -> None:

@@ -5,12 +5,13 @@ Owns the scheduler, the runner and the thread they live on. Other threads talk t
 of event loops or text.
 """
 
+import contextlib
 import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import replace
 from typing import Protocol
 
@@ -182,6 +183,11 @@ class Engine:
         if self._thread.is_alive():
             self._thread.join()
 
+    def fail(self, error: BaseException) -> None:
+        """Die of what the thread cannot see: it may be waiting for ever for the device."""
+        logger.error("the engine dies: %s", error)
+        self._end(error)
+
     # --- on the engine thread ----------------------------------------------------------
 
     def _queue(self, request: GenerationRequest) -> None:
@@ -197,11 +203,15 @@ class Engine:
             self._loop()
         except BaseException as error:
             logger.exception("the engine thread died")
-            self._state = EngineState.DEAD
-            self.death.set_result(error)
+            self._end(error)
         else:
-            self._state = EngineState.DEAD
-            self.death.set_result(None)
+            self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        self._state = EngineState.DEAD
+        # It dies once, of whatever came first.
+        with contextlib.suppress(InvalidStateError):
+            self.death.set_result(error)
 
     def _loop(self) -> None:
         scheduler = self._scheduler

@@ -17,27 +17,41 @@ from serve.engine.config import EngineConfig
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 4096
-_PACKAGES = ("parlance", "jax", "jaxlib", "flax")
+VERSIONED_PACKAGES = ("parlance", "jax", "jaxlib", "flax")
 
 
 def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> str:
     """`fp_` and ten hexadecimal digits over weights, shapes, mesh, kernels, platform, versions."""
     device = jax.devices()[0]
     facts = {
-        "config": (directory / "config.json").read_text(encoding="utf-8"),
+        "config": _config(directory),
         "mesh": dict(model.mesh.shape),
         "dtype": str(model.dtype),
         "attention": model.backend.name,
         "platform": [device.platform, device.device_kind],
-        "versions": {package: version(package) for package in _PACKAGES},
+        "versions": {package: version(package) for package in VERSIONED_PACKAGES},
         "deterministic": config.deterministic,
         "shapes": [config.row_buckets, config.prefill_buckets, config.page_size],
     }
-    digest = blake2b(json.dumps(facts, sort_keys=True).encode())
+    return f"fp_{_digest(json.dumps(facts, sort_keys=True), directory)}"
+
+
+def checkpoint_digest(directory: Path) -> str:
+    """Ten hexadecimal digits over a checkpoint's shape and weights."""
+    return _digest(_config(directory), directory)
+
+
+def _config(directory: Path) -> str:
+    path = directory / "config.json"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _digest(facts: str, directory: Path) -> str:
+    digest = blake2b(facts.encode())
     for path in identifying_files(directory):
         digest.update(path.name.encode())
         _sample(path, digest)
-    return f"fp_{digest.hexdigest()[:10]}"
+    return digest.hexdigest()[:10]
 
 
 def _sample(path: Path, digest: blake2b) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
+import numpy as np
+from jax.experimental.multihost_utils import process_allgather
 
 from model.axes import KV_HEADS
 from model.config import ModelConfig
@@ -16,7 +18,7 @@ from model.tokenizer import Tokenizer
 from serve.engine.config import EngineConfig, EngineConfigError
 from serve.engine.engine import Engine
 from serve.engine.fingerprint import fingerprint
-from serve.engine.runner import Runner
+from serve.engine.runner import Followers, Runner
 from serve.engine.types import EngineInfo
 
 logger = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 # and on an accelerator after the weights are loaded.
 _HOST_SHARE = 0.125
 _DEVICE_SHARE = 0.85
+_MOST_TOKENS = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +36,13 @@ class LoadedEngine:
 
     Attributes:
         engine: the engine.
+        runner: what it runs its steps on; a follower's runs those of another host's engine.
         tokenizer: the model's.
         end_ids: ids that end a turn, as the checkpoint declares them.
     """
 
     engine: Engine
+    runner: Runner
     tokenizer: Tokenizer
     end_ids: frozenset[int]
 
@@ -56,6 +61,7 @@ def load_engine(
     deterministic: bool = False,
     compile_cache: Path | None = None,
     check_integrity: bool = False,
+    followers: Followers | None = None,
 ) -> LoadedEngine:
     """Load a checkpoint and build its engine.
 
@@ -72,6 +78,7 @@ def load_engine(
         deterministic: see `EngineConfig`.
         compile_cache: directory of JAX's persistent compilation cache, or None for none.
         check_integrity: see `EngineConfig`.
+        followers: see `Runner`.
 
     Raises:
         CheckpointError: the directory cannot be served.
@@ -106,7 +113,8 @@ def load_engine(
         fingerprint=fingerprint(directory, model, config),
         description=_description(model, config),
     )
-    return LoadedEngine(Engine(Runner(model, config), config, info), tokenizer, end_ids)
+    runner = Runner(model, config, followers)
+    return LoadedEngine(Engine(runner, config, info), runner, tokenizer, end_ids)
 
 
 def _context_length(context: int, config: ModelConfig) -> int:
@@ -119,7 +127,7 @@ def _context_length(context: int, config: ModelConfig) -> int:
 
 def _default_cache_tokens(model: LoadedModel, rows: int, context: int) -> int:
     """Every row's whole context, or what memory allows, but at least one context."""
-    stats = jax.devices()[0].memory_stats()
+    stats = jax.local_devices()[0].memory_stats()
     if stats:
         spare = stats["bytes_limit"] - stats["bytes_in_use"]
         # Rows are divided too, but every device keeps its heads of every row's pages.
@@ -127,7 +135,11 @@ def _default_cache_tokens(model: LoadedModel, rows: int, context: int) -> int:
     else:
         memory = _HOST_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     fits = int(memory) // model.config.cache_bytes_per_token(model.dtype.itemsize)
-    return max(context, min(rows * context, fits))
+    wanted = min(rows * context, fits)
+    if jax.process_count() > 1:
+        # One pool for all hosts: the one with the least memory decides.
+        wanted = int(process_allgather(np.int32(min(wanted, _MOST_TOKENS))).min())
+    return max(context, wanted)
 
 
 def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:

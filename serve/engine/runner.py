@@ -2,19 +2,20 @@
 
 Owns the compiled programs, the cache and the sampler's rows; knows slots and pages as
 numbers. Everything is dispatched without waiting: the device runs the calls in order, and
-tokens are fetched a step later. After `compile` nothing is compiled any more.
+tokens are fetched a step later. After `compile` nothing is compiled any more. On several hosts
+each has a runner: the first host's executes plans, and its followers `run` what it runs.
 """
 
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Float, Int
 
 from model import steps
 from model.attention import KEYS_PER_BLOCK
@@ -22,28 +23,27 @@ from model.cache import Cache, cache_sharding, empty_cache
 from model.loading import LoadedModel
 from model.mesh import replicated
 from sampling.batch import (
-    Choice,
     Rows,
     bias_of,
     empty_rows,
-    has_penalty,
     load_bias,
     load_masks,
     load_rows,
-    mask_words,
     recount,
     row_settings,
     sampled_chunks,
 )
 from sampling.logprobs import top_logprobs
 from sampling.sampler import sample
-from serve.engine.config import EngineConfig, bucket
-from serve.engine.plan import DecodeRow, Fork, Mask, PrefillChunk, Sampled, StepPlan
+from serve.engine.calls import LOAD_WIDTH, Call, CallMaker, Draw, Drawing, Forward
+from serve.engine.config import EngineConfig
+from serve.engine.plan import Mask, Sampled, StepPlan
 from serve.engine.sequence import Sequence
 from serve.engine.types import TokenLogprobs
 
-LOAD_WIDTH = 8
 Program = Callable[..., Any]
+# Tokens, and log-probabilities where they are wanted, of one draw.
+DrawResult = tuple[Int[Array, " B"], tuple[Float[Array, "..."] | Int[Array, "..."], ...]]
 
 
 class SampledGroup(NamedTuple):
@@ -72,20 +72,6 @@ class SampledGroup(NamedTuple):
         return Sampled(tokens, logprobs)
 
 
-class Draw(NamedTuple):
-    """One sampling call that waits to be dispatched.
-
-    Attributes:
-        logits: on the device, or on their way.
-        where: slots and positions, as `sample` takes them.
-        sequences: whose tokens they will be.
-    """
-
-    logits: Float[Array, "B V"]
-    where: Int[np.ndarray, "2 B"]
-    sequences: list[Sequence]
-
-
 class Step:
     """A step whose forward calls have been dispatched.
 
@@ -94,7 +80,9 @@ class Step:
             then on the device had work, whatever the host did.
     """
 
-    def __init__(self, runner: "Runner", draws: list[Draw], dispatched: float) -> None:
+    def __init__(
+        self, runner: "Runner", draws: list[tuple[Draw, list[Sequence]]], dispatched: float
+    ) -> None:
         self.dispatched = dispatched
         self._runner = runner
         self._draws = draws
@@ -112,17 +100,43 @@ class Step:
         return [group.fetch() for group in self._groups]
 
 
-class Runner:
-    """The device's side of the engine."""
+class Followers(Protocol):
+    """The runners of other hosts, which run what this one runs."""
 
-    def __init__(self, model: LoadedModel, config: EngineConfig) -> None:
+    def tell(self, part: Forward | Drawing) -> None:
+        """Have them run it."""
+        ...
+
+    def wait_until_ready(self) -> None:
+        """Wait until they have compiled."""
+        ...
+
+
+class Runner:
+    """The device's side of the engine.
+
+    Args:
+        model: the decoder.
+        config: the engine's settings.
+        followers: of this runner, if it is the first of several.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        config: EngineConfig,
+        followers: Followers | None = None,
+    ) -> None:
         self._model = model
         self._config = config
         block_pages = max(1, KEYS_PER_BLOCK // config.page_size)
         blocks = -(-config.pages_for(config.context_length) // block_pages)
         self._table_width = blocks * block_pages
         self._programs: dict[tuple[str, int], Program] = {}
-        self._dispatched = 0.0
+        self._calls = CallMaker(config, model.config.vocab_size, self._table_width)
+        self._followers = followers
+        # Of the forward calls of the latest step, until they are drawn from.
+        self._logits: list[jax.Array | None] = []
         self._cache: Cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())()
         self._rows: Rows = jax.jit(
             partial(empty_rows, config.max_rows, model.config.vocab_size),
@@ -147,7 +161,7 @@ class Runner:
     # --- compiling ---------------------------------------------------------------------
 
     def compile(self, on_progress: Callable[[int, int], None]) -> None:
-        """Compile every program of every bucket, in parallel threads.
+        """Compile every program of every bucket, in parallel threads, and see that followers have.
 
         Args:
             on_progress: called with (programs compiled, programs in all).
@@ -159,6 +173,8 @@ class Runner:
             for done, future in enumerate(as_completed(futures), start=1):
                 self._programs[futures[future]] = future.result()
                 on_progress(done, len(jobs))
+        if self._followers is not None:
+            self._followers.wait_until_ready()
 
     def _jobs(self) -> dict[tuple[str, int], Callable[[], Program]]:
         config, model = self._config, self._model
@@ -210,7 +226,7 @@ class Runner:
             "load": (load_rows, array((LOAD_WIDTH,)), row_settings([], LOAD_WIDTH)),
             "load_bias": (load_bias, array((LOAD_WIDTH,)), bias_of([], LOAD_WIDTH)),
             "recount": (recount, *sampled_chunks([], LOAD_WIDTH)),
-            "load_masks": (load_masks, array((LOAD_WIDTH,)), self._blank_masks()),
+            "load_masks": (load_masks, array((LOAD_WIDTH,)), self._calls.blank_masks()),
         }
         for name, (function, *args) in loads.items():
             shapes = jax.tree.map(lambda x: array(x.shape, x.dtype), args)
@@ -222,122 +238,68 @@ class Runner:
     # --- executing ---------------------------------------------------------------------
 
     def execute(self, plan: StepPlan) -> Step:
-        """Dispatch a step's forward calls, in the order that `StepPlan` lists them."""
-        for start in range(0, len(plan.loads), LOAD_WIDTH):
-            self._load(plan.loads[start : start + LOAD_WIDTH])
-        # Prompts first, so that forks can copy their pages before anyone samples.
-        finished = [(self._prefill(chunk), chunk) for chunk in plan.prefill]
-        for start in range(0, len(plan.forks), LOAD_WIDTH):
-            self._fork(plan.forks[start : start + LOAD_WIDTH])
-        draws = [self._prompt_draw(*each) for each in finished if each[1].sampling]
-        if plan.decode:
-            draws.append(self._decode(plan.decode))
-        return Step(self, draws, self._dispatched)
+        """Dispatch a step's forward calls."""
+        forward, draws = self._calls.forward(plan)
+        self._everywhere(forward)
+        return Step(self, draws, time.perf_counter())
 
-    def sample(self, draws: list[Draw], masks: list[Mask]) -> list[SampledGroup]:
+    def sample(
+        self, draws: list[tuple[Draw, list[Sequence]]], masks: list[Mask]
+    ) -> list[SampledGroup]:
         """Dispatch the draws of a step, after the masks of the rows that have one."""
-        for start in range(0, len(masks), LOAD_WIDTH):
-            some = masks[start : start + LOAD_WIDTH]
-            slots = np.full(LOAD_WIDTH, self._config.max_rows, np.int32)
-            allowed = self._blank_masks()
-            for row, mask in enumerate(some):
-                slots[row], allowed[row] = mask.slot, mask.allowed
-            self._rows = self._programs["load_masks", LOAD_WIDTH](self._rows, slots, allowed)
-        return [self._sample(draw) for draw in draws]
-
-    def _blank_masks(self) -> UInt32[np.ndarray, "b W"]:
-        return np.zeros((LOAD_WIDTH, mask_words(self._model.config.vocab_size)), np.uint32)
-
-    def _load(self, sequences: list[Sequence]) -> None:
-        """Put the settings of sequences into their slots, and what they have sampled before."""
-        requests = [sequence.request for sequence in sequences]
-        settings = row_settings(
-            [
-                Choice(
-                    each.sampling,
-                    sequence.choice,
-                    sequence.prompt_length,
-                    each.end_ids,
-                    each.constraint is not None,
-                )
-                for sequence, each in zip(sequences, requests, strict=True)
-            ],
-            LOAD_WIDTH,
-        )
-        slots = np.full(LOAD_WIDTH, self._config.max_rows, np.int32)
-        slots[: len(sequences)] = [sequence.slot for sequence in sequences]
-        self._rows = self._programs["load", LOAD_WIDTH](self._rows, slots, settings)
-        if any(each.sampling.logit_bias for each in requests):
-            bias = bias_of([each.sampling for each in requests], LOAD_WIDTH)
-            self._rows = self._programs["load_bias", LOAD_WIDTH](self._rows, slots, bias)
-        counted = [
-            (sequence.slot, sequence.tokens[sequence.prompt_length :])
-            for sequence in sequences
-            if has_penalty(sequence.request.sampling)
+        drawing = Drawing(self._calls.masks(masks), [draw for draw, _ in draws])
+        results = self._everywhere(drawing)
+        return [
+            SampledGroup(sequences, *result)
+            for (_, sequences), result in zip(draws, results, strict=True)
         ]
-        for chunk in sampled_chunks(counted, LOAD_WIDTH) if counted else ():
-            self._rows = self._programs["recount", LOAD_WIDTH](self._rows, chunk)
 
-    def _prefill(self, chunk: PrefillChunk) -> Float[Array, "1 V"]:
-        length = bucket(len(chunk.tokens), self._config.prefill_buckets)
-        tokens = np.zeros((1, length), np.int32)
-        tokens[0, : len(chunk.tokens)] = chunk.tokens
-        rows = np.array([[chunk.slot], [chunk.start], [len(chunk.tokens)]], np.int32)
-        logits, self._cache = self._programs["prefill", length](
-            self._model.parameters, self._cache, tokens, rows, self._tables([chunk.table], 1)
-        )
-        self._dispatched = time.perf_counter()
+    def _everywhere(self, part: Forward | Drawing) -> list[DrawResult]:
+        if self._followers is not None:
+            self._followers.tell(part)
+        return self.run(part)
+
+    def run(self, part: Forward | Drawing) -> list[DrawResult]:
+        """Dispatch a part of a step; after each `Forward` comes its `Drawing`.
+
+        Returns:
+            Per draw its tokens, and the results of `top_logprobs` if they are wanted.
+        """
+        match part:
+            case Forward(calls):
+                self._logits = [self._run(call) for call in calls]
+                return []
+            case Drawing(masks, draws):
+                for call in masks:
+                    self._run(call)
+                return [self._draw(draw) for draw in draws]
+
+    def _run(self, call: Call) -> Float[Array, "B V"] | None:
+        """Dispatch a call; returns its logits if it makes some."""
+        program, parameters = self._programs[call.program, call.size], self._model.parameters
+        logits = None
+        match call.program:
+            case "prefill":
+                logits, self._cache = program(parameters, self._cache, *call.inputs)
+            case "decode":
+                last = self._rows.last_token
+                logits, self._cache = program(parameters, self._cache, last, *call.inputs)
+            case "fork":
+                self._cache = program(self._cache, *call.inputs)
+            case _:
+                self._rows = program(self._rows, *call.inputs)
         return logits
 
-    def _fork(self, forks: list[Fork]) -> None:
-        rows = np.zeros((3, LOAD_WIDTH), np.int32)
-        rows[0], rows[2] = self._config.max_rows, self._config.num_pages
-        for index, new in enumerate(forks):
-            copies = new.source >= 0
-            rows[0, index] = new.slot
-            rows[1, index] = new.source if copies else 0
-            rows[2, index] = new.target if copies else self._config.num_pages
-        tables = self._tables([new.table for new in forks], LOAD_WIDTH)
-        self._cache = self._programs["fork", LOAD_WIDTH](self._cache, rows, tables)
-
-    def _tables(self, pages: list[list[int]], rows: int) -> Int[np.ndarray, "rows M"]:
-        tables = np.zeros((rows, self._table_width), np.int32)
-        for row, numbers in enumerate(pages):
-            tables[row, : len(numbers)] = numbers
-        return tables
-
-    def _prompt_draw(self, logits: Float[Array, "1 V"], chunk: PrefillChunk) -> Draw:
-        """The first token of every choice that starts from this prompt."""
-        size = bucket(len(chunk.sampling), self._config.row_buckets)
-        where = np.full((2, size), self._config.max_rows, np.int32)
-        where[0, : len(chunk.sampling)] = [sequence.slot for sequence in chunk.sampling]
-        where[1] = chunk.start + len(chunk.tokens)
-        if size > 1:
+    def _draw(self, draw: Draw) -> DrawResult:
+        logits = self._logits[draw.source]
+        if logits is None:
+            raise ValueError(f"{draw} is from a call that makes no logits")
+        size = draw.size
+        if logits.shape[0] != size:
             logits = self._programs["spread", size](logits)
-        return Draw(logits, where, chunk.sampling)
-
-    def _decode(self, rows: list[DecodeRow]) -> Draw:
-        size = bucket(len(rows), self._config.row_buckets)
-        inputs = np.zeros((3, size), np.int32)
-        inputs[0], inputs[1] = self._config.max_rows, -1
-        inputs[:, : len(rows)] = np.array(
-            [(row.sequence.slot, row.position, row.page) for row in rows], np.int32
-        ).T
-        logits, self._cache = self._programs["decode", size](
-            self._model.parameters, self._cache, self._rows.last_token, inputs
-        )
-        self._dispatched = time.perf_counter()
-        where = inputs[:2] + np.array([[0], [1]], np.int32)
-        return Draw(logits, where, [row.sequence for row in rows])
-
-    def _sample(self, draw: Draw) -> SampledGroup:
-        logits, where, sequences = draw
-        size = logits.shape[0]
-        self._rows, tokens = self._programs["sample", size](self._rows, logits, where)
-        logprobs: tuple[jax.Array, ...] = ()
-        if any(sequence.request.sampling.logprobs for sequence in sequences):
-            logprobs = self._programs["logprobs", size](logits, tokens)
-        return SampledGroup(sequences, tokens, logprobs)
+        self._rows, tokens = self._programs["sample", size](self._rows, logits, draw.where)
+        logprobs = self._programs["logprobs", size](logits, tokens) if draw.logprobs else ()
+        return tokens, logprobs
 
 
 def _spread(rows: int) -> Callable[[Float[Array, "1 V"]], Float[Array, "B V"]]:

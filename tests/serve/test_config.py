@@ -90,6 +90,7 @@ def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -
         "tool_format": "hermes",
         "aliases": ["one"],
         "cors_origins": ["https://one.example"],
+        "coordinator": "one.example:1",
     }.get(name)
     if other is None:
         other = "text"
@@ -98,9 +99,18 @@ def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -
         elif isinstance(default, int | float):
             other = type(default)(default - 2 if name == "max_choices" else default + 2)
     first = other[0] if isinstance(other, list) else other
-    # A certificate needs a key and the other way round.
-    partner = {"certfile": "keyfile", "keyfile": "certfile"}.get(name)
-    extra = [flag_name(partner), "partner"] if partner else []
+    # A certificate needs a key, and each of several processes says who it is among how many.
+    groups = [
+        {"certfile": "partner", "keyfile": "partner"},
+        {"coordinator": "partner:1", "num_processes": "2", "process_id": "0"},
+    ]
+    extra = [
+        word
+        for group in groups
+        if name in group
+        for partner in group.keys() - {name}
+        for word in (flag_name(partner), group[partner])
+    ]
 
     if isinstance(default, bool):
         flags = [flag_name(name) if other else "--no-" + flag_name(name)[2:]]

@@ -22,7 +22,8 @@ import asyncio, json, sys, threading
 from concurrent.futures import Future
 from quart import Quart, Response
 from serve.config import ServeConfig
-from serve.server import Server, http_config, leave_at_once, listen
+from serve.leaving import leave_at_once
+from serve.server import Server, http_config, listen
 
 class Engine:
     def __init__(self):
@@ -56,6 +57,10 @@ async def work():
 @app.get("/end")
 async def end():
     release.set()
+    return "draining" if engine.draining else "serving"
+
+@app.get("/draining")
+async def draining():
     return "draining" if engine.draining else "serving"
 
 @app.get("/die")
@@ -182,6 +187,18 @@ def test_the_engine_s_death_ends_the_process_with_1(client: httpx.Client) -> Non
         # The open response gets its last words.
         assert "".join(pieces) == "ended"
         assert server.ended() == (1, "not drained\n")
+
+
+def test_an_engine_that_dies_while_draining_is_told_by_the_code(client: httpx.Client) -> None:
+    with running() as server, client.stream("GET", f"{server.url}/work") as response:
+        pieces = response.iter_text()
+        next(pieces)
+        server.process.terminate()
+        while client.get(f"{server.url}/draining").text != "draining":
+            time.sleep(0.02)
+        assert client.get(f"{server.url}/die").text == "dead"
+        assert "".join(pieces) == "ended"
+        assert server.ended() == (1, "drained\n")
 
 
 def test_a_server_may_outlive_its_engine(client: httpx.Client) -> None:

@@ -20,14 +20,18 @@ class ServerProcess:
     """A running server.
 
     Attributes:
-        url: base address, with `/v1`.
         process: the process; the fixture ends it.
+        url: base address, with `/v1`; of several processes only the first has one.
         lines: what it printed so far.
+        settled: set once it is ready, or has ended.
+        reader: fills `lines` until the process has ended.
     """
 
-    url: str
     process: subprocess.Popen[str]
+    url: str = ""
     lines: list[str] = field(default_factory=list)
+    settled: threading.Event = field(default_factory=threading.Event)
+    reader: threading.Thread | None = None
 
     @property
     def root(self) -> str:
@@ -51,29 +55,35 @@ class ServerProcess:
         assert pages["free"] + pages["cached"] == pages["total"]
 
 
-def start_server(cache: Path, *flags: str, before: str = "") -> ServerProcess:
-    """Start a server and wait until it is ready; `before` is code that it runs first."""
+def spawn_server(cache: Path, *flags: str, before: str = "") -> ServerProcess:
+    """Start a server; `before` is code that it runs first."""
     code = f"{before}\nfrom serve.__main__ import main\nmain()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "serve", "--port", "0", "--compile-cache", str(cache), *flags],
+        [sys.executable, "-c", code, "serve", "--compile-cache", str(cache), *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": "1"},
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": "1", "PARLANCE_PORT": "0"},
     )
-    server = ServerProcess("", process)
-    ready = threading.Event()
+    server = ServerProcess(process)
 
     def read() -> None:
         for line in process.stdout:
             server.lines.append(line)
-            if found := re.search(r" at (http\S+/v1) \(ready in", line):
-                server.url = found[1]
-                ready.set()
-        ready.set()
+            if found := re.search(r" (?:at (http\S+/v1)|follows process 0) \(ready in", line):
+                server.url = found[1] or ""
+                server.settled.set()
+        server.settled.set()
 
-    threading.Thread(target=read, daemon=True).start()
-    ready.wait(START_SECONDS)
+    server.reader = threading.Thread(target=read, daemon=True)
+    server.reader.start()
+    return server
+
+
+def start_server(cache: Path, *flags: str, before: str = "") -> ServerProcess:
+    """Start a server and wait until it is ready; `before` is code that it runs first."""
+    server = spawn_server(cache, *flags, before=before)
+    server.settled.wait(START_SECONDS)
     if not server.url:
         end_server(server)
         raise RuntimeError("the server did not get ready:\n" + "".join(server.lines))
@@ -89,4 +99,5 @@ def end_server(server: ServerProcess) -> int:
         server.process.kill()
         return server.process.wait(20)
     finally:
+        server.reader.join(10)
         server.process.stdout.close()

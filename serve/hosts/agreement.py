@@ -1,0 +1,40 @@
+"""What must be the same in all processes, for them to run the same programs on the same weights."""
+
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from serve.config import ServeConfig
+from serve.engine.fingerprint import VERSIONED_PACKAGES, checkpoint_digest
+
+_SETTINGS = (
+    "dtype",
+    "mesh",
+    "rows",
+    "context",
+    "page_size",
+    "cache_tokens",
+    "prefill_chunk",
+    "deterministic",
+)
+
+
+def facts_of(config: ServeConfig) -> dict[str, str]:
+    """Name → value of everything that must be the same."""
+    versions = {f"the version of {name}": version(name) for name in VERSIONED_PACKAGES}
+    settings = {name: str(getattr(config, name)) or "unset" for name in _SETTINGS}
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    checkpoint = checkpoint_digest(config.model) if config.model.is_dir() else "missing"
+    return {"the checkpoint's digest": checkpoint, "Python": python} | versions | settings
+
+
+def disagreement(process: int, theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
+    """A sentence on the first difference of a process's facts from ours; empty if there is none."""
+    for name, our in ours.items():
+        their = theirs.get(name, "nothing")
+        if their != our:
+            return (
+                f"process {process} has {their} for {name} where process 0 has {our}; start all "
+                f"processes with the same settings, checkpoint and versions"
+            )
+    return ""

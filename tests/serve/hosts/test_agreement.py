@@ -1,0 +1,48 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from model import bundled
+from serve.config import ServeConfig
+from serve.hosts.agreement import disagreement, facts_of
+
+
+def test_hosts_that_differ_in_http_alone_agree():
+    ours = facts_of(ServeConfig())
+    assert (
+        disagreement(3, facts_of(ServeConfig(port=81, queue_limit=5, aliases=("a",))), ours) == ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"rows": 8}, "process 3 has 8 for rows where process 0 has 64; "),
+        ({"dtype": "bfloat16"}, "process 3 has bfloat16 for dtype where process 0 has auto; "),
+        ({"mesh": "model=2"}, "process 3 has model=2 for mesh where process 0 has unset; "),
+        ({"deterministic": True}, "process 3 has True for deterministic where process 0 has False"),
+        ({"cache_tokens": 9}, "process 3 has 9 for cache_tokens where process 0 has 0; "),
+    ],
+)
+def test_a_setting_of_the_engine_that_differs_is_named(settings, said):
+    sentence = disagreement(3, facts_of(ServeConfig(**settings)), facts_of(ServeConfig()))
+    assert sentence.startswith(said)
+    assert sentence.endswith("start all processes with the same settings, checkpoint and versions")
+
+
+def test_another_version_or_checkpoint_is_named(tmp_path: Path):
+    ours = facts_of(ServeConfig())
+    theirs = {**ours, "the version of jax": "0.1"}
+    said = disagreement(1, theirs, ours)
+    assert said.startswith("process 1 has 0.1 for the version of jax where process 0 has ")
+
+    copy = tmp_path / "model"
+    shutil.copytree(bundled.directory(), copy)
+    assert disagreement(1, facts_of(ServeConfig(model=copy)), ours) == ""
+    manifest = copy / "weights" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("0", "1"))
+    said = disagreement(1, facts_of(ServeConfig(model=copy)), ours)
+    assert "for the checkpoint's digest where process 0 has" in said
+    shutil.rmtree(copy)
+    assert "has missing for the" in disagreement(1, facts_of(ServeConfig(model=copy)), ours)
