@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.tokenizer import Tokenizer
-from tools.bundled_data.conversations import Conversation, Message, conversation
+from tools.bundled_data.chat_format import Document, document
+from tools.bundled_data.conversations import conversation
 from tools.bundled_data.grammar import Split
-from tools.bundled_data.vocabulary import PAD, TURN_END, TURN_START
+from tools.bundled_data.vocabulary import PAD
 
 JUMP_RATE = 0.2
 MISSES = 3
@@ -36,38 +37,6 @@ class Batch(NamedTuple):
     weights: NDArray[np.float32]
     positions: NDArray[np.int32]
     segments: NDArray[np.int32]
-
-
-class Document(NamedTuple):
-    """One conversation as ids.
-
-    Attributes:
-        ids: all of its tokens.
-        answers: per token, whether it belongs to an answer.
-        turns: per token, the number of its message.
-    """
-
-    ids: list[int]
-    answers: list[bool]
-    turns: list[int]
-
-
-def document(tokenizer: Tokenizer, messages: Sequence[Message]) -> Document:
-    """ChatML, as `chat_template.jinja` renders it."""
-    start, end = tokenizer.controls[TURN_START], tokenizer.controls[TURN_END]
-    ids: list[int] = []
-    answers: list[bool] = []
-    turns: list[int] = []
-    for turn, message in enumerate(messages):
-        role = message["role"] + (f" name={message['name']}" if "name" in message else "")
-        head = [start, *tokenizer.encode(f"{role}\n")]
-        body = [*tokenizer.encode(message["content"]), end]
-        tail = tokenizer.encode("\n")
-        ids += head + body + tail
-        answers += [False] * len(head)
-        answers += [message["role"] == "assistant"] * len(body) + [False] * len(tail)
-        turns += [turn] * (len(head) + len(body) + len(tail))
-    return Document(ids, answers, turns)
 
 
 def _positions(rng: random.Random, turns: Sequence[int], context: int) -> list[int]:
@@ -117,7 +86,7 @@ def training_batch(
 ) -> Batch:
     """Conversations packed first-fit until a few in a row fit nowhere.
 
-    One that is longer than a row loses its last exchanges.
+    One that is longer than a row is left out.
 
     Args:
         tokenizer: of the model.
@@ -133,57 +102,34 @@ def training_batch(
     used, counts = [0] * rows, [0] * rows
     misses = 0
     while misses < MISSES:
-        messages = conversation(rng, split, None, exchanges).messages
-        found = document(tokenizer, messages)
-        while len(found.ids) - 1 > length and len(messages) > 3:
-            messages = messages[:-2]
-            found = document(tokenizer, messages)
+        found = document(tokenizer, conversation(rng, split, None, exchanges))
+        size = len(found.ids) - 1
+        if size > length:
+            continue
         positions = _positions(rng, found.turns, context)
-        room = [row for row in range(rows) if used[row] + len(found.ids) - 1 <= length]
-        if not room:
+        row = next((row for row in range(rows) if used[row] + size <= length), None)
+        if row is None:
             misses += 1
             continue
-        row = room[0]
         counts[row] += 1
         place(batch, row, used[row], found, positions, counts[row])
-        used[row] += len(found.ids) - 1
+        used[row] += size
     return batch
 
 
-class Case(NamedTuple):
-    """One evaluation case in a batch's row.
-
-    Attributes:
-        skill: of the last exchange.
-        number: cases with the same number are the same question with another right answer.
-    """
-
-    skill: str
-    number: int
-
-
 def evaluation_batch(
-    tokenizer: Tokenizer, found: Sequence[Conversation], rows: int, length: int
-) -> tuple[Batch, list[Case]]:
-    """One row per right answer to each conversation's last message; only that answer counts.
+    tokenizer: Tokenizer, rng: random.Random, skill: str, rows: int, length: int
+) -> Batch:
+    """A held-out conversation of `skill` in each row, of which only the last answer counts.
 
     Conversations that do not fit are left out.
     """
     batch = empty_batch(rows, length, tokenizer.controls[PAD])
-    cases: list[Case] = []
-    for number, item in enumerate(found):
-        answers = sorted(item.last.accepted)
-        documents = [
-            document(tokenizer, [*item.messages[:-1], {"role": "assistant", "content": answer}])
-            for answer in answers
-        ]
-        longest = max(len(entry.ids) for entry in documents)
-        if longest - 1 > length or len(cases) + len(documents) > rows:
-            continue
-        for entry in documents:
-            row = len(cases)
-            place(batch, row, 0, entry, range(len(entry.ids)), 1)
-            last = entry.turns[-1]
-            batch.weights[row, : len(entry.ids) - 1] *= [turn == last for turn in entry.turns[1:]]
-            cases.append(Case(item.last.skill, number))
-    return batch, cases
+    for row in range(rows):
+        found = document(tokenizer, conversation(rng, Split.HELD_OUT, skill))
+        while len(found.ids) - 1 > length:
+            found = document(tokenizer, conversation(rng, Split.HELD_OUT, skill))
+        place(batch, row, 0, found, range(len(found.ids)), 1)
+        last = found.turns[-1]
+        batch.weights[row, : len(found.ids) - 1] *= [turn == last for turn in found.turns[1:]]
+    return batch

@@ -15,9 +15,13 @@ from hashlib import blake2b
 from tools.bundled_data.tables import table
 
 HELD_OUT_ONE_IN = 10
+FEWEST = 2
+LOOK = 60
+MAX_DRAWS = 5_000
 TYPO_RATE = 0.06
 _SLOT = re.compile(r"(\{\w+\})")
 _OPENING = re.compile(r"<(\w+)>")
+_MARKS = re.compile(r"[(|)]")
 
 
 class Split(Enum):
@@ -27,51 +31,90 @@ class Split(Enum):
     HELD_OUT = "held_out"
 
 
+@lru_cache(maxsize=1 << 18)
+def _digest(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode(), digest_size=4).digest())
+
+
 def in_split(key: str, split: Split, one_in: int = HELD_OUT_ONE_IN) -> bool:
     """Whether `key` belongs to `split`; a hash decides, the same on every machine."""
-    digest = int.from_bytes(blake2b(key.encode(), digest_size=4).digest())
-    return (digest % one_in == 0) == (split is Split.HELD_OUT)
+    return (_digest(key) % one_in == 0) == (split is Split.HELD_OUT)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def part(items: tuple[str, ...], split: Split, one_in: int = HELD_OUT_ONE_IN) -> tuple[str, ...]:
-    """The items that belong to `split`, in order."""
-    return tuple(item for item in items if in_split(item, split, one_in))
+    """The items that belong to `split`, in order: at least `FEWEST` are held out of any list."""
+    held = {item for item in items if in_split(item, Split.HELD_OUT, one_in)}
+    if len(held) < FEWEST:
+        held = set(sorted(items, key=_digest)[:FEWEST])
+    return tuple(item for item in items if (item in held) == (split is Split.HELD_OUT))
 
 
-def _closing(line: str, start: int) -> int:
-    depth = 0
-    for index in range(start, len(line)):
-        depth += {"(": 1, ")": -1}.get(line[index], 0)
-        if depth == 0:
-            return index
-    raise ValueError(f"the line {line!r} opens a parenthesis at {start} and never closes it")
+class Pattern:
+    """One line with alternatives, read once.
+
+    Raises:
+        ValueError: a parenthesis has no partner.
+    """
+
+    def __init__(self, line: str) -> None:
+        alternatives, end = _alternatives(line, 0)
+        if end < len(line):
+            raise ValueError(f"the line {line!r} closes a parenthesis at {end} that none opens")
+        if len(alternatives) > 1:
+            raise ValueError(f"the line {line!r} has a | outside of parentheses")
+        self._parts = alternatives[0]
+
+    def draw(self, rng: random.Random) -> str:
+        """Random alternatives."""
+        return _joined(self._parts, rng)
+
+    def plain(self) -> str:
+        """The first alternatives."""
+        return _joined(self._parts, None)
 
 
-def _alternatives(body: str) -> list[str]:
-    parts, depth = [""], 0
-    for character in body:
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if character == "|" and depth == 0:
-            parts.append("")
+_Parts = list["str | list[_Parts]"]
+
+
+def _alternatives(line: str, start: int) -> tuple[list[_Parts], int]:
+    """The alternatives from `start` to the end or to the `)` that closes them, and that place."""
+    found: list[_Parts] = [[]]
+    while mark := _MARKS.search(line, start):
+        if mark.start() > start:
+            found[-1].append(line[start : mark.start()])
+        start = mark.end()
+        if mark[0] == "|":
+            found.append([])
+        elif mark[0] == ")":
+            return found, mark.start()
         else:
-            parts[-1] += character
-    return parts
+            inner, end = _alternatives(line, start)
+            if end == len(line):
+                raise ValueError(f"the line {line!r} opens a parenthesis and never closes it")
+            found[-1].append(inner)
+            start = end + 1
+    found[-1].append(line[start:])
+    return found, len(line)
 
 
-def expand(line: str, rng: random.Random | None) -> str:
-    """One expansion of `line`: random alternatives, or the first ones without an `rng`."""
-    out, index = "", 0
-    while index < len(line):
-        if line[index] != "(":
-            out += line[index]
-            index += 1
-            continue
-        end = _closing(line, index)
-        choices = _alternatives(line[index + 1 : end])
-        out += expand(rng.choice(choices) if rng else choices[0], rng)
-        index = end + 1
+def _joined(parts: _Parts, rng: random.Random | None) -> str:
+    out = ""
+    for item in parts:
+        if isinstance(item, str):
+            out += item
+        else:
+            out += _joined(item[int(rng.random() * len(item))] if rng else item[0], rng)
     return out
+
+
+@lru_cache(maxsize=4096)
+def pattern(line: str) -> Pattern:
+    """The pattern of a line, its openings in place."""
+    openings = table("phrasings")["openings"]
+    return Pattern(
+        _OPENING.sub(lambda at: f"({openings[at[1]]})" if at[1] in openings else at[0], line)
+    )
 
 
 def phrasing_key(template: str) -> str:
@@ -87,20 +130,33 @@ class Phrasings:
     """
 
     def __init__(self, *lines: str) -> None:
-        openings = table("phrasings")["openings"]
-        lines = tuple(_OPENING.sub(lambda at: f"({openings[at[1]]})", line) for line in lines)
         self._lines = lines
-        self._plain = frozenset(phrasing_key(expand(line, None)) for line in lines)
+        self._patterns = tuple(pattern(line) for line in lines)
+        self._plain = frozenset(phrasing_key(line.plain()) for line in self._patterns)
+        self._few = self._held_of_few()
+
+    def _held_of_few(self) -> frozenset[str]:
+        """What is held out where the hash, in a look at some phrasings, holds out none."""
+        rng = random.Random(0)
+        drawn = {phrasing_key(self._any(rng)) for _ in range(LOOK)} - self._plain
+        if any(in_split(key, Split.HELD_OUT) for key in drawn):
+            return frozenset()
+        return frozenset(sorted(drawn, key=_digest)[:FEWEST])
+
+    def _any(self, rng: random.Random) -> str:
+        return self._patterns[int(rng.random() * len(self._patterns))].draw(rng)
 
     def draw(self, rng: random.Random, split: Split) -> str:
-        """A phrasing of `split`, its slots still open."""
-        for _ in range(10_000):
-            template = expand(rng.choice(self._lines), rng)
+        """A phrasing of `split`, its slots still open.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for _ in range(MAX_DRAWS):
+            template = self._any(rng)
             key = phrasing_key(template)
-            if key in self._plain:
-                if split is Split.TRAIN:
-                    return template
-            elif in_split(key, split):
+            held = key in self._few or in_split(key, Split.HELD_OUT)
+            if (held and key not in self._plain) == (split is Split.HELD_OUT):
                 return template
         raise ValueError(f"no phrasing for {split.value} in {self._lines!r}; add alternatives")
 
@@ -122,7 +178,11 @@ def _typo(rng: random.Random, word: str) -> str:
 
 
 def roughen(rng: random.Random, template: str) -> str:
-    """`template` as people type it: case, closing mark, now and then a typo; slots untouched."""
+    """`template` as people type it: case, closing mark, now and then a typo; slots untouched.
+
+    What stands after the last slot's closing quote or at the template's end may change; a
+    template that ends in a slot gets nothing after it.
+    """
     style = rng.random()
     pieces = _SLOT.split(template)
     for index in range(0, len(pieces), 2):
@@ -133,17 +193,21 @@ def roughen(rng: random.Random, template: str) -> str:
     if 0.24 <= style < 0.34 and pieces[0]:
         pieces[0] = pieces[0][0].lower() + pieces[0][1:]
     if rng.random() < TYPO_RATE:
-        index = rng.randrange(0, len(pieces), 2)
-        words = pieces[index].split(" ")
-        long_words = [at for at, word in enumerate(words) if len(word) > 3 and word.isalpha()]
-        if long_words:
-            at = rng.choice(long_words)
-            words[at] = _typo(rng, words[at])
-            pieces[index] = " ".join(words)
+        _add_typo(rng, pieces)
     text = "".join(pieces)
     mark = rng.random()
     if text.endswith(("?", ".", "!")) and mark < 0.25:
         text = text[:-1]
-    elif mark > 0.97 and text.endswith("}") is False:
+    elif mark > 0.97 and text and text[-1].isalnum():
         text += rng.choice(["?", "!", ".", " ", "?!", " ?", "\n"])
     return text
+
+
+def _add_typo(rng: random.Random, pieces: list[str]) -> None:
+    index = rng.randrange(0, len(pieces), 2)
+    words = pieces[index].split(" ")
+    long_words = [at for at, word in enumerate(words) if len(word) > 3 and word.isalpha()]
+    if long_words:
+        at = rng.choice(long_words)
+        words[at] = _typo(rng, words[at])
+        pieces[index] = " ".join(words)

@@ -4,6 +4,7 @@ Knows nothing of what the tables mean.
 """
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,3 +21,10 @@ def table(name: str) -> dict[str, Any]:
 def words_of(name: str) -> tuple[str, ...]:
     """A white-space separated list of `tables/words.toml`."""
     return tuple(table("words")[name].split())
+
+
+def rows_of(text: str, columns: Sequence[str]) -> tuple[Mapping[str, str], ...]:
+    """The lines of `text`, values between bars, as mappings from column to value."""
+    return tuple(
+        dict(zip(columns, line.split(" | "), strict=True)) for line in text.strip().splitlines()
+    )

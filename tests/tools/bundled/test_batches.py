@@ -1,0 +1,69 @@
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.tokenizer.sentence_piece import SentencePieceTokenizer
+from tools.bundled_data.batches import evaluation_batch, training_batch
+from tools.bundled_data.stream import batches
+from tools.bundled_settings import PRESETS, Settings
+
+
+def test_packed_documents_are_whole_and_apart(tokenizer: SentencePieceTokenizer) -> None:
+    batch = training_batch(tokenizer, "0/0", rows=4, length=384, context=2048)
+    assert (batch.segments > 0).mean() > 0.7
+    start = tokenizer.controls["<|im_start|>"]
+    for row in range(4):
+        for segment in range(1, batch.segments[row].max() + 1):
+            inside = batch.segments[row] == segment
+            tokens, positions = batch.tokens[row][inside], batch.positions[row][inside]
+            assert tokens[0] == start
+            assert (positions[1:] > positions[:-1]).all()
+            assert positions[-1] < 2048
+            assert (batch.targets[row][inside][:-1] == tokens[1:]).all()
+    assert (batch.weights[batch.segments == 0] == 0).all()
+    assert batch.weights.sum() > 100
+
+
+def test_a_batch_is_a_function_of_its_seed(tokenizer: SentencePieceTokenizer) -> None:
+    one, same = (training_batch(tokenizer, "0/5", 2, 256, 512) for _ in range(2))
+    other = training_batch(tokenizer, "0/6", 2, 256, 512)
+    assert all((a == b).all() for a, b in zip(one, same, strict=True))
+    assert (one.tokens != other.tokens).any()
+
+
+def test_evaluation_counts_the_last_answer_only(tokenizer: SentencePieceTokenizer) -> None:
+    batch = evaluation_batch(tokenizer, random.Random(2), "facts", rows=8, length=384)
+    end = tokenizer.controls["<|im_end|>"]
+    for row in range(8):
+        counted = batch.targets[row][batch.weights[row] == 1]
+        assert counted[-1] == end
+        assert (counted == end).sum() == 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_make_the_batches_that_are_made_here(vocabulary: Path, workers: int) -> None:
+    settings = Settings(rows=2, length=256, first_steps=3, first_length=256, long_every=4)
+    tokenizer = SentencePieceTokenizer(vocabulary)
+    made = batches(settings.batch, vocabulary, 2, 5, workers)
+    for step, batch in zip(range(2, 5), made, strict=True):
+        for found, wanted in zip(batch, settings.batch(tokenizer, step), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_stream_that_is_left_ends_its_workers(vocabulary: Path) -> None:
+    stream = batches(Settings(rows=1).batch, vocabulary, 0, 1_000_000, 1)
+    next(stream)
+    stream.close()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_shapes_follow_the_schedule(tokenizer: SentencePieceTokenizer, name: str) -> None:
+    preset = PRESETS[name]
+    tokens = preset.rows * preset.length
+    steps = (0, preset.first_steps, preset.first_steps + preset.long_every - 1)
+    shapes = [preset.batch(tokenizer, step).tokens.shape for step in steps]
+    lengths = (preset.first_length, preset.length, preset.long_length)
+    assert shapes == [(max(1, tokens // length), length) for length in lengths]
+    assert preset.model == Settings().model

@@ -1,0 +1,105 @@
+import json
+import random
+from itertools import islice
+
+import pytest
+
+from tools.bundled_data.conversations import (
+    ALL_SKILLS,
+    Conversation,
+    conversation,
+    conversations,
+)
+from tools.bundled_data.grammar import Split
+
+
+def test_the_same_seed_gives_the_same_conversations() -> None:
+    first, same, other = (
+        [(item.messages, item.thoughts, item.tools) for item in islice(conversations(seed), 50)]
+        for seed in (7, 7, 8)
+    )
+    assert first == same
+    assert first != other
+
+
+@pytest.mark.parametrize("skill", ALL_SKILLS)
+@pytest.mark.parametrize("split", Split)
+def test_a_conversation_ends_in_the_skill_asked_for(skill: str, split: Split) -> None:
+    rng = random.Random(f"{skill}/{split}")
+    for _ in range(40):
+        item = conversation(rng, split, skill)
+        assert item.skill == skill
+        assert item.messages[-1]["role"] == "assistant"
+        assert len(item.thoughts) == len(item.messages)
+        roles = [message["role"] for message in item.messages]
+        assert "system" not in roles[1:]
+        assert "developer" not in roles[1:]
+
+
+def remembered(item: Conversation) -> str | None:
+    """The name that the conversation's messages give, read from the answers."""
+    name = item.messages[-2].get("name")
+    for message in item.messages[:-2]:
+        told = str(message["content"])
+        if message["role"] == "assistant" and told.startswith("Nice to meet you, "):
+            name = told.removeprefix("Nice to meet you, ").rstrip("!")
+    return name
+
+
+def test_the_name_told_last_is_the_one_remembered() -> None:
+    rng = random.Random(1)
+    seen = set()
+    for _ in range(400):
+        item = conversation(rng, Split.TRAIN, "remembering", 4)
+        answer = item.messages[-1]["content"]
+        if answer.startswith("Your name is"):
+            assert answer == f"Your name is {remembered(item)}."
+            seen.add(answer)
+    assert len(seen) > 60
+
+
+def with_system(start: str) -> list[Conversation]:
+    rng = random.Random(2)
+    found = [conversation(rng, Split.TRAIN, "system messages") for _ in range(600)]
+    return [item for item in found if item.messages[0]["content"].lower().startswith(start)]
+
+
+def test_a_system_message_changes_every_answer() -> None:
+    loud = with_system("answer in capital letters")
+    assert loud
+    for item in loud:
+        said = [message["content"] for message in item.messages if message["role"] == "assistant"]
+        assert all(text == text.upper() for text in said)
+
+
+def test_json_is_answered_where_the_system_asks_for_it() -> None:
+    found = with_system("output")
+    assert found
+    for item in found:
+        answer = json.loads(item.messages[-1]["content"])
+        (key,) = answer
+        assert f'"{key}"' in item.messages[0]["content"]
+
+
+def test_a_persona_answers_by_its_name() -> None:
+    rng = random.Random(3)
+    named = 0
+    for _ in range(3000):
+        item = conversation(rng, Split.TRAIN, "system messages", 1)
+        answer = item.messages[-1]["content"]
+        if answer.startswith("My name is") and "Parlance" not in answer:
+            named += 1
+            assert answer.removeprefix("My name is ").rstrip(".") in item.messages[0]["content"]
+    assert named > 5
+
+
+def test_switches_turn_thoughts_on_and_off() -> None:
+    rng = random.Random(4)
+    counts = {"/think": 0, "/no_think": 0, "closed": 0}
+    for _ in range(300):
+        item = conversation(rng, Split.TRAIN, "thinking switches", 1)
+        user = item.messages[-2]["content"]
+        switch = "closed" if item.closed else user.rsplit(" ", 1)[-1]
+        counts[switch] += 1
+        assert (item.thoughts[-1] is not None) == (switch == "/think")
+    assert min(counts.values()) > 50

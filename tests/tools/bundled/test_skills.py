@@ -1,0 +1,227 @@
+import json
+import operator
+import random
+import re
+from collections.abc import Sequence
+
+import jsonschema
+import pytest
+
+from tools.bundled_data.conversations import Conversation, conversation
+from tools.bundled_data.facts import FACTS
+from tools.bundled_data.grammar import Split, in_split, part
+from tools.bundled_data.judges import Call, Reply
+from tools.bundled_data.skills import SKILLS
+from tools.bundled_data.skills.arithmetic import added
+from tools.bundled_data.words import COMMON, NAMES, WORDS
+
+
+def drawn(skill: str, split: Split, count: int = 200, exchanges: int = 1) -> list[Conversation]:
+    rng = random.Random(f"{skill}/{split}")
+    return [conversation(rng, split, skill, exchanges) for _ in range(count)]
+
+
+def users(found: Sequence[Conversation]) -> list[str]:
+    """What the users of the conversations said last."""
+    return [
+        next(message["content"] for message in reversed(item.messages) if message["role"] == "user")
+        for item in found
+    ]
+
+
+def answers(skill: str, split: Split = Split.TRAIN, count: int = 300) -> list[tuple[str, str, str]]:
+    """What was said, the thought and the answer."""
+    found = drawn(skill, split, count)
+    return [
+        (user, item.thoughts[-1] or "", item.messages[-1]["content"])
+        for user, item in zip(users(found), found, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("skill", SKILLS)
+def test_train_and_held_out_share_no_message(skill: str) -> None:
+    train = {user.lower().rstrip("?.! ") for user in users(drawn(skill, Split.TRAIN, 400))}
+    held = {user.lower().rstrip("?.! ") for user in users(drawn(skill, Split.HELD_OUT, 400))}
+    # Roughening may drop a letter of one and make it the other.
+    assert len(train & held) <= 0.01 * len(held)
+    assert len(held) > 20
+
+
+@pytest.mark.parametrize("skill", SKILLS)
+def test_another_conversations_answer_is_wrong(skill: str) -> None:
+    """Of two answers that differ, a judge takes its own only, but for lists in another order."""
+    found = drawn(skill, Split.HELD_OUT, 60)
+    replies = [reply_of(item) for item in found]
+    for item, own in zip(found, replies, strict=True):
+        assert item.judge.right(own)
+        assert not item.judge.right(Reply("Nothing of the kind."))
+    judged = [
+        item.judge.right(other)
+        for item, own in zip(found, replies, strict=True)
+        for other in replies
+        if (other.text, other.calls) != (own.text, own.calls)
+    ]
+    # Any list of the kind is right, and both ways of not knowing.
+    assert not any(judged) or skill in ("lists", "no tool call")
+
+
+def reply_of(item: Conversation) -> Reply:
+    message = item.messages[-1]
+    calls = [
+        Call(call["function"]["name"], json.loads(call["function"]["arguments"]))
+        for call in message.get("tool_calls", ())
+    ]
+    return Reply(message["content"], item.thoughts[-1], tuple(calls))
+
+
+@pytest.mark.parametrize("skill", ["copying", "reversing", "sorting"])
+def test_no_held_out_word_is_practised(skill: str) -> None:
+    known = {word.lower() for word in WORDS} - set(COMMON)
+    held = {word for word in known if in_split(word, Split.HELD_OUT)}
+    for user, _, _ in answers(skill):
+        text = re.split(r"[:\"']", user)[-1]
+        # A phrasing's own words may be held out as words to work on.
+        worked_on = set(re.findall(r"[a-z]+", text.lower())) if ":" in user else set()
+        assert not worked_on & held
+
+
+def test_no_held_out_name_is_practised() -> None:
+    held = set(part(NAMES, Split.HELD_OUT))
+    told = {
+        found[1]
+        for _, _, answer in answers("being told", count=2000)
+        if (found := re.fullmatch(r"Nice to meet you, (\w+)!", answer))
+    }
+    assert not told & held
+    assert len(told & set(NAMES)) > 100
+
+
+SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
+CALCULATIONS = [
+    "addition",
+    "subtraction",
+    "multiplication",
+    "two-digit multiplication",
+    "division",
+]
+
+
+@pytest.mark.parametrize("skill", CALCULATIONS)
+@pytest.mark.parametrize("split", Split)
+def test_calculations_are_right(skill: str, split: Split) -> None:
+    for _, thought, answer in answers(skill, split):
+        a, sign, b, result = re.fullmatch(r"(\d+) (.) (\d+) = (-?\d+)", answer).groups()
+        assert int(result) == SIGNS[sign](int(a), int(b))
+        for left, claimed in re.findall(r"([\d+*\- ]+\d) = (-?\d+)", thought):
+            # Digits' sums and differences only: no name is in them.
+            assert eval(left.strip()) == int(claimed), thought
+
+
+def test_a_sum_is_worked_from_the_last_digit() -> None:
+    assert added(347, 85) == (
+        "7 + 5 = 12: 2, carry 1\n4 + 8 + 1 = 13: 3, carry 1\n3 + 1 = 4: 4, carry 0\n347 + 85 = 432"
+    )
+
+
+def test_operands_of_held_out_sums_are_never_trained() -> None:
+    def pairs(split: Split) -> set[tuple[str, str]]:
+        found = {answer.split(" = ")[0] for _, _, answer in answers("addition", split, 1500)}
+        return {tuple(sum_.split(" + ")) for sum_ in found}
+
+    assert not pairs(Split.TRAIN) & pairs(Split.HELD_OUT)
+
+
+def test_all_small_sums_are_trained() -> None:
+    seen = {answer.split(" = ")[0] for _, _, answer in answers("addition", count=20000)}
+    assert {f"{a} + {b}" for a in range(10) for b in range(10)} <= seen
+
+
+def test_reversal_is_the_reverse_of_something_asked() -> None:
+    for user, thought, answer in answers("reversing"):
+        if thought:
+            assert thought == "-".join(answer[::-1])
+            assert answer[::-1] in user
+        else:
+            assert " ".join(reversed(answer.split())) in user
+
+
+def test_counts_are_right() -> None:
+    for user, thought, answer in answers("counting"):
+        if found := re.fullmatch(r"(\w) appears (\d+) times? in (\w+)\.", answer):
+            letter, count, word = found.groups()
+            assert word.count(letter) == int(count)
+            assert re.sub(r"[-\d]", "", thought) == word
+        elif found := re.fullmatch(r"(\w+) has (\d+) letters\.", answer):
+            assert len(found[1]) == int(found[2])
+        else:
+            count = int(re.fullmatch(r"There are (\d+) words\.", answer)[1])
+            assert len(re.split(r": ?", user, maxsplit=1)[1].split()) == count
+
+
+def test_what_is_sorted_is_what_was_given() -> None:
+    for user, _, answer in answers("sorting"):
+        items = answer.split(", ")
+        key = int if items[0].isdigit() else str
+        assert items == sorted(items, key=key)
+        given = re.findall(r"\w+", re.split(r": ?", user, maxsplit=1)[1])
+        assert sorted(given) == sorted(items)
+
+
+def test_facts_are_hundreds_and_no_unknown_is_one() -> None:
+    assert sum(len(kind.rows) for kind in FACTS if not kind.shared) >= 400
+    for kind in FACTS:
+        if kind.open_slot is not None:
+            known = {row[kind.open_slot].lower() for row in kind.rows}
+            assert not {name.lower() for name in kind.unknown} & known
+
+
+def test_extracted_fields_follow_the_schema() -> None:
+    with_format = 0
+    for item in drawn("extraction", Split.HELD_OUT):
+        user, answer = item.messages[-2]["content"], json.loads(item.messages[-1]["content"])
+        if item.schema is not None:
+            with_format += 1
+            jsonschema.validate(answer, item.schema)
+        for key, value in answer.items():
+            assert item.schema is not None or f'"{key}"' in user
+            if not isinstance(value, bool):
+                assert str(value) in user
+    assert 20 < with_format < 150
+
+
+@pytest.mark.parametrize("split", Split)
+def test_calls_follow_the_tools(split: Split) -> None:
+    several = 0
+    for item in drawn("tool calls", split):
+        schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in item.tools}
+        assert len(schemas) == len(item.tools)
+        calls = item.messages[-1]["tool_calls"]
+        several += len(calls) > 1
+        for call in calls:
+            arguments = json.loads(call["function"]["arguments"])
+            jsonschema.validate(arguments, schemas[call["function"]["name"]])
+            for value in arguments.values():
+                assert str(value) in item.messages[-2]["content"]
+    assert several > 5
+
+
+def test_the_answer_after_a_tool_uses_its_result() -> None:
+    for item in drawn("tool results", Split.HELD_OUT):
+        results = [
+            json.loads(message["content"]) for message in item.messages if message["role"] == "tool"
+        ]
+        for result in results:
+            for key, value in result.items():
+                assert key == "status" or str(value) in item.messages[-1]["content"]
+
+
+def test_yes_and_no_are_both_right_at_times() -> None:
+    said = [answer for _, _, answer in answers("yes or no")]
+    assert set(said) == {"Yes.", "No."}
+    assert 100 < said.count("Yes.") < 200
+
+
+def test_an_edit_is_of_what_was_given() -> None:
+    for user, _, answer in answers("editing"):
+        common = set(re.findall(r"\w+", answer)) & set(re.findall(r"\w+", user))
+        assert common or answer == "2 * x"

@@ -1,0 +1,90 @@
+"""System messages: those that change how the model answers, and those that change nothing.
+
+Knows nothing of what is asked.
+"""
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from tools.bundled_data.exchange import Exchange
+from tools.bundled_data.grammar import Phrasings, Split, fill, part, pattern, roughen
+from tools.bundled_data.judges import Exactly, exactly
+from tools.bundled_data.tables import table
+from tools.bundled_data.words import WORDS, name_of
+
+_TABLE = table("manners")
+_CHANGES = {name: Phrasings(*lines) for name, lines in _TABLE["change"].items()}
+_SHARES = {"persona": 2.0, "brief": 1.5, "upper": 1.5, "json": 1.5}
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What a system message says, and what it changes.
+
+    Attributes:
+        system: the message.
+        change: of an answer's text.
+        brief: whether answers are a word or two.
+        persona: the name that the model gets.
+        told: what the message tells of the user.
+    """
+
+    system: str
+    change: Callable[[str], str] = str
+    brief: bool = False
+    persona: str | None = None
+    told: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def fits(self, exchange: Exchange) -> bool:
+        """Whether the exchange can be answered in this manner."""
+        plain = isinstance(exchange.judge, Exactly) and not exchange.calls
+        return plain and (exchange.brief is not None or not self.brief)
+
+    def applied(self, exchange: Exchange) -> Exchange:
+        """The exchange, answered in this manner."""
+        answer, judge = exchange.answer, exchange.judge
+        if self.brief:
+            brief = f"{exchange.brief}"
+            return replace(exchange, answer=f"{brief}.", judge=exactly(brief, f"{brief}."))
+        if isinstance(judge, Exactly):
+            judge = exactly(*map(self.change, judge.texts))
+        return replace(exchange, answer=self.change(answer), judge=judge)
+
+
+def neutral(rng: random.Random) -> Manner:
+    """A system message that changes nothing."""
+    return Manner(pattern(rng.choice(_TABLE["neutral"])).draw(rng))
+
+
+def manner(rng: random.Random, split: Split) -> Manner:
+    """A system message that changes the answers, or that tells who is talking."""
+    names = list(_CHANGES)
+    kind = rng.choices(names, [_SHARES.get(name, 1.0) for name in names])[0]
+    word, name = rng.choice(part(WORDS, split)), name_of(rng, split)
+    key = rng.choice(part(tuple(_TABLE["keys"]["json"]), split, 5))
+    word = word.capitalize() if rng.random() < 0.5 else word
+    template = roughen(rng, _CHANGES[kind].draw(rng, split))
+    system = fill(template, {"key": key, "word": word, "name": name})
+    match kind:
+        case "upper":
+            return Manner(system, str.upper)
+        case "lower":
+            return Manner(system, str.lower)
+        case "brief":
+            return Manner(system, brief=True)
+        case "json":
+            return Manner(system, lambda text: _as_json(key, text))
+        case "begin":
+            return Manner(system, lambda text: f"{word} {text}")
+        case "end":
+            return Manner(system, lambda text: f"{text} {word}")
+        case "persona":
+            return Manner(system, persona=name)
+        case _:
+            return Manner(system, told={"name": name})
+
+
+def _as_json(key: str, text: str) -> str:
+    return json.dumps({key: text}, ensure_ascii=False, separators=(",", ":"))

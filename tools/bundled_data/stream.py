@@ -1,0 +1,58 @@
+"""Batches made ahead of time by other processes, in order.
+
+A batch is a function of the seed and the step alone, so that neither the number of workers nor a
+resumed run changes what a step sees. Knows nothing of the model.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from model.tokenizer.sentence_piece import SentencePieceTokenizer
+from tools.bundled_data.batches import Batch
+
+AHEAD = 4
+"""Batches in the making for each worker."""
+
+BatchMaker = Callable[[SentencePieceTokenizer, int], Batch]
+
+_TOKENIZERS: dict[Path, SentencePieceTokenizer] = {}
+"""A worker's own tokenizer: it cannot be sent from one process to another."""
+
+
+def _made(make: BatchMaker, tokenizer: Path, step: int) -> Batch:
+    if tokenizer not in _TOKENIZERS:
+        _TOKENIZERS[tokenizer] = SentencePieceTokenizer(tokenizer)
+    return make(_TOKENIZERS[tokenizer], step)
+
+
+def batches(
+    make: BatchMaker, tokenizer: Path, first: int, until: int, workers: int
+) -> Iterator[Batch]:
+    """The batches of the steps from `first` up to `until`, without the latter.
+
+    Args:
+        make: makes the batch of a step; it is sent to the workers, so it must be picklable.
+        tokenizer: the model's file.
+        first, until: the steps.
+        workers: processes; 0 makes every batch here when it is asked for.
+    """
+    if workers == 0:
+        yield from (_made(make, tokenizer, step) for step in range(first, until))
+        return
+    steps = iter(range(first, until))
+    # Forking would copy the threads of a runtime that is under way.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            for step in steps:
+                waiting.append(pool.submit(_made, make, tokenizer, step))
+                if len(waiting) == AHEAD * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
