@@ -117,17 +117,17 @@ class Preparer:
         told = messages
         if schema is not None and self._settings.schema_in_prompt:
             told = with_system(messages, schema.instructions)
-        shown = None
+        shown, own = None, {}
         if tools is not None or is_of_calls(messages):
             fitted = self._call_format.for_template(told, () if tools is None else tools.tools)
-            told, shown = fitted.messages, fitted.tools
+            told, shown, own = fitted.messages, fitted.tools, fitted.own
         try:
-            return self._renderer.render(told, shown)
+            return self._renderer.render(told, shown, own=own)
         except ConversationError:
             if told[0]["role"] == messages[0]["role"]:
                 raise
             # The system part is not the request's: the template may know none.
-            return self._renderer.render(with_system_of_user(told), shown)
+            return self._renderer.render(with_system_of_user(told), shown, own=own)
 
     def _sampling(self, wire: ChatRequest) -> SamplingParams:
         top_k = wire.top_k or 0

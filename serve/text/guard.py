@@ -21,7 +21,7 @@ _MARKERS = (*map(chr, range(0xFDD0, 0xFDF0)), *map(chr, range(0xE000, 0xF900)))
 _WORD_KEYS = frozenset({"role", "type"})
 _WORDS = frozenset(
     {
-        *("developer", "system", "user", "assistant", "tool", "function"),
+        *("developer", "system", "user", "assistant", "tool", "tool_response", "function"),
         *("text", "custom"),
         *("null", "boolean", "integer", "number", "string", "array", "object"),
     }
@@ -219,12 +219,17 @@ def _strings(value: object) -> Iterator[str]:
             yield from _strings(inner)
 
 
-def _unused_marker(messages: Sequence[Mapping[str, object]]) -> str:
+def unused_characters(messages: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """Characters that no text should hold, and that no string of the messages does."""
     used = {character for text in _strings(messages) for character in set(text)}
-    for marker in _MARKERS:
-        if marker not in used:
-            return marker
-    raise MarkersUsedUpError(
-        "the messages hold every noncharacter and private-use character there is; "
-        "leave at least one of U+FDD0 to U+FDEF out"
-    )
+    return (character for character in _MARKERS if character not in used)
+
+
+def _unused_marker(messages: Sequence[Mapping[str, object]]) -> str:
+    marker = next(unused_characters(messages), None)
+    if marker is None:
+        raise MarkersUsedUpError(
+            "the messages hold every noncharacter and private-use character there is; "
+            "leave at least one of U+FDD0 to U+FDEF out"
+        )
+    return marker

@@ -23,6 +23,7 @@ _WHITE_SPACE = (
     "\u202f\u205f\u3000"
 )
 _STRIPS_NOTHING = (False, False)
+_NONE: Mapping[str, str] = {}
 
 
 class Renderer:
@@ -54,6 +55,7 @@ class Renderer:
         messages: Sequence[Mapping[str, object]],
         tools: Sequence[Mapping[str, object]] | None = None,
         *,
+        own: Mapping[str, str] = _NONE,
         add_generation_prompt: bool = True,
     ) -> list[int]:
         """The prompt of a conversation.
@@ -63,6 +65,7 @@ class Renderer:
                 parts `{"type": "text", "text": …}`, which are joined for templates that take
                 strings only.
             tools: definitions for the template to show, if any.
+            own: character of the messages or tools → the control token that it stands for.
             add_generation_prompt: end with the opening of the assistant's turn.
 
         Raises:
@@ -79,6 +82,9 @@ class Renderer:
             None if tools is None else shown,
             add_generation_prompt=add_generation_prompt,
         )
+        for character, spelling in own.items():
+            # Between markers no spelling is formed with what stands beside it.
+            text = text.replace(character, f"{marker}{spelling}{marker}")
         ids = self._ids(text, marker)
         if not ids:
             raise ConversationError("the messages render to an empty prompt; send some text")

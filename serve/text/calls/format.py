@@ -1,15 +1,23 @@
 """What every call format can do, and the formats that shapes describe. Knows no family."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from serve.text.calls.events import Parser
 from serve.text.calls.grammar import answer_grammar
-from serve.text.calls.history import Definition, Message, TemplateInput, tool_definitions
+from serve.text.calls.history import (
+    Definition,
+    Message,
+    TemplateInput,
+    tool_definitions,
+)
+from serve.text.calls.own import OwnMarkers
 from serve.text.calls.parser import CallParser
 from serve.text.calls.shape import CallShape
 from serve.text.calls.tools import Choice, Tool
+
+Write = Callable[[str], str]
 
 
 class CallFormat(Protocol):
@@ -69,13 +77,14 @@ class ShapedFormat:
         name: what options name it by.
         shapes: ways to write a call, the usual one first.
         custom_hint: how the model is told to call a custom tool named NAME.
-        history: a conversation, and definitions of its tools, to what templates expect.
+        history: a conversation, definitions of its tools, and what puts the format's markers into
+            words of its own, to what templates expect.
     """
 
     name: str
     shapes: tuple[CallShape, ...]
     custom_hint: str
-    history: Callable[[Sequence[Message], Sequence[Definition]], TemplateInput]
+    history: Callable[[Sequence[Message], Sequence[Definition], Write], TemplateInput]
 
     def grammar(
         self,
@@ -93,4 +102,7 @@ class ShapedFormat:
 
     def for_template(self, messages: Sequence[Message], tools: Sequence[Tool]) -> TemplateInput:
         """A conversation and its tools as the family's templates expect them."""
-        return self.history(messages, tool_definitions(tools, self.custom_hint))
+        markers = {marker for shape in self.shapes for marker in shape.markers}
+        own = OwnMarkers(markers, [*messages, *tool_definitions(tools, "")])
+        definitions = tool_definitions(tools, own.write(self.custom_hint))
+        return replace(self.history(messages, definitions, own.write), own=own.spellings)

@@ -7,7 +7,7 @@ of another kind stays an answer.
 
 from collections.abc import Sequence
 
-from serve.text.calls.format import ShapedFormat
+from serve.text.calls.format import ShapedFormat, Write
 from serve.text.calls.generic import tool_lines
 from serve.text.calls.history import (
     Definition,
@@ -15,6 +15,7 @@ from serve.text.calls.history import (
     TemplateInput,
     as_text,
     call_object,
+    of_user,
     plain_calls,
     with_system,
 )
@@ -43,13 +44,13 @@ What they return comes back in a block of tool_output. Where no function is need
 your own words."""
 
 
-def _history(messages: Sequence[Message], tools: Sequence[Definition]) -> TemplateInput:
+def _history(messages: Sequence[Message], tools: Sequence[Definition], _: Write) -> TemplateInput:
     told = as_text(
         plain_calls(messages),
         lambda calls: "\n".join(
             ("```tool_code", *(call_object(call, "parameters") for call in calls), "```")
         ),
-        lambda _, words: f"```tool_output\n{words}\n```",
+        lambda _, words: of_user(f"```tool_output\n{words}\n```"),
     )
     words = _WORDS.format(tools=tool_lines(tools)) if tools else ""
     return TemplateInput(with_system(told, words), None)

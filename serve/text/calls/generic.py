@@ -7,7 +7,7 @@ open models have seen.
 import json
 from collections.abc import Sequence
 
-from serve.text.calls.format import ShapedFormat
+from serve.text.calls.format import ShapedFormat, Write
 from serve.text.calls.hermes import CUSTOM_HINT, SHAPE
 from serve.text.calls.history import (
     Definition,
@@ -15,6 +15,7 @@ from serve.text.calls.history import (
     TemplateInput,
     as_text,
     call_object,
+    of_user,
     plain_calls,
     with_system,
 )
@@ -38,15 +39,16 @@ def tool_lines(tools: Sequence[Definition]) -> str:
     return "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
 
 
-def _history(messages: Sequence[Message], tools: Sequence[Definition]) -> TemplateInput:
+def _history(
+    messages: Sequence[Message], tools: Sequence[Definition], write: Write
+) -> TemplateInput:
+    begin, end = write("<tool_call>"), write("</tool_call>")
     told = as_text(
         plain_calls(messages),
-        lambda calls: "\n".join(
-            f"<tool_call>\n{call_object(call)}\n</tool_call>" for call in calls
-        ),
-        lambda _, words: f"<tool_response>\n{words}\n</tool_response>",
+        lambda calls: "\n".join(f"{begin}\n{call_object(call)}\n{end}" for call in calls),
+        lambda _, words: of_user(f"<tool_response>\n{words}\n</tool_response>"),
     )
-    words = _WORDS.format(tools=tool_lines(tools)) if tools else ""
+    words = write(_WORDS).format(tools=tool_lines(tools)) if tools else ""
     return TemplateInput(with_system(told, words), None)
 
 

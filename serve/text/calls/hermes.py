@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from serve.text.calls.format import ShapedFormat
+from serve.text.calls.format import ShapedFormat, Write
 from serve.text.calls.history import Definition, Message, TemplateInput, plain_calls, with_objects
 from serve.text.calls.shape import CallShape, Marker
 
@@ -24,7 +24,7 @@ CUSTOM_HINT = (
 )
 
 
-def _history(messages: Sequence[Message], tools: Sequence[Definition]) -> TemplateInput:
+def _history(messages: Sequence[Message], tools: Sequence[Definition], _: Write) -> TemplateInput:
     return TemplateInput(with_objects(plain_calls(messages)), tools or None)
 
 

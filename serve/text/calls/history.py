@@ -7,7 +7,7 @@ nothing of how a template writes them.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from serve.text.calls.tools import CustomTool, Tool
@@ -30,10 +30,12 @@ class TemplateInput:
     Attributes:
         messages: the conversation.
         tools: what the template shows of the tools; None where the messages say it.
+        own: character of the messages or tools → the control token that it stands for.
     """
 
     messages: Sequence[Message]
     tools: Sequence[Definition] | None
+    own: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def tool_definitions(tools: Sequence[Tool], custom_hint: str) -> list[Definition]:
@@ -209,16 +211,16 @@ def one_call_each(messages: Sequence[Message]) -> list[Message]:
 def as_text(
     messages: Sequence[Message],
     write_calls: Callable[[Sequence[Call]], str],
-    write_result: Callable[[str, str], str],
+    write_result: Callable[[str, str], Message],
 ) -> list[Message]:
-    """Calls in the assistant's words and results in the user's, for templates that know neither.
+    """Calls in the assistant's words and results in another's, for templates that know neither.
 
     What users say in a row becomes one message: many such templates want the roles to take turns.
 
     Args:
         messages: in the form of `plain_calls`.
         write_calls: the calls of one message, written.
-        write_result: a result, written, given the tool's name and its words.
+        write_result: a result as a message, given the tool's name and its words.
     """
     told: list[Message] = []
     for message in messages:
@@ -226,14 +228,19 @@ def as_text(
         if calls := _calls(message):
             fields["content"] = _joined(message["content"], write_calls(calls), "\n")
         if message.get("role") == "tool":
-            result = write_result(str(message.get("name", "")), text_of(message["content"]))
-            fields = {"role": "user", "content": result}
+            name, words = str(message.get("name", "")), text_of(message["content"])
+            fields = dict(write_result(name, words))
         last = told[-1] if told else {}
         if fields.get("role") == "user" and last.get("role") == "user":
             told[-1] = {**last, "content": _joined(last["content"], fields["content"], "\n")}
         else:
             told.append(fields)
     return told
+
+
+def of_user(words: str) -> Message:
+    """What the user says."""
+    return {"role": "user", "content": words}
 
 
 def with_system(messages: Sequence[Message], text: str) -> list[Message]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from serve.text.calls.format import ShapedFormat
+from serve.text.calls.format import ShapedFormat, Write
 from serve.text.calls.history import (
     Definition,
     Message,
@@ -36,7 +36,7 @@ _CUSTOM_HINT = (
 )
 
 
-def _history(messages: Sequence[Message], tools: Sequence[Definition]) -> TemplateInput:
+def _history(messages: Sequence[Message], tools: Sequence[Definition], _: Write) -> TemplateInput:
     # The published templates raise on a message with two calls.
     single = one_call_each(with_objects(plain_calls(messages)))
     return TemplateInput(single, tools or None)

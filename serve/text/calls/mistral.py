@@ -5,7 +5,7 @@ Version 11 of its tokenizers has an id between the two, version 13 has not.
 
 from collections.abc import Sequence
 
-from serve.text.calls.format import ShapedFormat
+from serve.text.calls.format import ShapedFormat, Write
 from serve.text.calls.history import (
     Definition,
     Message,
@@ -44,7 +44,7 @@ _ARGS = CallShape(
 )
 
 
-def _history(messages: Sequence[Message], tools: Sequence[Definition]) -> TemplateInput:
+def _history(messages: Sequence[Message], tools: Sequence[Definition], _: Write) -> TemplateInput:
     short = with_short_ids(with_objects(plain_calls(messages)))
     return TemplateInput(short, tools or None)
 

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Sequence
 
-from serve.text.calls.format import ShapedFormat
+from serve.text.calls.format import ShapedFormat, Write
 from serve.text.calls.history import (
     Definition,
     Message,
     TemplateInput,
     as_text,
     call_list,
+    of_user,
     plain_calls,
     with_system,
 )
@@ -39,11 +40,15 @@ _WORD = CallShape(
 )
 
 
-def _in_tokens(messages: Sequence[Message], tools: Sequence[Definition]) -> TemplateInput:
+def _in_tokens(
+    messages: Sequence[Message], tools: Sequence[Definition], write: Write
+) -> TemplateInput:
+    begin, end = write("<|tool_call|>"), write("<|/tool_call|>")
     told = as_text(
         plain_calls(messages),
-        lambda calls: f"<|tool_call|>{call_list(calls)}<|/tool_call|>",
-        lambda _, words: f"<|tool_response|>{words}<|/tool_response|>",
+        lambda calls: f"{begin}{call_list(calls)}{end}",
+        # The published template writes a message's role between bars: this one is a token.
+        lambda _, words: {"role": "tool_response", "content": words},
     )
     if tools:
         # The published template shows what the system message has under `tools`, as text.
@@ -53,11 +58,13 @@ def _in_tokens(messages: Sequence[Message], tools: Sequence[Definition]) -> Temp
     return TemplateInput(told, tools or None)
 
 
-def _in_words(messages: Sequence[Message], tools: Sequence[Definition]) -> TemplateInput:
+def _in_words(messages: Sequence[Message], tools: Sequence[Definition], _: Write) -> TemplateInput:
     told = as_text(
         plain_calls(messages),
         lambda calls: f"functools{call_list(calls)}",
-        lambda name, words: json.dumps({"name": name, "result": words}, ensure_ascii=False),
+        lambda name, words: of_user(
+            json.dumps({"name": name, "result": words}, ensure_ascii=False)
+        ),
     )
     return TemplateInput(told, tools or None)
 

@@ -67,6 +67,14 @@ class CallShape:
     at_start: bool = False
     control_only: bool = False
 
+    @property
+    def markers(self) -> set[str]:
+        """Spellings of all its markers."""
+        ends = () if self.custom_end is None else (self.custom_end,)
+        parts = (self.trigger, *self.opening, *self.separator, *(self.between or ()))
+        parts = (*parts, *self.closing, *self.custom_separator, *ends)
+        return {part.spelling for part in parts if isinstance(part, Marker)}
+
     def usable(self, controls: Collection[str]) -> bool:
         """Whether the trigger can be told from text, given the tokenizer's control spellings."""
         return not self.control_only or is_control(self.trigger, controls)

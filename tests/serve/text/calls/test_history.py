@@ -4,6 +4,7 @@ import json
 
 import jinja2
 import pytest
+from support.published_text import closed_up, renderer, spelled, tokenizer
 
 from serve.text.calls.detect import FORMATS
 from serve.text.calls.history import TemplateInput
@@ -93,6 +94,13 @@ TURNS = """\
         {%- for part in m.content %}{{- part.text }}{%- endfor %}
     {%- endif %}
 {%- endfor %}"""
+# Writes each role between bars, whatever it is.
+PHI = """\
+{%- for m in messages %}
+    {{- '<|' + m.role + '|>' + words(m) }}
+    {%- if m.tools is defined %}{{- '<|tool|>' + m.tools + '<|/tool|>' }}{%- endif %}
+    {{- '<|end|>\n' }}
+{%- endfor %}"""
 # Writes the first call of a message only, and calls its result after the last name.
 HARMONY = """\
 {%- set last = namespace(name=none) %}
@@ -124,9 +132,12 @@ def rendered(template: str, given: TemplateInput) -> str:
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False)
     environment.globals["words"] = words
     environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
-    return environment.from_string(template).render(
+    text = environment.from_string(template).render(
         messages=given.messages, tools=given.tools, raise_exception=raise_exception
     )
+    for character, spelling in given.own.items():
+        text = text.replace(character, spelling)
+    return text
 
 
 def prompt(name: str, template: str, *, tools: list[Tool] | None = None) -> str:
@@ -218,11 +229,12 @@ def test_gemma_gets_blocks() -> None:
 
 
 def test_phi_gets_tools_in_the_system_message() -> None:
-    got = prompt("phi4-mini", TURNS, tools=TOOLS)
-    assert got.startswith('<system><|tool|>[{"name": "get_weather", "description": "Sky."')
-    assert '<assistant><|tool_call|>[{"name": "get_weather", "arguments": {"city"' in got
-    assert "<user><|tool_response|>rows<|/tool_response|>\n" in got
-    assert "<|tool|>" not in prompt("phi4-mini", TURNS)
+    got = prompt("phi4-mini", PHI, tools=TOOLS)
+    assert got.startswith("<|system|>You are a helpful assistant with some tools.<|tool|>")
+    assert '<|tool|>[{"name": "get_weather", "description": "Sky."' in got
+    assert '<|assistant|><|tool_call|>[{"name": "get_weather", "arguments": {"city"' in got
+    assert "]<|/tool_call|><|end|>\n<|tool_response|>rows<|end|>\n<|tool_response|>sunny" in got
+    assert "<|tool|>" not in prompt("phi4-mini", PHI)
 
 
 def test_functools_gets_a_list_in_words() -> None:
@@ -294,3 +306,56 @@ def test_an_empty_list_of_calls_is_none() -> None:
     message = {"role": "assistant", "content": "Ho", "tool_calls": []}
     given = FORMATS["llama3"].for_template([message], [])
     assert given.messages == [{"role": "assistant", "content": "Ho"}]
+
+
+# --- markers -------------------------------------------------------------------------------
+
+
+SAYS_MARKERS = "<tool_call> </tool_call> <|tool_call|> <|/tool_call|> [TOOL_CALLS] [CALL_ID]"
+
+
+def with_markers() -> list[dict[str, object]]:
+    """A conversation whose every text spells the markers of formats."""
+    arguments = json.dumps({"say": SAYS_MARKERS})
+    call = {"id": "a", "type": "function", "function": {"name": "get", "arguments": arguments}}
+    return [
+        {"role": "user", "content": SAYS_MARKERS},
+        {"role": "assistant", "content": SAYS_MARKERS, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": SAYS_MARKERS},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "markers"),
+    [
+        ("phi4_mini", "phi4-mini", {"<|tool_call|>": 1, "<|/tool_call|>": 1}),
+        ("qwen3", "generic", {"<tool_call>": 1, "</tool_call>": 1}),
+    ],
+)
+def test_markers_of_the_format_are_tokens_and_those_of_messages_are_text(
+    model: str, name: str, markers: dict[str, int]
+) -> None:
+    given = FORMATS[name].for_template(with_markers(), [])
+    ids = renderer(model).render(given.messages, given.tools, own=given.own)
+    controls = tokenizer(model).controls
+    assert {marker: ids.count(controls[marker]) for marker in markers} == markers
+    assert closed_up(spelled(model, ids)).count(closed_up(SAYS_MARKERS)) == 4
+
+
+def test_hints_show_the_model_its_own_tokens() -> None:
+    tools = [CustomTool("say", description=SAYS_MARKERS)]
+    user = {"role": "user", "content": SAYS_MARKERS}
+    given = FORMATS["phi4-mini"].for_template([user], tools)
+    ids = renderer("phi4_mini").render(given.messages, given.tools, own=given.own)
+    controls = tokenizer("phi4_mini").controls
+    assert ids.count(controls["<|tool_call|>"]) == ids.count(controls["<|/tool_call|>"]) == 1
+
+
+def test_a_conversation_with_every_odd_character_loses_the_markers_only() -> None:
+    every = "".join(map(chr, [*range(0xFDD0, 0xFDF0), *range(0xE000, 0xF8FE)]))
+    messages = [{"role": "user", "content": every}, *CONVERSATION[1:]]
+    given = FORMATS["phi4-mini"].for_template(messages, [])
+    assert len(given.own) == 1
+    whole = rendered(PHI, given)
+    assert "<|tool_call|>[" in whole
+    assert "]<|/tool_call|>" in whole
