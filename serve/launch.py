@@ -30,7 +30,6 @@ from serve.engine.engine import Engine
 from serve.engine.loading import LoadedEngine, load_engine
 from serve.metrics import Metrics
 from serve.server import ListenError, Server, http_config, leave_at_once, listen
-from serve.text.calls.detect import choose
 from serve.text.render import Renderer
 from serve.text.template import TemplateError
 from serve.text.template_files import load_chat_template
@@ -122,8 +121,6 @@ def _prepare(config: ServeConfig) -> _Prepared:
     template = load_chat_template(config.model, tokenizer.named, config.chat_template)
     renderer = Renderer(tokenizer, template)
     end_ids = renderer.end_ids(loaded.end_ids)
-    call_format = choose(api.tool_format, template.source)
-    logger.info("calls of tools are written in the format %s", call_format.name)
     return _Prepared(config, api, http, port, loaded, renderer, end_ids)
 
 
