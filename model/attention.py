@@ -235,12 +235,16 @@ class SelfAttention(nnx.Module):
             dtype,
             (2 * config.num_layers * config.num_heads * width) ** -0.5,
         )
-        bias = constant((heads, group + 2, width), fused, dtype, 0.0)
-        self.qkv_bias = bias if config.qkv_bias else None
+        self.qkv_bias = (
+            constant((heads, group + 2, width), fused, dtype, 0.0) if config.qkv_bias else None
+        )
         self.out_bias = constant((embed,), (EMBED,), dtype, 0.0) if config.out_bias else None
         self.q_norm, self.k_norm = _query_key_norms(config, dtype)
-        sinks = constant((heads, group), (KV_HEADS, HEAD_GROUP), dtype, 0.0)
-        self.sinks = sinks if config.attention_sinks else None
+        self.sinks = (
+            constant((heads, group), (KV_HEADS, HEAD_GROUP), dtype, 0.0)
+            if config.attention_sinks
+            else None
+        )
         self.scale = width**-0.5 if config.query_scale is None else config.query_scale
         self.window, self.softcap = layer.window, config.attention_softcap
 

@@ -1,4 +1,4 @@
-"""The truncating rules by a full sort: plain references of `transforms.py`, same signatures."""
+"""The truncating rules by a full sort: plain references, same signatures."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ def keep_top_k_by_sort(
     top_k: Int[Array, " B"],
     order: Float[Array, "B V"] | None = None,
 ) -> Float[Array, "B V"]:
-    """See `transforms.keep_top_k`."""
+    """See `top_k.keep_top_k`."""
     rank = _ranks(logits if order is None else order)
     return jnp.where((top_k <= 0)[:, None] | (rank < top_k[:, None]), logits, -jnp.inf)
 

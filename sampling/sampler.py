@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from sampling.batch import NOTHING, Rows, Settings, settings_at
+from sampling.top_k import keep_top_k
 from sampling.transforms import (
     add_bias,
     apply_temperature,
@@ -32,7 +33,6 @@ from sampling.transforms import (
     draw,
     keep_allowed,
     keep_min_p,
-    keep_top_k,
     keep_top_p,
     likeliest,
     subtract_penalties,

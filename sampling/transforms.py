@@ -1,4 +1,4 @@
-"""The sampling rules, one pure function each.
+"""The sampling rules, one pure function each; top_k has a file of its own.
 
 Every rule takes float32 logits [B, V] and one setting per row, and returns logits in which
 removed tokens are −inf; none brings a removed token back. Order and skipping are
@@ -9,15 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from sampling.bisection import highest_threshold, last_of_first, tile_sum, tiles
+from sampling.bisection import highest_threshold, tile_sum, tiles
+from sampling.top_k import keep_top_k
 
 # Tokens per chunk of the two-level draw.
 _CHUNK = 256
-# Halvings by value before those by bits, in the search for the k-th logit.
-# Up to this k, XLA's CPU backend selects the best faster than a threshold is searched for:
-# four to seven times at V = 152k and 262k (`tools/bench_sampler.py`).
-_SELECTED = 64
-_EVEN_STEPS = 12
 
 
 def add_bias(
@@ -95,66 +91,6 @@ def apply_temperature(
     return (logits - peak) / divisor
 
 
-def keep_top_k(
-    logits: Float[Array, "B V"],
-    top_k: Int[Array, " B"],
-    order: Float[Array, "B V"] | None = None,
-) -> Float[Array, "B V"]:
-    """The k likeliest tokens, the lowest ids among equals; k 0 keeps all.
-
-    Args:
-        logits: what is returned where kept.
-        top_k: how many to keep.
-        order: what ranks the tokens, the logits if not given. Temperature keeps the order,
-            but its rounding can make unequal logits equal.
-    """
-    order = logits if order is None else order
-    finite = jnp.isfinite(order)
-    available = jnp.sum(finite, axis=-1)
-    limited = (top_k > 0) & (top_k < available)
-    target = jnp.where(limited, top_k, available).astype(jnp.float32)
-    tiled = tiles(order, -jnp.inf)
-    low = jnp.min(jnp.where(finite, order, jnp.inf), axis=-1)
-
-    def count(floor: jax.Array) -> jax.Array:
-        return tile_sum(jnp.where(tiled >= floor[:, None, None], 1.0, 0.0))
-
-    def search(_: None) -> tuple[jax.Array, jax.Array]:
-        high = jnp.max(order, axis=-1)
-        return highest_threshold(
-            count,
-            lambda _, reached: reached == target,
-            target,
-            low,
-            high,
-            reached=available.astype(jnp.float32),
-            guess=low / 2 + high / 2,
-            even_steps=_EVEN_STEPS,
-        )
-
-    def select(_: None) -> tuple[jax.Array, jax.Array]:
-        best = jax.lax.top_k(order, min(_SELECTED, order.shape[1]))[0]
-        last = jnp.take_along_axis(best, jnp.where(limited, top_k, 1)[:, None] - 1, axis=1)[:, 0]
-        threshold = jnp.where(limited, last, low)
-        return threshold, count(threshold)
-
-    few = jnp.all(~limited | (top_k <= _SELECTED))
-    threshold, reached = jax.lax.platform_dependent(
-        None, cpu=lambda _: jax.lax.cond(few, select, search, None), default=search
-    )
-    floor = threshold[:, None]
-
-    def cut_ties(_: None) -> jax.Array:
-        """The same as `order >= floor` for rows that have not kept too many."""
-        above, tied = order > floor, order == floor
-        missing = target - jnp.sum(above, axis=-1)
-        return above | (tied & (_ids(order) <= last_of_first(tied, missing)[:, None]))
-
-    too_many = jnp.any(reached > target)
-    keep = jax.lax.cond(too_many, cut_ties, lambda _: order >= floor, None)
-    return jnp.where(keep | ~limited[:, None], logits, -jnp.inf)
-
-
 def keep_top_p(
     logits: Float[Array, "B V"],
     top_p: Float[Array, " B"],
@@ -169,7 +105,7 @@ def keep_top_p(
     Args:
         logits: what is returned where kept.
         top_p: mass to be reached; 1 keeps all.
-        order: what ranks the tokens, as in `keep_top_k`.
+        order: what ranks the tokens, as in `top_k.keep_top_k`.
     """
     order = logits if order is None else order
     peak = jnp.max(logits, axis=-1, keepdims=True)

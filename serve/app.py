@@ -3,6 +3,7 @@
 Knows nothing of how the engine, the tokenizer or the settings came to be.
 """
 
+import logging
 from typing import Any, cast
 
 from quart import Quart, request
@@ -23,6 +24,8 @@ from serve.grammar.compiler import GrammarCompiler, GrammarLimits
 from serve.metrics import Metrics
 from serve.text.calls.detect import choose
 from serve.text.render import Renderer
+
+logger = logging.getLogger(__name__)
 
 
 def create_app(
@@ -52,6 +55,7 @@ def create_app(
     limits = GrammarLimits(settings.max_grammar_bytes, settings.grammar_seconds)
     grammars = GrammarCompiler(tokenizer, engine.info.vocab_size, end_ids, limits)
     call_format = choose(settings.tool_format, renderer.template.source)
+    logger.info("calls of tools are written in the format %s", call_format.name)
     chat = ChatEndpoint(
         engine, renderer, tokenizer, end_ids, settings, metrics, grammars, call_format
     )

@@ -38,7 +38,6 @@ from serve.hosts.processes import Processes, check_mesh, join
 from serve.leaving import leave_at_once
 from serve.metrics import Metrics
 from serve.server import ListenError, Server, http_config, listen
-from serve.text.calls.detect import choose
 from serve.text.render import Renderer
 from serve.text.template import TemplateError
 from serve.text.template_files import load_chat_template
@@ -187,8 +186,6 @@ def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
     template = load_chat_template(config.model, tokenizer.named, config.chat_template)
     renderer = Renderer(tokenizer, template)
     end_ids = renderer.end_ids(loaded.end_ids)
-    call_format = choose(api.tool_format, template.source)
-    logger.info("calls of tools are written in the format %s", call_format.name)
     return _Prepared(config, api, http, port, loaded, renderer, end_ids)
 
 

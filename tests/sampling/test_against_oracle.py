@@ -5,8 +5,10 @@ shape is compiled once. `disagreement` says where float32 is allowed to decide.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from math import log
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,22 +20,23 @@ from support.oracle import (
     oracle_top,
 )
 
-from sampling import study
+from sampling import sampler, study, transforms
 from sampling.params import SamplingParams
+from sampling.top_k import keep_top_k_by_search
 
 FOUR = np.log([0.1, 0.4, 0.2, 0.3])
 EQUAL = np.zeros(4)
 
-# Vocabulary, rows of a call, calls: 9,664 rows in all.
+# Vocabulary, rows of a call, calls for each way of top_k: 9,728 rows in all.
 SHAPES = [
-    (2, 32, 25),
-    (3, 32, 25),
-    (17, 32, 60),
-    (256, 32, 60),
-    (257, 32, 60),
-    (1000, 32, 60),
-    (32_000, 16, 20),
-    (262_144, 8, 8),
+    (2, 32, 13),
+    (3, 32, 13),
+    (17, 32, 30),
+    (256, 32, 30),
+    (257, 32, 30),
+    (1000, 32, 30),
+    (32_000, 16, 10),
+    (262_144, 8, 4),
 ]
 # A quarter: float32 adds multiples of it to logits on the grid without rounding.
 STEP = 0.25
@@ -156,8 +159,21 @@ class Spec:
     ignore_eos: bool
 
 
-def specs(vocab: int) -> st.SearchStrategy[Spec]:
+@pytest.fixture(params=["selection", "search"])
+def way(request, monkeypatch) -> str:
+    """Of top_k: a CPU selects if no row's k is above 64; other platforms search for any."""
+    if request.param == "search":
+        for module in (sampler, transforms):
+            monkeypatch.setattr(module, "keep_top_k", keep_top_k_by_search)
+        # What has been traced is as it was.
+        monkeypatch.setattr(study, "_sample", jax.jit(partial(sampler.sample)))
+        monkeypatch.setattr(study, "_distribution", jax.jit(partial(sampler.distribution)))
+    return request.param
+
+
+def specs(vocab: int, way: str) -> st.SearchStrategy[Spec]:
     penalty = st.just(0.0) | st.floats(-2, 2)
+    large = [64] if way == "selection" else [256, vocab - 1, vocab, vocab + 1]
     return st.builds(
         Spec,
         seed=st.integers(0, 2**32),
@@ -165,7 +181,7 @@ def specs(vocab: int) -> st.SearchStrategy[Spec]:
         grid=st.booleans(),
         temperature=st.sampled_from([0.0, 1e-4, 0.7, 1.0, 1.0, 2.0]) | st.floats(0.01, 2),
         top_p=st.sampled_from([0.0, 0.5, 0.9, 0.95, 0.999, *[1.0] * 5]) | st.floats(0, 1),
-        top_k=st.sampled_from([*[0] * 6, 1, 2, 5, 20, 256, vocab - 1, vocab, vocab + 1]),
+        top_k=st.sampled_from([*[0] * 6, 1, 2, 5, 20, *large]),
         min_p=st.sampled_from([*[0.0] * 5, 0.05, 1.0]) | st.floats(1e-4, 1),
         penalties=st.tuples(penalty, penalty),
         bias=st.sampled_from(BIASES),
@@ -282,7 +298,7 @@ def check(vocab: int, batch: list[Spec], end_ids: list[int]) -> None:
 
 
 @pytest.mark.parametrize(("vocab", "size", "calls"), SHAPES)
-def test_random_rows(vocab: int, size: int, calls: int) -> None:
+def test_random_rows(vocab: int, size: int, calls: int, way: str) -> None:
     ends = st.lists(st.integers(0, vocab - 1), max_size=min(3, vocab - 1), unique=True)
 
     @settings(
@@ -292,7 +308,7 @@ def test_random_rows(vocab: int, size: int, calls: int) -> None:
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(st.lists(specs(vocab), min_size=size, max_size=size), ends)
+    @given(st.lists(specs(vocab, way), min_size=size, max_size=size), ends)
     def run(batch: list[Spec], end_ids: list[int]) -> None:
         check(vocab, batch, end_ids)
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sampling import top_k as top_k_rule
 from sampling import transforms
 from sampling.by_sort import keep_top_k_by_sort, keep_top_p_by_sort
 from sampling.transforms import (
@@ -18,7 +19,8 @@ from sampling.transforms import (
 )
 
 # Called one by one, their loops would be compiled at every call.
-keep_top_k = jax.jit(transforms.keep_top_k)
+keep_top_k = jax.jit(top_k_rule.keep_top_k)
+TOP_K_WAYS = {"selection": keep_top_k, "search": jax.jit(top_k_rule.keep_top_k_by_search)}
 keep_top_p = jax.jit(transforms.keep_top_p)
 draw = jax.jit(transforms.draw)
 
@@ -35,8 +37,14 @@ def kept(logits: jax.Array, top_p: float) -> list[int]:
     return ids_kept(keep_top_p(logits, jnp.full(logits.shape[0], top_p, jnp.float32)))
 
 
-def kept_k(logits: jax.Array, top_k: int) -> list[int]:
-    return ids_kept(keep_top_k(logits, jnp.full(logits.shape[0], top_k, jnp.int32)))
+@pytest.fixture(params=TOP_K_WAYS.values(), ids=TOP_K_WAYS)
+def way(request):
+    """A CPU selects these tests' small k; other platforms search for all."""
+    return request.param
+
+
+def kept_k(way, logits: jax.Array, top_k: int) -> list[int]:
+    return ids_kept(way(logits, jnp.full(logits.shape[0], top_k, jnp.int32)))
 
 
 def rows_of(*rows: list[float]) -> jax.Array:
@@ -99,44 +107,44 @@ def test_the_likeliest_is_the_lowest_id_among_equals():
         (9, [0, 1, 2, 3]),
     ],
 )
-def test_top_k_keeps_the_first_of_equals(top_k, ids):
-    assert kept_k(HALVES, top_k) == ids
+def test_top_k_keeps_the_first_of_equals(way, top_k, ids):
+    assert kept_k(way, HALVES, top_k) == ids
 
 
 @pytest.mark.parametrize("vocab", [2, 3, 255, 257, 1000])
-def test_top_k_of_equal_tokens_keeps_the_lowest_ids(vocab):
+def test_top_k_of_equal_tokens_keeps_the_lowest_ids(way, vocab):
     for top_k in (1, 2, vocab - 1, vocab):
-        assert kept_k(jnp.full((1, vocab), -7.5), top_k) == list(range(top_k))
+        assert kept_k(way, jnp.full((1, vocab), -7.5), top_k) == list(range(top_k))
 
 
-def test_top_k_counts_only_what_is_left():
-    assert kept_k(rows_of([GONE, 1, GONE, 3, 2]), 2) == [3, 4]
-    assert kept_k(rows_of([GONE, 1, GONE, 3, 2]), 4) == [1, 3, 4]
-    assert kept_k(rows_of([GONE, GONE]), 1) == []
+def test_top_k_counts_only_what_is_left(way):
+    assert kept_k(way, rows_of([GONE, 1, GONE, 3, 2]), 2) == [3, 4]
+    assert kept_k(way, rows_of([GONE, 1, GONE, 3, 2]), 4) == [1, 3, 4]
+    assert kept_k(way, rows_of([GONE, GONE]), 1) == []
 
 
-def test_top_k_tells_neighbouring_floats_apart_on_both_sides_of_zero():
+def test_top_k_tells_neighbouring_floats_apart_on_both_sides_of_zero(way):
     small, large = np.float32(2e-38), np.float32(3e38)
     ladder = [-large, -np.float32(1), -small, small, np.nextafter(small, large), large]
     for top_k in range(1, 6):
-        assert kept_k(rows_of(ladder), top_k) == list(range(6 - top_k, 6))
+        assert kept_k(way, rows_of(ladder), top_k) == list(range(6 - top_k, 6))
 
 
-def test_top_k_is_per_row():
-    out = keep_top_k(jnp.tile(HALVES, (4, 1)), jnp.array([1, 0, 3, 2]))
+def test_top_k_is_per_row(way):
+    out = way(jnp.tile(HALVES, (4, 1)), jnp.array([1, 0, 3, 2]))
     assert np.isfinite(out).sum(axis=1).tolist() == [1, 4, 3, 2]
 
 
-def test_top_k_ranks_by_what_temperature_has_not_rounded():
+def test_top_k_ranks_by_what_temperature_has_not_rounded(way):
     order = rows_of([100.0, 0.0, 1e-9])
     scores = apply_temperature(order, jnp.array([1.0]))
     assert scores[0, 1] == scores[0, 2]
-    assert ids_kept(keep_top_k(scores, jnp.array([2]), order)) == [0, 2]
+    assert ids_kept(way(scores, jnp.array([2]), order)) == [0, 2]
 
 
 @pytest.mark.parametrize("vocab", [2, 100, 256, 3000])
 @pytest.mark.parametrize("levels", [0, 3, 40])
-def test_top_k_is_what_a_sort_gives(vocab, levels):
+def test_top_k_is_what_a_sort_gives(way, vocab, levels):
     generator = np.random.default_rng(vocab + levels)
     logits = generator.normal(size=(8, vocab)) * 5
     if levels:
@@ -144,7 +152,7 @@ def test_top_k_is_what_a_sort_gives(vocab, levels):
     logits[generator.random((8, vocab)) < 0.2] = -np.inf
     logits = jnp.asarray(logits, jnp.float32)
     top_k = jnp.asarray(generator.integers(0, vocab + 2, 8), jnp.int32)
-    np.testing.assert_array_equal(keep_top_k(logits, top_k), keep_top_k_by_sort(logits, top_k))
+    np.testing.assert_array_equal(way(logits, top_k), keep_top_k_by_sort(logits, top_k))
 
 
 # --- top_p ---------------------------------------------------------------------------------
@@ -285,7 +293,7 @@ def test_all_rules_on_a_row_where_everything_is_removed():
     half = jnp.array([0.5])
     for out in (
         apply_temperature(gone, half),
-        keep_top_k(gone, jnp.array([3])),
+        *(way(gone, jnp.array([3])) for way in TOP_K_WAYS.values()),
         keep_top_p(gone, half),
         keep_min_p(gone, half),
     ):
