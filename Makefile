@@ -16,7 +16,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install serve chat test test-slow check format notebooks clean distclean
+.PHONY: help install serve chat test test-slow test-mesh check format notebooks clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ test: $(DEV) ## run the tests, without the slow ones
 
 test-slow: $(DEV) ## run the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-mesh: export XLA_FLAGS := --xla_force_host_platform_device_count=8
+test-mesh: export NPROC := 16
+test-mesh: export PARLANCE_MESH := data=2,model=4
+test-mesh: $(DEV) ## run the end-to-end tests against servers on eight devices
+	$(BIN)/python -m pytest tests/e2e -m "not slow" --ignore tests/e2e/test_hosts.py --timeout 900 $(ARGS)
 
 check: $(DEV) ## check format, lint, types and import directions
 	$(BIN)/ruff format --check .

@@ -2,7 +2,7 @@
 
 Each takes the cache donated and gives it back; both end in float32 logits on the device.
 The per-step inputs are a few small integer arrays, so that a step costs the host little
-and could be broadcast to many hosts. Rows that are padding have a slot out of range.
+and can be sent to many hosts. Rows that are padding have a slot out of range.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""What one engine step does: the scheduler writes it, the runner executes it and answers.
-
-Plain small data, so that it could be sent to other hosts.
-"""
+"""What one engine step does: the scheduler writes it, the runner executes it and answers."""
 
 from dataclasses import dataclass, field
 

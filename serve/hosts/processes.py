@@ -7,6 +7,7 @@ elsewhere by settings. Knows nothing of what the processes then do.
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import jax
 from model.mesh import MeshError, parse_mesh
 from serve.config import ServeConfig
 from serve.hosts.errors import HostsError
+from serve.leaving import leave_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ def join(config: ServeConfig) -> Processes | None:
     Must be called before JAX has touched a device.
 
     Raises:
-        HostsError: they do not meet.
+        HostsError: they cannot meet. Where they just don't, the process ends.
     """
     found = config.num_processes or _processes_of_tpu_slice()
     if found == 1:
@@ -55,24 +57,30 @@ def join(config: ServeConfig) -> Processes | None:
     # Its signal handler would take SIGTERM away from ours.
     jax.config.update("jax_enable_preemption_service", False)
     logger.info("waiting for the other processes")
+    last = threading.Timer(_RENDEZVOUS_SECONDS, _stay_alone)
+    last.daemon = True
+    last.start()
+    # JAX would abort the process, with a stack trace.
+    patience = 2 * _RENDEZVOUS_SECONDS
     try:
         if config.coordinator:
             jax.distributed.initialize(
                 config.coordinator,
                 config.num_processes,
                 config.process_id,
-                initialization_timeout=_RENDEZVOUS_SECONDS,
+                initialization_timeout=patience,
                 cluster_detection_method="deactivate",
             )
         else:
-            jax.distributed.initialize(initialization_timeout=_RENDEZVOUS_SECONDS)
+            jax.distributed.initialize(initialization_timeout=patience)
     except (RuntimeError, ValueError) as error:
-        where = config.coordinator or "the slice's first host"
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise HostsError(
-            f"the processes do not meet at {where} ({_first_line(error)}); start all of them "
-            f"within {_RENDEZVOUS_SECONDS} s, each with its own --process-id, and let them reach "
-            f"each other's ports"
+            f"the processes cannot meet: {reason}; give --coordinator an address of process 0 with "
+            f"a free port, and each process its own --process-id"
         ) from error
+    finally:
+        last.cancel()
     host = config.coordinator.rpartition(":")[0] or _own_address()
     return Processes(jax.process_count(), jax.process_index(), host)
 
@@ -126,5 +134,10 @@ def _own_address() -> str:
         return str(outwards.getsockname()[0])
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _stay_alone() -> None:
+    logger.error(
+        "the other processes were not there within %d s; start all of them within that time, and "
+        "let them reach each other's ports",
+        _RENDEZVOUS_SECONDS,
+    )
+    leave_at_once(1)

@@ -138,6 +138,15 @@ def test_a_model_that_a_follower_lacks_ends_all(compile_cache, tmp_path):
         assert "process 1 has missing for the checkpoint's digest" in group.output
 
 
+@pytest.mark.parametrize("alone", [0, 1])
+def test_a_process_that_stays_alone_ends_with_a_sentence(compile_cache, alone):
+    soon = "import serve.hosts.processes as p\np._RENDEZVOUS_SECONDS = 3"
+    flags = [[]] if alone == 0 else [["--process-id", "1"]]
+    with spawned_group(compile_cache, flags, count=2, before=soon) as group:
+        assert group.exit_codes(60) == [1]
+    assert "the other processes were not there within 3 s; start all" in group.output
+
+
 @pytest.mark.slow
 def test_32_mixed_streams_of_four_processes_are_those_of_one(compile_cache, deterministic_server):
     with running_group(compile_cache, 4, *DETERMINISTIC) as group:

@@ -41,14 +41,24 @@ def _free_port() -> int:
 
 
 @contextmanager
-def spawned_group(cache: Path, flags_of: list[list[str]]) -> Iterator[HostGroup]:
-    """A process for each list of flags; none of them outlives the block."""
-    together = ["--coordinator", f"127.0.0.1:{_free_port()}", "--num-processes", str(len(flags_of))]
+def spawned_group(
+    cache: Path, flags_of: list[list[str]], count: int = 0, before: str = ""
+) -> Iterator[HostGroup]:
+    """A process for each list of flags; none of them outlives the block.
+
+    Args:
+        cache: for compiled programs.
+        flags_of: the flags of each.
+        count: how many processes there should be, if not as many.
+        before: code that each runs first.
+    """
+    together = ["--coordinator", f"127.0.0.1:{_free_port()}"]
+    together += ["--num-processes", str(count or len(flags_of))]
     group = HostGroup([])
     try:
         for index, flags in enumerate(flags_of):
             own = ["--process-id", str(index), *flags]
-            group.members.append(spawn_server(cache, *together, *own))
+            group.members.append(spawn_server(cache, *together, *own, before=before))
         yield group
     finally:
         for member in group.members:
