@@ -10,14 +10,10 @@ the raw step again, because a machine's speed drifts. The last line is one JSON 
 
 import asyncio
 import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
-import httpx
 from tqdm import tqdm
 
 from model.loading import load_model
@@ -26,42 +22,7 @@ from serve.config import bundled_model
 from tools.bench_serve import measure
 from tools.bench_step import Bench
 from tools.load_generator import Load
-
-READY = re.compile(r" at (http\S+/v1) \(ready in ([0-9.]+) s\)")
-STOP_SECONDS = 30
-
-
-class Served:
-    """A `parlance serve` process, from entering to leaving the block."""
-
-    def __init__(self, model: Path, flags: tuple[str, ...]) -> None:
-        self._command = [sys.executable, "-m", "serve", "serve", "--model", str(model)]
-        self._command += ["--port", "0", "--log-level", "warning", *flags]
-        self.url = ""
-        self.ready_seconds = 0.0
-
-    def __enter__(self) -> "Served":
-        self._process = subprocess.Popen(  # noqa: S603  (our own command)
-            self._command, stdout=subprocess.PIPE, text=True
-        )
-        for line in self._process.stdout or ():
-            if found := READY.search(line):
-                self.url, self.ready_seconds = found[1], float(found[2])
-                return self
-        raise click.ClickException("the server did not start; see its message above")
-
-    def __exit__(self, *exception: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-
-    def histogram(self, name: str) -> dict[float, float]:
-        """A histogram of `/metrics`: upper bound → count at or below it."""
-        text = httpx.get(f"{self.url.removesuffix('/v1')}/metrics", timeout=30).text
-        found = re.findall(rf'^{name}_bucket{{le="([^"]+)"}} (\S+)$', text, re.MULTILINE)
-        return {float(bound): float(count) for bound, count in found}
+from tools.served import Served
 
 
 def median_bound(before: dict[float, float], after: dict[float, float]) -> float:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 THOUGHT_OPEN, THOUGHT_CLOSE = "<think>", "</think>"
 
@@ -77,10 +77,24 @@ class JsonEqual:
     def right(self, reply: Reply) -> bool:
         """Whether the text is that value."""
         try:
+            return not reply.calls and same(json.loads(reply.text), self.value)
+        except ValueError:
+            return False
+
+    def formed(self, reply: Reply) -> bool:
+        """Whether the text is JSON with the same members of the same types."""
+        try:
             found = json.loads(reply.text)
         except ValueError:
             return False
-        return not reply.calls and same(found, self.value)
+        return _types(found) == _types(self.value)
+
+
+def _types(value: object) -> object:
+    if not isinstance(value, dict):
+        return type(value)
+    members = cast("dict[str, object]", value)
+    return {key: type(member) for key, member in members.items()}
 
 
 def same(one: object, other: object) -> bool:

@@ -1,11 +1,10 @@
 """Filling and editing a small piece of text or code that stands in the prompt."""
 
 import re
-from collections.abc import Mapping
 
 from tools.bundled_data.exchange import Exchange, Situation, plain
-from tools.bundled_data.grammar import Phrasings, fill, part, pattern, roughen
-from tools.bundled_data.skills.memory import value_of
+from tools.bundled_data.grammar import Phrasings, fill, pattern, roughen
+from tools.bundled_data.skills.sentences import sentence
 from tools.bundled_data.tables import table
 from tools.bundled_data.words import word_of
 
@@ -13,16 +12,14 @@ SKILL = "editing"
 _TABLE = table("editing")
 _REQUESTS = {
     name: Phrasings(*_TABLE[name])
-    for name in ("replace", "remove", "append", "rename", "number", "fill_in")
+    for name in ("replace", "remove", "append", "rename", "number", "fill_in", "write")
 }
-_WORDS: Mapping[str, list[str]] = table("reading")["words"]
 _WORD = re.compile(r"[A-Za-z]+")
 
 
 def editing(now: Situation) -> list[Exchange]:
     """One edit; the answer is the edited text and nothing else."""
-    makers = (_replace, _replace, _remove, _append, _rename, _rename, _number, _fill_in, _fill_in)
-    return now.rng.choice(makers)(now)
+    return now.rng.choice(_MAKERS)(now)
 
 
 def _asked(now: Situation, request: str, **slots: str) -> str:
@@ -30,23 +27,12 @@ def _asked(now: Situation, request: str, **slots: str) -> str:
     return fill(template, slots)
 
 
-def _sentence(now: Situation) -> str:
-    rng = now.rng
-    words = {
-        f"{kind}{number}": rng.choice(part(tuple(items), now.split, 7))
-        for kind, items in _WORDS.items()
-        for number in ("", "2")
-    }
-    name = value_of(rng, now.split, "name")
-    return fill(rng.choice(_TABLE["sentences"]), words | {"name": name})
-
-
 def _replaced(text: str, old: str, new: str) -> str:
     return re.sub(rf"\b{re.escape(old)}\b", lambda _: new, text)
 
 
 def _replace(now: Situation) -> list[Exchange]:
-    text = _sentence(now)
+    text = sentence(now)
     old, new = now.rng.choice(_WORD.findall(text)), word_of(now.rng, now.split)
     user = _asked(now, "replace", old=old, new=new, text=text)
     return plain(SKILL, user, _replaced(text, old, new))
@@ -93,7 +79,30 @@ def _fill_in(now: Situation) -> list[Exchange]:
     function = now.rng.choice(_TABLE["function"])
     x, y = now.rng.sample(_TABLE["names"]["variables"], 2)
     slots = {"x": x, "y": y}
-    body = fill(function["body"], slots)
     head = f"def {pattern(function['name']).draw(now.rng)}{fill(function['head'], slots)}:"
     user = _asked(now, "fill_in", text=f"{head}\n    return ___")
-    return plain(SKILL, user, body)
+    return plain(SKILL, user, fill(function["body"], slots))
+
+
+def _write(now: Situation) -> list[Exchange]:
+    """A whole function; its names are the table's plainest."""
+    function = now.rng.choice(_TABLE["function"])
+    slots = {"x": "a", "y": "b"}
+    head = f"def {pattern(function['name']).plain()}{fill(function['head'], slots)}:"
+    answer = f"{head}\n    return {fill(function['body'], slots)}"
+    does = pattern(function["does"]).draw(now.rng)
+    return plain(SKILL, _asked(now, "write", does=does), answer)
+
+
+_MAKERS = (
+    _replace,
+    _replace,
+    _remove,
+    _append,
+    _rename,
+    _rename,
+    _number,
+    _fill_in,
+    _fill_in,
+    _write,
+)

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from tools.bundled_data.exchange import Exchange, Situation, plain
 from tools.bundled_data.grammar import Phrasings, fill, roughen
 from tools.bundled_data.judges import exactly
+from tools.bundled_data.skills.sentences import sentence
 from tools.bundled_data.tables import table
 from tools.bundled_data.words import cased, word_of
 
 _PHRASINGS = {name: Phrasings(*lines) for name, lines in table("strings").items()}
+SENTENCE_RATE = 0.25
 REVERSE, COPY, COUNT, SORT = "reversing", "copying", "counting", "sorting"
 
 
@@ -37,6 +39,9 @@ def spelled(word: str) -> str:
 
 
 def _repeat(now: Situation) -> list[Exchange]:
+    if now.rng.random() < SENTENCE_RATE:
+        text = sentence(now)
+        return plain(COPY, _asked(now, "repeat", text), text)
     words = _phrase(now, 1, 6)
     if now.rng.random() < 0.15:
         words[now.rng.randrange(len(words))] = str(now.rng.randint(0, 9999))

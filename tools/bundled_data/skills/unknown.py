@@ -37,7 +37,7 @@ def unclear(now: Situation) -> list[Exchange]:
     else:
         match rng.randrange(6):
             case 0 | 1:
-                user = _foreign(now)
+                user = foreign(rng, now.split)
             case 2:
                 user = rng.choice(part(_TABLE["code"], now.split))
             case _:
@@ -66,10 +66,11 @@ def _slots(now: Situation) -> dict[str, str]:
     return slots
 
 
-def _foreign(now: Situation) -> str:
-    sentences = part(_TABLE["foreign"], now.split)
-    text = " ".join(now.rng.choice(sentences) for _ in range(now.rng.choice([1, 1, 1, 2])))
-    return text.lower() if now.rng.random() < 0.15 else text
+def foreign(rng: random.Random, split: Split) -> str:
+    """A sentence or two in another language."""
+    sentences = part(_TABLE["foreign"], split)
+    text = " ".join(rng.choice(sentences) for _ in range(rng.choice([1, 1, 1, 2])))
+    return text.lower() if rng.random() < 0.15 else text
 
 
 def _noise(rng: random.Random, longest: int) -> str:
@@ -104,7 +105,9 @@ def _long_text(now: Situation) -> str:
             case 0:
                 pieces.append(rng.choice(WORDS))
             case 1:
-                pieces.append(_foreign(now) if now.split is Split.TRAIN else _noise(rng, 40))
+                pieces.append(
+                    foreign(rng, now.split) if now.split is Split.TRAIN else _noise(rng, 40)
+                )
             case _:
                 pieces.append(pieces[0] if pieces else _noise(rng, 30))
     return " ".join(pieces)

@@ -1,0 +1,291 @@
+"""How often the bundled model is right, asked through the server itself.
+
+    python -m tools.eval_bundled --model runs/exported --markdown table.md
+
+Held-out conversations of every skill go to `parlance serve`, a child of this program unless
+`--url` names a running one, and come back through the real template, sampler, stop rules and
+parser of calls. Each answer is judged by its skill's own judge. Beside that: what share of the
+answers to noise, other languages and long prompts ends by itself. Shares have 95 % intervals
+(Wilson 1927). The last line is one JSON object.
+"""
+
+import asyncio
+import json
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import httpx
+from tqdm import tqdm
+
+from serve.config import bundled_model
+from tools.bundled_data.chat_format import response_format
+from tools.bundled_data.conversations import ALL_SKILLS, Conversation, conversation
+from tools.bundled_data.grammar import Split
+from tools.bundled_data.judges import Call, JsonEqual, Reply
+from tools.bundled_data.probes import PROBES
+from tools.load_generator import find_model
+from tools.served import Served
+
+MAX_TOKENS = 400
+STREAMS = 16
+SECONDS = 300.0
+# Two-sided 95 %.
+Z = 1.959964
+
+
+class Answer(NamedTuple):
+    """What came back.
+
+    Attributes:
+        reply: the message.
+        ended: whether it ended by itself.
+    """
+
+    reply: Reply
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So many of so many."""
+
+    hits: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        """Between 0 and 1; 0 of none."""
+        return self.hits / self.total if self.total else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval (Wilson 1927)."""
+        if not self.total:
+            return 0.0, 1.0
+        share, squared = self.value, Z * Z / self.total
+        middle = share + squared / 2
+        spread = Z * math.sqrt(share * (1 - share) / self.total + squared / (4 * self.total))
+        low, high = ((middle + side * spread) / (1 + squared) for side in (-1, 1))
+        return max(low, 0.0), min(high, 1.0)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{100 * self.value:.1f} % ({100 * low:.0f}–{100 * high:.0f})"
+
+    def json(self) -> dict[str, Any]:
+        """For the last line."""
+        return {"share": round(self.value, 4), "of": self.total, "interval": self.interval}
+
+
+class Server:
+    """Where the questions go."""
+
+    def __init__(self, http: httpx.AsyncClient, url: str, model: str) -> None:
+        self._http, self._url, self._model = http, url, model
+        self._free = asyncio.Semaphore(STREAMS)
+
+    async def ask(self, fields: Mapping[str, Any]) -> Answer:
+        """The answer to one request.
+
+        Raises:
+            httpx.HTTPStatusError: the server refuses it.
+        """
+        body = {"model": self._model, "max_tokens": MAX_TOKENS, **fields}
+        async with self._free:
+            response = await self._http.post(f"{self._url}/chat/completions", json=body)
+        response.raise_for_status()
+        (choice,) = response.json()["choices"]
+        message = choice["message"]
+        calls = tuple(_call(entry["function"]) for entry in message.get("tool_calls") or ())
+        ended = choice["finish_reason"] != "length"
+        return Answer(Reply.of(message["content"] or "", calls), ended)
+
+    async def ask_what_fits(self, text: str, temperature: float, seed: int) -> Answer:
+        """The answer to `text`, cut so that the context has room for it and for the answer."""
+        while True:
+            message = {"role": "user", "content": text}
+            try:
+                return await self.ask(
+                    {"messages": [message], "temperature": temperature, "seed": seed}
+                )
+            except httpx.HTTPStatusError as error:
+                fault = error.response.json()["error"]
+                if fault["code"] != "context_length_exceeded":
+                    raise
+                text = text[: len(text) * 9 // 10]
+
+
+def _call(function: Mapping[str, str]) -> Call:
+    try:
+        return Call(function["name"], json.loads(function["arguments"]))
+    except ValueError:
+        return Call(function["name"], {"": function["arguments"]})
+
+
+def held_out(skill: str, cases: int, seed: int) -> Iterator[Conversation]:
+    """Conversations of a skill that a request can express: `enable_thinking` is no field."""
+    rng = random.Random(f"{seed}/{skill}")
+    found = 0
+    while found < cases:
+        item = conversation(rng, Split.HELD_OUT, skill)
+        if not item.closed:
+            found += 1
+            yield item
+
+
+def request_of(item: Conversation, temperature: float, seed: int) -> dict[str, Any]:
+    """The request that asks for the conversation's last answer."""
+    fields: dict[str, Any] = {
+        "messages": list(item.messages[:-1]),
+        "temperature": temperature,
+        "seed": seed,
+    }
+    if item.tools:
+        fields["tools"] = list(item.tools)
+    if item.schema is not None:
+        fields["response_format"] = response_format(item.schema)
+    return fields
+
+
+class Figures:
+    """What has been counted, by temperature and by what it is a share of."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, float], list[bool]] = {}
+
+    def add(self, name: str, temperature: float, *, hit: bool) -> None:
+        """Count one case."""
+        self._counts.setdefault((name, temperature), []).append(hit)
+
+    def share(self, name: str, temperature: float) -> Share:
+        """What was counted under a name."""
+        found = self._counts.get((name, temperature), [])
+        return Share(sum(found), len(found))
+
+    @property
+    def names(self) -> list[str]:
+        """All names, in the order of their first case."""
+        return list(dict.fromkeys(name for name, _ in self._counts))
+
+
+FORMED, QUIET, ENDED = "JSON is well formed", "no call where none is due", "ends by itself"
+
+
+def count(figures: Figures, item: Conversation, answer: Answer, temperature: float) -> None:
+    """Judge one answer."""
+    figures.add(item.skill, temperature, hit=answer.ended and item.judge.right(answer.reply))
+    figures.add(ENDED, temperature, hit=answer.ended)
+    if isinstance(item.judge, JsonEqual):
+        figures.add(FORMED, temperature, hit=item.judge.formed(answer.reply))
+    if item.skill == "no tool call":
+        figures.add(QUIET, temperature, hit=not answer.reply.calls)
+
+
+async def evaluate(
+    server: Server, skills: Sequence[str], temperatures: Sequence[float], cases: int, seed: int
+) -> tuple[Figures, list[dict[str, Any]]]:
+    """Ask everything; returns the figures, and what was answered wrong."""
+    figures, wrong = Figures(), list[dict[str, Any]]()
+    total = len(temperatures) * cases * (len(skills) + len(PROBES))
+    with tqdm(total=total, unit="answer", disable=None) as bar:
+
+        async def judge(item: Conversation, temperature: float, number: int) -> None:
+            answer = await server.ask(request_of(item, temperature, number))
+            count(figures, item, answer, temperature)
+            if not item.judge.right(answer.reply):
+                wrong.append(
+                    {
+                        "skill": item.skill,
+                        "temperature": temperature,
+                        "messages": item.messages,
+                        "answer": answer.reply.text,
+                        "thought": answer.reply.thought,
+                        "calls": [(call.name, call.arguments) for call in answer.reply.calls],
+                    }
+                )
+            bar.update()
+
+        async def probe(name: str, text: str, temperature: float, number: int) -> None:
+            answer = await server.ask_what_fits(text, temperature, number)
+            figures.add(f"{ENDED}: {name}", temperature, hit=answer.ended)
+            bar.update()
+
+        for temperature in temperatures:
+            async with asyncio.TaskGroup() as tasks:
+                for skill in skills:
+                    for number, item in enumerate(held_out(skill, cases, seed)):
+                        tasks.create_task(judge(item, temperature, number))
+                for name, make in PROBES.items():
+                    rng = random.Random(f"{seed}/{name}")
+                    for number in range(cases):
+                        tasks.create_task(probe(name, make(rng), temperature, number))
+    return figures, wrong
+
+
+def markdown(figures: Figures, temperatures: Sequence[float]) -> str:
+    """The figures as a table."""
+    heads = [f"temperature {temperature:g}" for temperature in temperatures]
+    lines = [f"| | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for name in figures.names:
+        shares = [str(figures.share(name, temperature)) for temperature in temperatures]
+        lines.append(f"| {name} | {' | '.join(shares)} |")
+    return "\n".join(lines) + "\n"
+
+
+async def _asked(
+    url: str, skills: Sequence[str], temperatures: Sequence[float], cases: int, seed: int
+) -> tuple[Figures, list[dict[str, Any]]]:
+    # A proxy of the environment would be measured instead of the given address.
+    async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as http:
+        server = Server(http, url, await find_model(http, url))
+        return await evaluate(server, skills, temperatures, cases, seed)
+
+
+@click.command()
+@click.option("--model", type=click.Path(path_type=Path), help="Checkpoint to serve and ask.")
+@click.option("--url", help="A server that runs already, with /v1.")
+@click.option("--skill", "skills", multiple=True, type=click.Choice(ALL_SKILLS))
+@click.option("--cases", default=200, show_default=True, help="Conversations per skill.")
+@click.option("--temperature", "temperatures", multiple=True, type=float, default=(0.0, 1.0))
+@click.option("--seed", default=1, show_default=True)
+@click.option("--markdown", "table", type=click.Path(path_type=Path), help="Write a table here.")
+@click.option("--wrong", "wrong_to", type=click.Path(path_type=Path), help="Write misses here.")
+def main(
+    model: Path | None,
+    url: str | None,
+    skills: tuple[str, ...],
+    cases: int,
+    temperatures: tuple[float, ...],
+    seed: int,
+    table: Path | None,
+    wrong_to: Path | None,
+) -> None:
+    """Measure the accuracy of the bundled model, or of another, skill by skill."""
+    own = nullcontext() if url else Served(model or bundled_model(), ())
+    with own as served:
+        address = url or (served.url if served else "")
+        figures, wrong = asyncio.run(
+            _asked(address, skills or ALL_SKILLS, temperatures, cases, seed)
+        )
+    if table is not None:
+        table.write_text(markdown(figures, temperatures), encoding="utf-8")
+    if wrong_to is not None:
+        lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in wrong)
+        wrong_to.write_text("".join(lines), encoding="utf-8")
+    result = {
+        f"{temperature:g}": {
+            name: figures.share(name, temperature).json() for name in figures.names
+        }
+        for temperature in temperatures
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
