@@ -50,7 +50,7 @@ def test_a_mesh_changes_no_result(found, name, mesh):
         ("two kv heads", "pages", (1, 64, 4, 8)),
         # 67 tokens and one row of padding.
         ("odd vocabulary", "embedding.weight", (17, 32)),
-        ("experts", "blocks.0.mlp.gate_up", (2, 32, 2, 24)),
+        ("experts", "blocks.0.mlp.gate_up", (2, 32, 48)),
     ],
 )
 def test_each_device_holds_its_part(found, name, part, shape):
