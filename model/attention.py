@@ -5,7 +5,8 @@ values and that layer's cache, and returns the attended values and the cache wit
 keys and values in it. The decoder knows no more of a cache than that.
 """
 
-from typing import NamedTuple, Protocol, runtime_checkable
+import math
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from model.rope import Angles, rotate
 
 KEYS_PER_BLOCK = 128
 NO_SCORE = -1e30
+Pages = TypeVar("Pages", bound=LayerCache)
 
 
 class Scoring(NamedTuple):
@@ -122,10 +124,7 @@ class PagedAttention:
         """Write, then attend; see the class."""
         if not isinstance(cache, LayerCache):
             raise TypeError("paged attention needs a layer's pages by head")
-        tables, positions = self.view
-        page_size = cache.keys.shape[2]
-        slots = token_slots(tables, positions, page_size, cache.keys.shape[1])
-        cache = LayerCache(write(cache.keys, k, slots), write(cache.values, v, slots))
+        cache = written(cache, k, v, self.view)
         return attend_pages(q, cache, self.view, scoring), cache
 
 
@@ -139,17 +138,38 @@ def token_slots(
     return jnp.where(positions >= 0, slots, pages * page_size)
 
 
+def written(
+    cache: Pages, k: Float[Array, "B T K H"], v: Float[Array, "B T K H"], view: PageView
+) -> Pages:
+    """The pages with the tokens' keys and values in them; padding is dropped."""
+    slots = token_slots(view.tables, view.positions, cache.page_size, cache.keys.shape[1])
+    return cache._replace(keys=write(cache.keys, k, slots), values=write(cache.values, v, slots))
+
+
 def attend_pages(
-    q: Float[Array, "B T K G H"], cache: LayerCache, view: PageView, scoring: Scoring
+    q: Float[Array, "B T K G H"],
+    cache: LayerCache,
+    view: PageView,
+    scoring: Scoring,
+    keys_per_block: int = KEYS_PER_BLOCK,
 ) -> Float[Array, "B T K G H"]:
-    """Attend to the keys that each query's position and window let it see."""
+    """Attend to the keys that each query's position and window let it see.
+
+    Args:
+        q: the queries.
+        cache: a layer's pages, with the queries' own keys and values in them.
+        view: where the queries are; tables are in whole blocks of `KEYS_PER_BLOCK` keys.
+        scoring: the layer's.
+        keys_per_block: keys of one turn at most; fewer where the tables are not in such blocks.
+    """
     tables, positions = view
     rows, length, heads, group, width = q.shape
     page_size = cache.keys.shape[2]
-    block_pages = max(1, KEYS_PER_BLOCK // page_size)
+    least_pages = max(1, KEYS_PER_BLOCK // page_size)
+    if tables.shape[1] % least_pages:
+        raise ValueError(f"a page table of {tables.shape[1]} is not in blocks of {least_pages}")
+    block_pages = math.gcd(tables.shape[1], max(1, keys_per_block // page_size))
     block = block_pages * page_size
-    if tables.shape[1] % block_pages:
-        raise ValueError(f"a page table of {tables.shape[1]} is not in blocks of {block_pages}")
     queries = jnp.moveaxis(q, 2, 0).reshape(heads, rows, length * group, width)
     query_positions = jnp.repeat(positions, group, axis=1)
     window = scoring.window

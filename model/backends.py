@@ -11,12 +11,14 @@ from jax.sharding import Mesh
 
 from model.attention import Attend, PagedAttention, PageView
 from model.axes import KV_HEADS
-from model.cache import CombinedPages, PageLayout, Pool
+from model.cache import CombinedPages, GpuPages, PageLayout, Pool
 from model.config import ModelConfig
+from model.kernels.paged_gpu import GpuAttention, trial
 from model.kernels.ragged import RaggedAttention
 from model.mesh import parts_on
 
 _LANES = 128
+_LEAST_TRITON = 16
 
 
 class Backend(NamedTuple):
@@ -46,12 +48,18 @@ def choose_backend(
         dtype: of the pages.
     """
     plain = Backend("paged, plain JAX", "by_head")
-    if platform != "tpu":
-        return plain
-    obstacle = _ragged_obstacle(config, kv_heads_per_shard, dtype)
+    match platform:
+        case "tpu":
+            kernel = Backend("paged, ragged_paged_attention (Pallas TPU kernel)", "combined")
+            obstacle = _ragged_obstacle(config, kv_heads_per_shard, dtype)
+        case "gpu":
+            kernel = Backend("paged, paged_attention (Pallas GPU kernel)", "by_head_on_gpu")
+            obstacle = _gpu_obstacle(config, kv_heads_per_shard, dtype)
+        case _:
+            return plain
     if obstacle:
-        return plain._replace(fallback=f"the TPU kernel cannot run this model: {obstacle}")
-    return Backend("paged, ragged_paged_attention (Pallas TPU kernel)", "combined")
+        return plain._replace(fallback=f"the kernel for {platform} is not used: {obstacle}")
+    return kernel
 
 
 def backend_on(mesh: Mesh, config: ModelConfig, dtype: jnp.dtype) -> Backend:
@@ -72,6 +80,19 @@ def _ragged_obstacle(config: ModelConfig, kv_heads: int, dtype: jnp.dtype) -> st
     return ""
 
 
+def _gpu_obstacle(config: ModelConfig, kv_heads: int, dtype: jnp.dtype) -> str:
+    width = config.head_dim
+    if dtype.itemsize != jnp.dtype("bfloat16").itemsize:
+        return f"it would multiply {dtype} in fewer bits"
+    if width < _LEAST_TRITON or width & (width - 1):
+        return f"head_dim is {width}, not a power of two from {_LEAST_TRITON} on"
+    if all(layer.window is not None for layer in config.layers) or config.attention_sinks:
+        return "every layer has a window or sinks"
+    return trial(kv_heads, config.group_size, width, dtype)
+
+
 def attend_with(pool: Pool, view: PageView) -> Attend:
     """The backend that reads and writes pages like these."""
-    return RaggedAttention(view) if isinstance(pool, CombinedPages) else PagedAttention(view)
+    if isinstance(pool, CombinedPages):
+        return RaggedAttention(view)
+    return GpuAttention(view) if isinstance(pool, GpuPages) else PagedAttention(view)

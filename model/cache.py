@@ -22,7 +22,7 @@ from model.axes import HEAD_DIM, KV_HEADS, PAGE, PAGES
 from model.config import ModelConfig
 from model.mesh import replicated, sharding
 
-PageLayout = Literal["by_head", "combined"]
+PageLayout = Literal["by_head", "by_head_on_gpu", "combined"]
 
 
 class LayerCache(NamedTuple):
@@ -42,7 +42,13 @@ class LayerCache(NamedTuple):
         def copy(pool: jax.Array) -> jax.Array:
             return pool.at[:, target].set(pool.at[:, source].get(mode="clip"), mode="drop")
 
-        return LayerCache(copy(self.keys), copy(self.values))
+        return self._make((copy(self.keys), copy(self.values)))
+
+
+class GpuPages(LayerCache):
+    """Pages by head that the kernel for GPUs reads."""
+
+    __slots__ = ()
 
 
 class CombinedPages(NamedTuple):
@@ -62,6 +68,7 @@ class CombinedPages(NamedTuple):
 
 
 Pool = LayerCache | CombinedPages
+_BY_HEAD = {"by_head": LayerCache, "by_head_on_gpu": GpuPages}
 
 
 class Cache(NamedTuple):
@@ -94,7 +101,7 @@ def empty_cache(
         if layout == "combined":
             return CombinedPages(jnp.zeros((pages, page_size, 2 * heads, width), dtype))
         shape = (heads, pages, page_size, width)
-        return LayerCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+        return _BY_HEAD[layout](jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
     layers = tuple(pool() for _ in range(config.num_layers))
     return Cache(layers, jnp.zeros((rows, table_width), jnp.int32))
@@ -107,7 +114,7 @@ def cache_sharding(config: ModelConfig, mesh: Mesh, layout: PageLayout = "by_hea
         pool = CombinedPages(_place(mesh, PAGES, PAGE, KV_HEADS, HEAD_DIM))
     else:
         by_head = _place(mesh, KV_HEADS, PAGES, PAGE, HEAD_DIM)
-        pool = LayerCache(by_head, by_head)
+        pool = _BY_HEAD[layout](by_head, by_head)
     tables: Any = replicated(mesh)
     return Cache((pool,) * config.num_layers, tables)
 

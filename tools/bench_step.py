@@ -8,11 +8,18 @@ forward step, and forward plus sampling without any rule. `all_rules` and `logpr
 times of a step with every sampling rule in use in every row, and of one with log-probabilities
 and 20 alternatives, over that. `floor_share` is the time in which the same machine, in the same
 run, reads as many bytes as the weights and the visible keys and values have, over the forward
-step's. The last line is one JSON object.
+step's; `rate_share` is a prompt's rate of multiplying over that of one large product of matrices.
+With `--transformers PYTHON` the same steps run in PyTorch transformers too, and `beside` is their
+time over ours. The last line is one JSON object. The shape of Llama-3.1-8B:
+
+    python -m tools.bench_step --layers 32 --embed 4096 --heads 32 --kv-heads 8 --head-dim 128 \
+        --ffn 14336 --vocab 128256 --untied --dtype bfloat16 --context 4096 --visible 1024 \
+        --rows 1,16,64,128 --prefill 2048 --transformers python
 """
 
 import json
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -26,6 +33,7 @@ from tqdm import tqdm
 
 from model import steps
 from model.attention import KEYS_PER_BLOCK
+from model.backends import choose_backend
 from model.cache import Cache, empty_cache
 from model.config import LayerConfig, ModelConfig
 from model.loading import resolve_dtype
@@ -39,6 +47,7 @@ from tools.bench_sampler import RULES
 
 PAGE_SIZE = 16
 READ_BYTES = 1 << 30
+MATRIX = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 
 
 def median_seconds(run: Callable[[], Any], repeats: int) -> float:
@@ -59,6 +68,26 @@ def read_bandwidth(repeats: int) -> float:
     return READ_BYTES / median_seconds(lambda: total(data), repeats)
 
 
+def multiply_rate(dtype: jnp.dtype, repeats: int) -> float:
+    """Floating-point operations per second of a large product of matrices."""
+    size = MATRIX[jax.default_backend()]
+    matrix = jnp.full((size, size), 0.5, dtype)
+    product = jax.jit(jnp.matmul)
+    return 2 * size**3 / median_seconds(lambda: product(matrix, matrix), repeats)
+
+
+def beside(python: str, shape: Mapping[str, Any]) -> dict[str, Any]:
+    """What `transformers_steps` measures for this shape, run by this interpreter."""
+    command = [python, "-m", "tools.transformers_steps", json.dumps(shape)]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    if ran.returncode:
+        raise click.ClickException(
+            f"{python} cannot time PyTorch transformers (its words are above); give --transformers "
+            f"an interpreter that has torch and transformers"
+        )
+    return json.loads(ran.stdout)
+
+
 class Bench:
     """One model and what its steps take."""
 
@@ -69,6 +98,8 @@ class Bench:
         self.parameters = parameters
         self.dtype = dtype
         self.repeats = repeats
+        platform = jax.default_backend()
+        self.backend = choose_backend(config, platform, config.held_kv_heads, dtype)
         block_pages = KEYS_PER_BLOCK // PAGE_SIZE
         blocks = -(-config.context_length // KEYS_PER_BLOCK)
         self.width = blocks * block_pages
@@ -82,6 +113,7 @@ class Bench:
             rows=rows,
             table_width=self.width,
             dtype=self.dtype,
+            layout=self.backend.layout,
         )
         tables = np.arange(rows * self.width, dtype=np.int32).reshape(rows, self.width)
         return cache._replace(tables=jnp.asarray(tables))
@@ -156,6 +188,15 @@ class Bench:
 
         return median_seconds(forward, self.repeats)
 
+    def prefill_operations(self, tokens: int) -> float:
+        """Floating-point operations of a prompt: its products with weights, and attention's."""
+        config = self.config
+        embedding = config.vocab_size * config.embed_dim
+        # The head sees one token only.
+        weights = count_parameters(config) - embedding * (1 if config.tied_head else 2)
+        attention = 2 * config.num_layers * config.num_heads * config.head_dim * tokens**2
+        return 2 * weights * tokens + attention
+
     def floor(self, rows: int, context: int, bandwidth: float) -> float:
         """Seconds to read the weights once and every row's keys and values once."""
         size = self.dtype.itemsize
@@ -191,6 +232,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str) -> lis
     "--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True
 )
 @click.option("--repeats", default=20, show_default=True, help="Timed runs; medians are shown.")
+@click.option("--transformers", metavar="PYTHON", help="Time PyTorch transformers too, by this.")
 def main(
     layers: int,
     embed: int,
@@ -206,6 +248,7 @@ def main(
     prefill: list[int],
     dtype: str,
     repeats: int,
+    transformers: str | None,
 ) -> None:
     """Time prefill and decode steps of a random model of the given shape."""
     config = ModelConfig(
@@ -220,14 +263,35 @@ def main(
         norm_eps=1e-6,
         tied_head=tied,
     )
+    shape = {
+        "layers": layers,
+        "embed": embed,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "head_dim": head_dim,
+        "ffn": ffn,
+        "vocab": vocab,
+        "context": context,
+        "tied": tied,
+        "visible": visible,
+        "rows": rows,
+        "prefill": prefill,
+        "dtype": dtype,
+        "repeats": repeats,
+    }
+    # Before JAX begins, which then holds most of a GPU's memory.
+    others = {} if transformers is None else beside(transformers, shape)
     chosen = resolve_dtype(dtype)
     bench = Bench(config, random_parameters(config, chosen, seed=0), chosen, repeats)
-    bandwidth = read_bandwidth(repeats=5)
+    bandwidth, rate = read_bandwidth(repeats=5), multiply_rate(chosen, repeats=5)
     result: dict[str, Any] = {
         "device": jax.devices()[0].device_kind,
         "dtype": str(bench.dtype),
+        "attention": bench.backend.name,
         "parameters": count_parameters(config),
+        "beside": {name: others[name] for name in ("torch", "transformers") if others},
         "read_gb_per_s": round(bandwidth / 1e9, 2),
+        "multiply_tflop_per_s": round(rate / 1e12, 3),
         "decode": [],
         "prefill": [],
     }
@@ -245,6 +309,8 @@ def main(
                 "tokens_per_s": round(count / times["step"], 1),
                 "floor_share": round(floor / times["forward"], 3),
             }
+            if others:
+                row["beside"] = round(others["decode_ms"][str(count)] / row["forward_ms"], 2)
             result["decode"].append(row)
             progress.write(f"decode  {row}")
             progress.update()
@@ -254,8 +320,10 @@ def main(
                 "tokens": length,
                 "ms": round(1e3 * seconds, 3),
                 "tokens_per_s": round(length / seconds, 1),
-                "gflop_per_s": round(2e-9 * count_parameters(config) * length / seconds, 1),
+                "rate_share": round(bench.prefill_operations(length) / seconds / rate, 3),
             }
+            if others:
+                row["beside"] = round(others["prefill_ms"][str(length)] / row["ms"], 2)
             result["prefill"].append(row)
             progress.write(f"prefill {row}")
             progress.update()

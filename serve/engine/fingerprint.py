@@ -21,12 +21,13 @@ _PACKAGES = ("parlance", "jax", "jaxlib", "flax")
 
 
 def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> str:
-    """`fp_` and ten hexadecimal digits over weights, shapes, mesh, dtype, platform, versions."""
+    """`fp_` and ten hexadecimal digits over weights, shapes, mesh, kernels, platform, versions."""
     device = jax.devices()[0]
     facts = {
         "config": (directory / "config.json").read_text(encoding="utf-8"),
         "mesh": dict(model.mesh.shape),
         "dtype": str(model.dtype),
+        "attention": model.backend.name,
         "platform": [device.platform, device.device_kind],
         "versions": {package: version(package) for package in _PACKAGES},
         "deterministic": config.deterministic,

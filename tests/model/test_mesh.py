@@ -38,6 +38,13 @@ def test_a_mesh_changes_no_result(found, name, mesh):
     np.testing.assert_array_equal(found[f"{name} {mesh} ids"], ids)
 
 
+@pytest.mark.parametrize("mesh", MESHES)
+def test_the_gpu_kernel_runs_on_every_device_with_its_rows_and_heads(found, mesh):
+    for what in ("prefill", "decode"):
+        values = found[f"dense {mesh} {what} by the GPU kernel"]
+        np.testing.assert_allclose(values, found[f"dense {ALONE} {what}"], atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("name", "part", "shape"),
     [

@@ -21,8 +21,9 @@ import numpy as np
 from support.tiny import tiny_parameters
 
 from model import steps
-from model.cache import cache_sharding, empty_cache
+from model.cache import PageLayout, cache_sharding, empty_cache
 from model.config import ExpertsConfig, LayerConfig, ModelConfig
+from model.kernels import paged_gpu
 from model.layout import laid_out, layout_on
 from model.loading import LoadedModel
 from model.mesh import choose_mesh, make_mesh, parse_mesh, replicated, sharding
@@ -90,7 +91,7 @@ def placed(config: ModelConfig, values: dict[str, np.ndarray], mesh_text: str) -
 _sample = jax.jit(sample)
 
 
-def results(model: LoadedModel) -> Iterator[tuple[str, np.ndarray]]:
+def results(model: LoadedModel, layout: PageLayout = "by_head") -> Iterator[tuple[str, np.ndarray]]:
     """Prompts of two rows, then steps of all eight rows, sampled from the logits."""
     config, mesh, whole = model.config, model.mesh, replicated(model.mesh)
 
@@ -104,9 +105,15 @@ def results(model: LoadedModel) -> Iterator[tuple[str, np.ndarray]]:
         return steps.compile_step(function, mesh, donate, out, *abstract)
 
     cache = empty_cache(
-        config, pages=POOL, page_size=PAGE_SIZE, rows=ROWS, table_width=WIDTH, dtype=model.dtype
+        config,
+        pages=POOL,
+        page_size=PAGE_SIZE,
+        rows=ROWS,
+        table_width=WIDTH,
+        dtype=model.dtype,
+        layout=layout,
     )
-    places = cache_sharding(config, mesh)
+    places = cache_sharding(config, mesh, layout)
     cache = jax.device_put(cache, places)
     generator = np.random.default_rng(5)
     order = generator.permutation(POOL).astype(np.int32).reshape(ROWS, -1)
@@ -184,6 +191,11 @@ def main(target: str) -> None:
         for mesh in (ALONE, *MESHES):
             for what, value in results(placed(config, values, mesh)):
                 found[f"{name} {mesh} {what}"] = value
+    paged_gpu.paged_attention = partial(paged_gpu.paged_attention, interpret=True)
+    values = random_values(_DENSE)
+    for mesh in MESHES:
+        for what, value in results(placed(_DENSE, values, mesh), "by_head_on_gpu"):
+            found[f"dense {mesh} {what} by the GPU kernel"] = value
     np.savez(target, **found)
 
 
