@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from model.axes import EMBED, HEAD_DIM, HEAD_GROUP, KV_HEADS, QKV_GROUP
 from model.cache import LayerCache, Pool, read, write
 from model.config import LayerConfig, ModelConfig
-from model.layers import RMSNorm, constant, parameter, soft_cap, with_bias
+from model.layers import RMSNorm, constant, parameter, rms_norm, soft_cap, with_bias
 from model.rope import Angles, rotate
 
 KEYS_PER_BLOCK = 128
@@ -240,6 +240,7 @@ class SelfAttention(nnx.Module):
         )
         self.out_bias = constant((embed,), (EMBED,), dtype, 0.0) if config.out_bias else None
         self.q_norm, self.k_norm = _query_key_norms(config, dtype)
+        self.whole_width = config.qk_norm == "width"
         self.sinks = (
             constant((heads, group), (KV_HEADS, HEAD_GROUP), dtype, 0.0)
             if config.attention_sinks
@@ -257,16 +258,26 @@ class SelfAttention(nnx.Module):
     ) -> tuple[Float[Array, "B T D"], Pool | None]:
         """Attend; returns the block's output and the layer's cache."""
         mixed = with_bias(jnp.einsum("btd,dkch->btkch", x, self.qkv[...]), self.qkv_bias)
-        q, k, v = mixed[:, :, :, :-2], mixed[:, :, :, -2], mixed[:, :, :, -1]
-        if self.q_norm is not None and self.k_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
-        q, k = rotate(q, angles), rotate(k, angles)
+        # Queries and keys together: on an accelerator each small operation costs alike.
+        turned = rotate(self._normed(mixed[:, :, :, :-1]), angles)
+        q, k, v = turned[:, :, :, :-1], turned[:, :, :, -1], mixed[:, :, :, -1]
         sinks = None if self.sinks is None else self.sinks[...]
         scoring = Scoring(self.scale, self.window, self.softcap, sinks)
         attended, cache = attend(q, k, v, cache, scoring)
         return with_bias(
             jnp.einsum("btkgh,kghd->btd", attended, self.out[...]), self.out_bias
         ), cache
+
+    def _normed(self, qk: Float[Array, "B T K G1 H"]) -> Float[Array, "B T K G1 H"]:
+        """Each kv head's queries and its key, normed as the config says."""
+        if self.q_norm is None or self.k_norm is None:
+            return qk
+        if self.whole_width:
+            q, k = self.q_norm(qk[:, :, :, :-1]), self.k_norm(qk[:, :, :, -1])
+            return jnp.concatenate([q, k[:, :, :, None]], axis=3)
+        is_query = jnp.arange(qk.shape[3])[:, None] < qk.shape[3] - 1
+        weights = jnp.where(is_query, self.q_norm.weight[...], self.k_norm.weight[...])
+        return rms_norm(qk, weights, self.q_norm.eps, self.q_norm.offset)
 
 
 def _query_key_norms(

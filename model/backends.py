@@ -7,12 +7,15 @@ backend, and a cache's type says which backend reads it: `attend_with`.
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from model.attention import Attend, PagedAttention, PageView
+from model.axes import KV_HEADS
 from model.cache import CombinedPages, GpuPages, PageLayout, Pool
 from model.config import ModelConfig
 from model.kernels.paged_gpu import GpuAttention, trial
 from model.kernels.ragged import RaggedAttention
+from model.mesh import parts_on
 
 _LANES = 128
 _LEAST_TRITON = 16
@@ -57,6 +60,12 @@ def choose_backend(
     if obstacle:
         return plain._replace(fallback=f"the kernel for {platform} is not used: {obstacle}")
     return kernel
+
+
+def backend_on(mesh: Mesh, config: ModelConfig, dtype: jnp.dtype) -> Backend:
+    """The fastest backend that can run the model as this mesh holds it."""
+    heads = config.held_kv_heads // parts_on(mesh, KV_HEADS)
+    return choose_backend(config, mesh.devices.flat[0].platform, heads, dtype)
 
 
 def _ragged_obstacle(config: ModelConfig, kv_heads: int, dtype: jnp.dtype) -> str:

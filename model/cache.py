@@ -10,6 +10,7 @@ Which page belongs to whom is the engine's knowledge; here pages are just number
 is laid out belongs to the attention backend that reads it (`backends.py`).
 """
 
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -116,6 +117,20 @@ def cache_sharding(config: ModelConfig, mesh: Mesh, layout: PageLayout = "by_hea
         pool = _BY_HEAD[layout](by_head, by_head)
     tables: Any = replicated(mesh)
     return Cache((pool,) * config.num_layers, tables)
+
+
+def abstract_cache(
+    config: ModelConfig, mesh: Mesh, *, layout: PageLayout, **sizes: Any
+) -> tuple[Cache, Cache]:
+    """Such a cache on a mesh as shapes, of which nothing is allocated, and its shardings."""
+    shapes: Cache = jax.eval_shape(partial(empty_cache, config, layout=layout, **sizes))
+    places = cache_sharding(config, mesh, layout)
+    placed: Cache = jax.tree.map(
+        lambda shape, place: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=place),
+        shapes,
+        places,
+    )
+    return placed, places
 
 
 # Any, because a pytree of shardings has the type of the pytree of arrays that it describes.

@@ -34,7 +34,7 @@ def constant(
 
 
 def rms_norm(
-    x: Float[Array, "*batch D"], weight: Float[Array, " D"], eps: float, offset: float = 0.0
+    x: Float[Array, "*batch D"], weight: Float[Array, "*heads D"], eps: float, offset: float = 0.0
 ) -> Float[Array, "*batch D"]:
     """x / sqrt(mean(x²) + eps) · (weight + offset), in float32 (Zhang and Sennrich 2019)."""
     wide = x.astype(jnp.float32)

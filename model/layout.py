@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 from jaxtyping import Array, Float
 
 from model.axes import HEAD_GROUP, KV_HEADS, QKV_GROUP, VOCAB
@@ -23,7 +23,7 @@ from model.config import ModelConfig
 from model.mesh import parts_on
 
 
-def laid_out(config: ModelConfig, mesh: Mesh) -> ModelConfig:
+def laid_out(config: ModelConfig, mesh: Mesh | AbstractMesh) -> ModelConfig:
     """The decoder as this mesh holds it, which must be one that `mesh.choose_mesh` allows."""
     heads, shards = config.num_kv_heads, parts_on(mesh, KV_HEADS)
     copies = math.lcm(heads, shards) // heads

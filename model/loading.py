@@ -20,12 +20,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from model.axes import KV_HEADS
-from model.backends import Backend, choose_backend
+from model.backends import Backend, backend_on
 from model.config import CheckpointError, ModelConfig, read_json
 from model.families.registry import read_family
 from model.layout import laid_out
-from model.mesh import choose_mesh, make_mesh, parse_mesh, parts_on
+from model.memory_layout import parameter_places
+from model.mesh import choose_mesh, make_mesh, parse_mesh
 from model.parameters import Parameters
 from model.tokenizer import Tokenizer, TokenizerError
 from model.tokenizer.hugging_face import HuggingFaceTokenizer
@@ -66,9 +66,7 @@ class LoadedModel:
     @property
     def backend(self) -> Backend:
         """The attention backend to run it with."""
-        heads = self.config.held_kv_heads // parts_on(self.mesh, KV_HEADS)
-        platform = self.mesh.devices.flat[0].platform
-        return choose_backend(self.config, platform, heads, self.dtype)
+        return backend_on(self.mesh, self.config, self.dtype)
 
 
 def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> LoadedModel:
@@ -91,6 +89,8 @@ def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> Loaded
         mesh = make_mesh(*choose_mesh(config, jax.device_count(), wanted))
     chosen = resolve_dtype(dtype)
     weights = open_weights(directory, family, config)
+    held = laid_out(config, mesh)
+    places = parameter_places(held, chosen, mesh)
     parameters: Parameters = {}
     with tqdm(
         total=sum(weights.sizes.values()),
@@ -101,9 +101,9 @@ def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> Loaded
         disable=None,
     ) as bar:
         for name, value in weights.load(list(weights.sizes), chosen, mesh):
-            parameters[name] = value
+            parameters[name] = jax.device_put(value, places[name])
             bar.update(weights.sizes[name])
-    return LoadedModel(laid_out(config, mesh), parameters, mesh, chosen)
+    return LoadedModel(held, parameters, mesh, chosen)
 
 
 def load_tokenizer(directory: Path, config: ModelConfig) -> Tokenizer:

@@ -54,10 +54,11 @@ class Experts(nnx.Module):
         count, embed, ffn = experts.count, config.embed_dim, experts.ffn_dim
         self.activation: Activation = config.activation
         self.router = Router(config, experts, dtype, rngs=rngs)
+        # Gate and up on one axis: as two axes of [.., 2, F] a TPU pads or rearranges them.
         self.gate_up = parameter(
             rngs,
-            (count, embed, 2, ffn),
-            (EXPERTS, EMBED, GATE_UP, EXPERT_FFN),
+            (count, embed, 2 * ffn),
+            (EXPERTS, EMBED, EXPERT_FFN),
             dtype,
             embed**-0.5,
         )
@@ -106,11 +107,11 @@ class Held(NamedTuple):
     """The weights of experts that follow one another: all of them, or one device's.
 
     Attributes:
-        gate_up, down: one matrix per expert.
+        gate_up, down: one matrix per expert; the gate's columns come before up's.
         gate_up_bias, down_bias: None where the experts have none.
     """
 
-    gate_up: Float[Array, "E D two F"]
+    gate_up: Float[Array, "E D two_F"]
     down: Float[Array, "E F D"]
     gate_up_bias: Float[Array, "E two F"] | None
     down_bias: Float[Array, "E D"] | None
@@ -132,7 +133,7 @@ def mixture(
     expert_of = chosen.reshape(-1) - first
     expert_of = jnp.where((expert_of >= 0) & (expert_of < count), expert_of, count)
     order = jnp.argsort(expert_of, stable=True)
-    sizes = jnp.zeros(count, jnp.int32).at[expert_of].add(1, mode="drop")
+    sizes = jnp.sum(expert_of[:, None] == jnp.arange(count), axis=0, dtype=jnp.int32)
     pairs = _feed_forward(held, flat[order // choices], sizes, expert_of[order], activation)
     # What lies past the groups is whatever the products left there.
     pairs = jnp.where((jnp.arange(order.size) < sizes.sum())[:, None], pairs, 0)
@@ -148,9 +149,7 @@ def _feed_forward(
     expert_of: Int[Array, " m"],
     activation: Activation,
 ) -> Float[Array, "m D"]:
-    count, embed, _, ffn = held.gate_up.shape
-    weight = held.gate_up.reshape(count, embed, 2 * ffn)
-    both = grouped_dot(x, weight, sizes).reshape(-1, 2, ffn)
+    both = grouped_dot(x, held.gate_up, sizes).reshape(len(x), 2, -1)
     if held.gate_up_bias is not None:
         both = both + held.gate_up_bias.at[expert_of].get(mode="clip")
     out = grouped_dot(gated(both, activation), held.down, sizes)

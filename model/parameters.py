@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import Mesh
+from jax.experimental.layout import Format
+from jax.sharding import Mesh, NamedSharding
 
 from model.config import ModelConfig
 from model.decoder import Decoder
@@ -60,11 +61,25 @@ def count_parameters(config: ModelConfig) -> int:
 
 
 def abstract_parameters(
-    config: ModelConfig, dtype: jnp.dtype, mesh: Mesh
+    config: ModelConfig,
+    dtype: jnp.dtype,
+    mesh: Mesh,
+    places: Mapping[str, NamedSharding | Format] | None = None,
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes, dtype and shardings of the parameters: what to load into, or compile for."""
+    """Shapes, dtype and shardings of the parameters: what to load into, or compile for.
+
+    Args:
+        config: the decoder as the mesh holds it.
+        dtype: of all of them.
+        mesh: the devices.
+        places: how each lies there; None for the shardings alone, in the order of the axes.
+    """
     return {
-        name: jax.ShapeDtypeStruct(spec.shape, dtype, sharding=sharding(mesh, spec.axes))
+        name: jax.ShapeDtypeStruct(
+            spec.shape,
+            dtype,
+            sharding=sharding(mesh, spec.axes) if places is None else places[name],
+        )
         for name, spec in parameter_specs(config).items()
     }
 

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+from jax.stages import Lowered
 from jaxtyping import Array, Float, Int
 
 from model.attention import PageView
@@ -122,14 +123,14 @@ def fork(
     return cache._replace(layers=tuple(layer.copied(source, target) for layer in cache.layers))
 
 
-def compile_step(
+def lower_step(
     function: Callable[..., Any],
     mesh: Mesh,
     donate: tuple[int, ...],
     out_shardings: Any,
     *abstract: Any,
-) -> Any:
-    """Compile `function` ahead of time for these abstract arguments.
+) -> Lowered:
+    """Trace `function` for these abstract arguments: what is left is the compiler's work.
 
     Args:
         function: a pure function of arrays.
@@ -137,10 +138,22 @@ def compile_step(
         donate: positions of the arguments whose buffers the result takes over.
         out_shardings: how the results lie on the mesh.
         *abstract: shapes, dtypes and shardings, as `jax.ShapeDtypeStruct` trees.
+    """
+    jitted = jax.jit(function, donate_argnums=donate, out_shardings=out_shardings)
+    with jax.set_mesh(mesh):
+        return jitted.lower(*abstract)
+
+
+def compile_step(
+    function: Callable[..., Any],
+    mesh: Mesh,
+    donate: tuple[int, ...],
+    out_shardings: Any,
+    *abstract: Any,
+) -> Any:
+    """Compile `function` ahead of time; see `lower_step` for the arguments.
 
     Returns:
         The compiled program; calling it with other shapes is an error, never a compilation.
     """
-    jitted = jax.jit(function, donate_argnums=donate, out_shardings=out_shardings)
-    with jax.set_mesh(mesh):
-        return jitted.lower(*abstract).compile()
+    return lower_step(function, mesh, donate, out_shardings, *abstract).compile()

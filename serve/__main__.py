@@ -1,4 +1,4 @@
-"""The command line: `parlance serve`, `parlance chat` and `parlance convert`.
+"""The command line: `parlance serve`, `chat`, `convert` and `plan`.
 
 Turns what a person typed into settings and errors into one sentence and an exit code: 2 for
 what the person can correct, 1 for what broke. Knows nothing of engines or HTTP.
@@ -15,6 +15,7 @@ import click
 
 from serve.config import ConfigError, settings
 from serve.options import GroupedCommand, make_options, origin, render_config, resolve
+from serve.plan.environment import PLAN_ENVIRONMENT
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -30,7 +31,7 @@ def _version() -> str:
     name="parlance",
     context_settings=_CONTEXT,
     invoke_without_command=True,
-    epilog="More on each: parlance serve --help, parlance chat --help, parlance convert --help.",
+    epilog="More on each: parlance serve --help, parlance chat --help, and so on.",
 )
 @click.version_option(_version(), message="parlance %(version)s")
 @click.pass_context
@@ -192,6 +193,79 @@ def convert(source: Path, target: Path, dtype: str | None) -> None:
         f"{target}: {done.parameters / 1e6:.1f} M parameters, {done.bytes / 1e9:.2f} GB in "
         f"{done.parts} parts{earlier}; written and checked"
     )
+
+
+@cli.command()
+@click.option(
+    "--model",
+    required=True,
+    metavar="MODEL",
+    help="Directory of a checkpoint, of which only config.json is read; or a preset: "
+    "gemma-3-27b, gpt-oss-20b, llama-3.1-8b, llama-3.1-70b, qwen3-8b, qwen3-30b-a3b, qwen3-32b.",
+)
+@click.option(
+    "--topology",
+    default="",
+    metavar="SLICE",
+    help="TPU slice, like v5e:2x4 or v5p:2x2x1. [default: the smallest of each chip that fit]",
+)
+@click.option(
+    "--mesh",
+    default="",
+    metavar="MESH",
+    help="How to divide it, like data=2,model=4. [default: as serve would]",
+)
+@click.option("--rows", type=click.IntRange(1, 4096), default=64, show_default=True)
+@click.option(
+    "--context",
+    type=click.IntRange(1),
+    default=2048,
+    show_default=True,
+    metavar="TOKENS",
+    help="Tokens of each row, prompt and answer together.",
+)
+@click.option(
+    "--page-size", type=click.IntRange(1), default=16, show_default=True, metavar="TOKENS"
+)
+@click.option(
+    "--prefill-chunk", type=click.IntRange(1), default=256, show_default=True, metavar="TOKENS"
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["bfloat16", "float32"]),
+    default="bfloat16",
+    show_default=True,
+    help="Of weights and pages.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(model: str, topology: str, mesh: str, *, as_json: bool, **work: Any) -> int:
+    """Tell what a model takes and how fast it is on a TPU slice, without a TPU.
+
+    Compiles the steps that serve would run with the TPU's own compiler, and reads from the
+    programs what they take of each device, what the devices exchange, and about how long a step
+    takes, beside the least that it could.
+
+    \b
+    Examples:
+      parlance plan --model llama-3.1-70b --topology v6e:2x4
+      parlance plan --model ~/models/mine --rows 32 --context 8192
+
+    The compiler comes with pip install 'parlance[plan]'. Exit codes: 0 when the model fits, 1
+    when it does not, 2 when the settings or the model do not work.
+    """
+    os.environ.update(PLAN_ENVIRONMENT)
+    from model.config import CheckpointError
+    from model.mesh import MeshError
+    from serve.engine.config import EngineConfigError
+    from serve.plan.command import run_plan
+    from serve.plan.deployment import Workload
+    from serve.plan.errors import PlanError
+
+    try:
+        fits = run_plan(model, topology, mesh, Workload(**work), as_json=as_json, say=click.echo)
+    except (CheckpointError, EngineConfigError, MeshError, PlanError) as error:
+        raise ConfigError(str(error)) from error
+    return 0 if fits else 1
 
 
 def _sentence(error: click.ClickException) -> str:

@@ -75,7 +75,7 @@ def gpt_oss_weights(config: ModelConfig) -> Mapping[str, Stored]:
             "mlp.gate_up": Stored(
                 (f"{experts}gate_up_proj_blocks", f"{experts}gate_up_proj_scales"),
                 expand_gate_up,
-                Stored((f"{experts}gate_up_proj",), split_pairs),
+                Stored((f"{experts}gate_up_proj",), part_pairs),
             ),
             "mlp.gate_up_bias": Stored((f"{experts}gate_up_proj_bias",), split_pairs),
             "mlp.down": Stored(
@@ -94,11 +94,16 @@ def split_pairs(both: Float[Array, "*shape two_ffn"]) -> Float[Array, "*shape 2 
     return jnp.moveaxis(both.reshape(*both.shape[:-1], -1, 2), -1, -2)
 
 
+def part_pairs(both: Float[Array, "*shape two_ffn"]) -> Float[Array, "*shape two_ffn"]:
+    """Gate and then up, out of values that alternate between them."""
+    return split_pairs(both).reshape(both.shape)
+
+
 def expand_gate_up(
     blocks: UInt8[Array, "E two_ffn blocks half"], scales: UInt8[Array, "E two_ffn blocks"]
-) -> Float[Array, "E D 2 ffn"]:
+) -> Float[Array, "E D two_ffn"]:
     """Gate and up projections out of four-bit blocks along D."""
-    return split_pairs(expand_mxfp4(blocks, scales).transpose(0, 2, 1))
+    return part_pairs(expand_mxfp4(blocks, scales).transpose(0, 2, 1))
 
 
 def expand_down(

@@ -56,10 +56,11 @@ def split_gate_up(both: Float[Array, "two_ffn D"]) -> Float[Array, "D 2 ffn"]:
     return stack_gate_up(*jnp.split(both, 2))
 
 
-def stack_experts_gate_up(*tensors: Float[Array, "ffn D"]) -> Float[Array, "E D 2 ffn"]:
-    """Each expert's gate and up projections, given in turn."""
-    both = jnp.stack(tensors).reshape(-1, 2, *tensors[0].shape)
-    return both.transpose(0, 3, 1, 2)
+def stack_experts_gate_up(*tensors: Float[Array, "ffn D"]) -> Float[Array, "E D two_ffn"]:
+    """Each expert's gate projection and, after it, its up projection; given in turn."""
+    width, embed = tensors[0].shape
+    both = jnp.stack(tensors).reshape(-1, 2, width, embed)
+    return both.transpose(0, 3, 1, 2).reshape(-1, embed, 2 * width)
 
 
 def stack_experts(*tensors: Float[Array, "o i"]) -> Float[Array, "E i o"]:

@@ -23,7 +23,7 @@ from model.mesh import partition
 # in the 16 MiB that a program gets of a core's vector memory.
 _BLOCK_BYTES = 2 << 20
 _BLOCK_KEYS = 2048
-_BLOCK_QUERIES = 32
+QUERIES_PER_BLOCK = 32
 
 AttendCombined = Callable[
     [Float[Array, "B T K G H"], CombinedPages, PageView, Scoring], Float[Array, "B T K G H"]
@@ -121,7 +121,7 @@ def attend_combined(
         sliding_window=scoring.window,
         soft_cap=scoring.softcap,
         num_kv_pages_per_block=block,
-        num_queries_per_block=min(_BLOCK_QUERIES, rows * length),
+        num_queries_per_block=min(QUERIES_PER_BLOCK, rows * length),
     )
     if rows > 1 and length > 1:
         out = out.at[where.reshape(-1)].get(mode="clip")

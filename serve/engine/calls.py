@@ -110,13 +110,13 @@ class CallMaker:
         """The calls that put masks into their slots."""
         calls: list[Call] = []
         for start in range(0, len(masks), LOAD_WIDTH):
-            slots, allowed = self._no_slots(), self.blank_masks()
+            slots, allowed = self._no_slots(), self._blank_masks()
             for row, mask in enumerate(masks[start : start + LOAD_WIDTH]):
                 slots[row], allowed[row] = mask.slot, mask.allowed
             calls.append(Call("load_masks", LOAD_WIDTH, (slots, allowed)))
         return calls
 
-    def blank_masks(self) -> UInt32[np.ndarray, "b W"]:
+    def _blank_masks(self) -> UInt32[np.ndarray, "b W"]:
         """Masks of one call that allow nothing."""
         return np.zeros((LOAD_WIDTH, self._mask_words), np.uint32)
 

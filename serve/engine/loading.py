@@ -15,7 +15,7 @@ from model.loading import LoadedModel, load_end_ids, load_model, load_tokenizer
 from model.mesh import parts_on
 from model.parameters import count_parameters
 from model.tokenizer import Tokenizer
-from serve.engine.config import EngineConfig, EngineConfigError
+from serve.engine.config import EngineConfig, EngineConfigError, least_rows
 from serve.engine.engine import Engine
 from serve.engine.fingerprint import fingerprint
 from serve.engine.runner import Followers, Runner
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 # What the cache may take of the memory that is there: on a host that other programs share,
 # and on an accelerator after the weights are loaded.
 _HOST_SHARE = 0.125
-_DEVICE_SHARE = 0.85
+DEVICE_SHARE = 0.85
 _MOST_TOKENS = np.iinfo(np.int32).max
 
 
@@ -106,6 +106,7 @@ def load_engine(
         queue_limit=queue_limit,
         deterministic=deterministic,
         check_integrity=check_integrity,
+        least_rows=least_rows(jax.default_backend()),
     )
     info = EngineInfo(
         context_length=length,
@@ -131,7 +132,7 @@ def _default_cache_tokens(model: LoadedModel, rows: int, context: int) -> int:
     if stats:
         spare = stats["bytes_limit"] - stats["bytes_in_use"]
         # Rows are divided too, but every device keeps its heads of every row's pages.
-        memory = _DEVICE_SHARE * spare * parts_on(model.mesh, KV_HEADS)
+        memory = DEVICE_SHARE * spare * parts_on(model.mesh, KV_HEADS)
     else:
         memory = _HOST_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     fits = int(memory) // model.config.cache_bytes_per_token(model.dtype.itemsize)

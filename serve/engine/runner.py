@@ -10,34 +10,20 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from model import steps
-from model.attention import KEYS_PER_BLOCK
 from model.cache import Cache, cache_sharding, empty_cache
 from model.loading import LoadedModel
 from model.mesh import replicated
-from sampling.batch import (
-    Rows,
-    bias_of,
-    empty_rows,
-    load_bias,
-    load_masks,
-    load_rows,
-    recount,
-    row_settings,
-    sampled_chunks,
-)
-from sampling.logprobs import top_logprobs
-from sampling.sampler import sample
-from serve.engine.calls import LOAD_WIDTH, Call, CallMaker, Draw, Drawing, Forward
+from sampling.batch import Rows, empty_rows
+from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
 from serve.engine.config import EngineConfig
 from serve.engine.plan import Mask, Sampled, StepPlan
+from serve.engine.programs import DeviceState, cache_sizes, program_specs, table_width
 from serve.engine.sequence import Sequence
 from serve.engine.types import TokenLogprobs
 
@@ -129,9 +115,7 @@ class Runner:
     ) -> None:
         self._model = model
         self._config = config
-        block_pages = max(1, KEYS_PER_BLOCK // config.page_size)
-        blocks = -(-config.pages_for(config.context_length) // block_pages)
-        self._table_width = blocks * block_pages
+        self._table_width = table_width(config)
         self._programs: dict[tuple[str, int], Program] = {}
         self._calls = CallMaker(config, model.config.vocab_size, self._table_width)
         self._followers = followers
@@ -144,15 +128,9 @@ class Runner:
         )()
 
     def _make_cache(self) -> Cache:
-        return empty_cache(
-            self._model.config,
-            pages=self._config.num_pages,
-            page_size=self._config.page_size,
-            rows=self._config.max_rows,
-            table_width=self._table_width,
-            dtype=self._model.dtype,
-            layout=self._model.backend.layout,
-        )
+        model = self._model
+        sizes = cache_sizes(self._config, model.dtype, model.backend)
+        return empty_cache(model.config, **sizes)
 
     def _cache_sharding(self) -> Cache:
         model = self._model
@@ -177,63 +155,20 @@ class Runner:
             self._followers.wait_until_ready()
 
     def _jobs(self) -> dict[tuple[str, int], Callable[[], Program]]:
-        config, model = self._config, self._model
-        whole = replicated(model.mesh)
+        model = self._model
 
         def like(tree: Any) -> Any:
             return jax.tree.map(
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree
             )
 
-        def array(shape: tuple[int, ...], dtype: Any = jnp.int32) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
-
-        parameters, cache, rows = like(model.parameters), like(self._cache), like(self._rows)
-        vocab, width = model.config.vocab_size, self._table_width
-        cache_out = self._cache_sharding()
-        rows_out = jax.tree.map(lambda _: whole, rows)
-        jobs: dict[tuple[str, int], Callable[[], Program]] = {}
-
-        def add(name: str, size: int, function: Program, donate: int, out: Any, *args: Any) -> None:
-            donated = (donate,) if donate >= 0 else ()
-            jobs[name, size] = partial(
-                steps.compile_step, function, model.mesh, donated, out, *args
-            )
-
-        for length in reversed(config.prefill_buckets):
-            prompt = (array((1, length)), array((3, 1)), array((1, width)))
-            step = partial(steps.prefill, model.config)
-            add("prefill", length, step, 1, (whole, cache_out), parameters, cache, *prompt)
-        for size in reversed(config.row_buckets):
-            step = partial(steps.decode, model.config)
-            last = rows.last_token
-            add(
-                "decode",
-                size,
-                step,
-                1,
-                (whole, cache_out),
-                parameters,
-                cache,
-                last,
-                array((3, size)),
-            )
-            logits = array((size, vocab), jnp.float32)
-            add("sample", size, sample, 0, (rows_out, whole), rows, logits, array((2, size)))
-            add("logprobs", size, top_logprobs, -1, (whole,) * 3, logits, array((size,)))
-            add("spread", size, _spread(size), -1, whole, array((1, vocab), jnp.float32))
-        loads = {
-            "load": (load_rows, array((LOAD_WIDTH,)), row_settings([], LOAD_WIDTH)),
-            "load_bias": (load_bias, array((LOAD_WIDTH,)), bias_of([], LOAD_WIDTH)),
-            "recount": (recount, *sampled_chunks([], LOAD_WIDTH)),
-            "load_masks": (load_masks, array((LOAD_WIDTH,)), self._calls.blank_masks()),
+        parameters = {
+            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=cast("Any", x).format)
+            for name, x in model.parameters.items()
         }
-        for name, (function, *args) in loads.items():
-            shapes = jax.tree.map(lambda x: array(x.shape, x.dtype), args)
-            add(name, LOAD_WIDTH, function, 0, rows_out, rows, *shapes)
-        fork_rows = (array((3, LOAD_WIDTH)), array((LOAD_WIDTH, width)))
-        add("fork", LOAD_WIDTH, steps.fork, 0, cache_out, cache, *fork_rows)
-        return jobs
+        device = DeviceState(parameters, like(self._cache), like(self._rows))
+        specs = program_specs(model.config, self._config, model.mesh, device)
+        return {key: spec.compile for key, spec in specs.items()}
 
     # --- executing ---------------------------------------------------------------------
 
@@ -300,7 +235,3 @@ class Runner:
         self._rows, tokens = self._programs["sample", size](self._rows, logits, draw.where)
         logprobs = self._programs["logprobs", size](logits, tokens) if draw.logprobs else ()
         return tokens, logprobs
-
-
-def _spread(rows: int) -> Callable[[Float[Array, "1 V"]], Float[Array, "B V"]]:
-    return lambda logits: jnp.broadcast_to(logits, (rows, logits.shape[1]))

@@ -63,9 +63,8 @@ def naive(experts: Experts, x: np.ndarray) -> np.ndarray:
         if experts.router.experts.renormalize:
             weights = weights / weights.sum()
         for weight, expert in zip(weights, chosen, strict=True):
-            both = np.einsum(
-                "d,dcf->cf", token, np.asarray(experts.gate_up[...], np.float64)[expert]
-            )
+            both = token @ np.asarray(experts.gate_up[...], np.float64)[expert]
+            both = both.reshape(2, -1)
             if experts.gate_up_bias is not None:
                 both = both + np.asarray(experts.gate_up_bias[...])[expert]
             hidden = both[0] / (1 + np.exp(-both[0])) * both[1]

@@ -1,0 +1,83 @@
+"""In which order of its axes a device keeps each parameter.
+
+A TPU keeps an array in tiles of two of its axes, and a product reads fastest with certain axes
+in the tiles. Where a step finds a parameter in another order, it rearranges the parameter first,
+every time: the feed-forward weights would be read twice and written once. So the compiler is
+asked which orders it would like, and parameters are put into them when they are loaded. On other
+platforms parameters stay in the order of their axes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.layout import Format, Layout
+from jax.sharding import Mesh, NamedSharding
+
+from model import steps
+from model.backends import backend_on
+from model.cache import abstract_cache
+from model.config import LayerConfig, ModelConfig
+from model.mesh import replicated, sharding
+from model.parameters import abstract_parameters, parameter_specs
+
+Places = Mapping[str, NamedSharding | Format]
+
+# A step to ask about: what a server does most, of any length.
+_ROWS, _PAGE, _TABLE = 64, 32, 8
+
+
+def parameter_places(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> Places:
+    """How each parameter lies on the mesh, and in which order where that matters.
+
+    Args:
+        config: the decoder as the mesh holds it.
+        dtype: of parameters and pages.
+        mesh: the devices, which need not be there.
+    """
+    if mesh.devices.flat[0].platform != "tpu":
+        return {name: sharding(mesh, spec.axes) for name, spec in parameter_specs(config).items()}
+    # Layers of a kind are all treated alike: one of each is soon compiled.
+    kinds = list(dict.fromkeys(config.layers))
+    places = _orders_wished(replace(config, layers=tuple(kinds)), dtype, mesh)
+    return {name: places[_alike(name, config, kinds)] for name in parameter_specs(config)}
+
+
+def _alike(name: str, config: ModelConfig, kinds: list[LayerConfig]) -> str:
+    """The name that a parameter has in a decoder with one layer of each kind."""
+    match name.split(".", 2):
+        case ["blocks", index, rest]:
+            return f"blocks.{kinds.index(config.layers[int(index)])}.{rest}"
+        case _:
+            return name
+
+
+def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[str, Format]:
+    cache, cache_places = abstract_cache(
+        config,
+        mesh,
+        pages=_ROWS * _TABLE,
+        page_size=_PAGE,
+        rows=_ROWS,
+        table_width=_TABLE,
+        dtype=dtype,
+        layout=backend_on(mesh, config, dtype).layout,
+    )
+    whole = replicated(mesh)
+    parameters = abstract_parameters(config, dtype, mesh)
+    free = {name: Format(Layout.AUTO, each.sharding) for name, each in parameters.items()}
+    step = jax.jit(
+        partial(steps.decode, config),
+        in_shardings=(free, cache_places, whole, whole),
+        out_shardings=(whole, cache_places),
+        donate_argnums=1,
+    )
+    unplaced = {
+        name: jax.ShapeDtypeStruct(each.shape, each.dtype) for name, each in parameters.items()
+    }
+    inputs = (jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((_ROWS,), (3, _ROWS)))
+    with jax.set_mesh(mesh):
+        compiled = step.lower(unplaced, cache, *inputs).compile()
+    return compiled.input_formats[0][0]

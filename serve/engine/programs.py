@@ -1,0 +1,150 @@
+"""The programs that a runner compiles: each function with its shapes, for every bucket.
+
+Made from shapes alone, so that a plan for devices that are not there compiles the very programs
+that a server would run on them. Knows nothing of plans and sequences.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jax.stages import Lowered
+from jaxtyping import Array, Float
+
+from model import steps
+from model.attention import KEYS_PER_BLOCK
+from model.backends import Backend
+from model.cache import Cache
+from model.config import ModelConfig
+from model.mesh import replicated
+from sampling.batch import (
+    Rows,
+    bias_of,
+    load_bias,
+    load_masks,
+    load_rows,
+    mask_words,
+    recount,
+    row_settings,
+    sampled_chunks,
+)
+from sampling.logprobs import top_logprobs
+from sampling.sampler import sample
+from serve.engine.calls import LOAD_WIDTH
+from serve.engine.config import EngineConfig
+
+
+class DeviceState(NamedTuple):
+    """What the device keeps from step to step, as shapes, dtypes and places.
+
+    Attributes:
+        parameters: the weights.
+        cache: pages and page tables.
+        rows: the sampler's.
+    """
+
+    parameters: dict[str, jax.ShapeDtypeStruct]
+    cache: Cache
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSpec:
+    """A program that is not compiled yet.
+
+    Attributes:
+        function: of arrays.
+        mesh: the devices that it runs on.
+        donate: positions of the arguments whose buffers the results take over.
+        out: how the results lie on the mesh.
+        arguments: their shapes, dtypes and places.
+    """
+
+    function: Callable[..., Any]
+    mesh: Mesh
+    donate: tuple[int, ...]
+    out: Any
+    arguments: tuple[Any, ...]
+
+    def lower(self) -> Lowered:
+        """Trace it."""
+        return steps.lower_step(self.function, self.mesh, self.donate, self.out, *self.arguments)
+
+    def compile(self) -> Callable[..., Any]:
+        """Trace and compile it."""
+        return steps.compile_step(self.function, self.mesh, self.donate, self.out, *self.arguments)
+
+
+def table_width(config: EngineConfig) -> int:
+    """Entries of a row's page table: a context's pages, in whole blocks of the plain backend."""
+    block = max(1, KEYS_PER_BLOCK // config.page_size)
+    return -(-config.pages_for(config.context_length) // block) * block
+
+
+def cache_sizes(config: EngineConfig, dtype: jnp.dtype, backend: Backend) -> dict[str, Any]:
+    """What `empty_cache` and `abstract_cache` ask for."""
+    return {
+        "pages": config.num_pages,
+        "page_size": config.page_size,
+        "rows": config.max_rows,
+        "table_width": table_width(config),
+        "dtype": dtype,
+        "layout": backend.layout,
+    }
+
+
+def program_specs(
+    model: ModelConfig, config: EngineConfig, mesh: Mesh, device: DeviceState
+) -> dict[tuple[str, int], ProgramSpec]:
+    """Every program of every bucket, by name and size, those that compile longest first."""
+    whole = replicated(mesh)
+
+    def array(shape: tuple[int, ...], dtype: Any = jnp.int32) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
+
+    parameters, cache, rows = device
+    vocab, width = model.vocab_size, table_width(config)
+    cache_out: Any = jax.tree.map(lambda x: x.sharding, cache)
+    rows_out: Any = jax.tree.map(lambda _: whole, rows)
+    specs: dict[tuple[str, int], ProgramSpec] = {}
+
+    def add(
+        name: str, size: int, function: Callable[..., Any], donate: int, out: Any, *args: Any
+    ) -> None:
+        donated = (donate,) if donate >= 0 else ()
+        specs[name, size] = ProgramSpec(function, mesh, donated, out, args)
+
+    for length in reversed(config.prefill_buckets):
+        prompt = (array((1, length)), array((3, 1)), array((1, width)))
+        step = partial(steps.prefill, model)
+        add("prefill", length, step, 1, (whole, cache_out), parameters, cache, *prompt)
+    for size in reversed(config.row_buckets):
+        step = partial(steps.decode, model)
+        inputs = (rows.last_token, array((3, size)))
+        add("decode", size, step, 1, (whole, cache_out), parameters, cache, *inputs)
+        logits = array((size, vocab), jnp.float32)
+        add("sample", size, sample, 0, (rows_out, whole), rows, logits, array((2, size)))
+        add("logprobs", size, top_logprobs, -1, (whole,) * 3, logits, array((size,)))
+        add("spread", size, _spread(size), -1, whole, array((1, vocab), jnp.float32))
+    masks: Any = np.zeros((LOAD_WIDTH, mask_words(vocab)), np.uint32)
+    loads = {
+        "load": (load_rows, array((LOAD_WIDTH,)), row_settings([], LOAD_WIDTH)),
+        "load_bias": (load_bias, array((LOAD_WIDTH,)), bias_of([], LOAD_WIDTH)),
+        "recount": (recount, *sampled_chunks([], LOAD_WIDTH)),
+        "load_masks": (load_masks, array((LOAD_WIDTH,)), masks),
+    }
+    for name, (function, *args) in loads.items():
+        shapes = jax.tree.map(lambda x: array(x.shape, x.dtype), args)
+        add(name, LOAD_WIDTH, function, 0, rows_out, rows, *shapes)
+    fork_rows = (array((3, LOAD_WIDTH)), array((LOAD_WIDTH, width)))
+    add("fork", LOAD_WIDTH, steps.fork, 0, cache_out, cache, *fork_rows)
+    return specs
+
+
+def _spread(rows: int) -> Callable[[Float[Array, "1 V"]], Float[Array, "B V"]]:
+    return lambda logits: jnp.broadcast_to(logits, (rows, logits.shape[1]))

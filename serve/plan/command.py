@@ -1,0 +1,88 @@
+"""What `parlance plan` does: a plan for one slice, or for the smallest that fit."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from model.families.registry import read_config
+from model.mesh import MeshShape, parse_mesh
+from serve.plan.chips import CHIPS, offered, parse_slice
+from serve.plan.compiler import compiler_is_there
+from serve.plan.deployment import Workload, deploy, proposals
+from serve.plan.errors import PlanError
+from serve.plan.plan import Plan, make_plan
+from serve.plan.presets import model_directory
+from serve.plan.report import plan_json, plan_text, proposal_json, proposals_text
+
+Say = Callable[[str], None]
+
+
+def run_plan(
+    model: str, topology: str, mesh: str, work: Workload, *, as_json: bool, say: Say
+) -> bool:
+    """Plan, and say what came of it.
+
+    Args:
+        model: directory or preset.
+        topology: of the slice; empty for the smallest of each kind of chip.
+        mesh: how to divide it, in words; empty for what a server would choose.
+        work: what the model is to hold.
+        as_json: say it as JSON.
+        say: takes what is to be shown.
+
+    Returns:
+        Whether the model fits every slice that was compiled for.
+
+    Raises:
+        PlanError: there is no plan, or the slice is too small.
+        CheckpointError: there is no such model.
+        MeshError: it cannot be divided so.
+        EngineConfigError: the settings cannot work together.
+    """
+    config = read_config(model_directory(model))
+    wanted: MeshShape | None = parse_mesh(mesh) if mesh else None
+
+    def planned(topology: str) -> Plan:
+        deployment = deploy(config, parse_slice(topology), work, wanted)
+        with tqdm(
+            desc=f"compiling for {topology}", unit="program", leave=False, disable=None
+        ) as bar:
+
+            def on_progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            return make_plan(deployment, on_progress)
+
+    if topology:
+        plan = planned(topology)
+        text = plan_text(plan, model, work)
+        say(json.dumps(plan_json(plan, model, work), indent=2) if as_json else text)
+        return plan.fits
+    if wanted is not None:
+        raise PlanError(f"mesh is {wanted} without a topology; give the slice that it divides")
+    found = proposals(config, work, [offered(chip) for chip in CHIPS.values()])
+    if not found:
+        raise PlanError(
+            "no slice in the table of chips holds this model; give fewer rows, a shorter context, "
+            "or a larger slice as topology"
+        )
+    if not as_json:
+        say(proposals_text(found, model, work))
+    plans: list[Plan] = []
+    if compiler_is_there():
+        for where, _ in found:
+            plans.append(planned(where.topology))
+            if not as_json:
+                say("\n" + plan_text(plans[-1], model, work))
+    elif not as_json:
+        say("\nThe TPU's compiler is not installed: nothing was compiled, and no time estimated.")
+    if as_json:
+        made: dict[str, Any] = {
+            "proposals": [proposal_json(where, takes) for where, takes in found],
+            "plans": [plan_json(plan, model, work) for plan in plans],
+        }
+        say(json.dumps(made, indent=2))
+    return all(plan.fits for plan in plans)

@@ -1,0 +1,231 @@
+"""A model on a slice: how it is divided, and what it takes of each device, before compiling.
+
+Arithmetic and shapes alone. What the engine would choose by itself at start-up is chosen here
+by the same code.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AbstractMesh, AxisType, Mesh
+
+from model.axes import KV_HEADS
+from model.backends import Backend, backend_on
+from model.cache import abstract_cache
+from model.config import ModelConfig
+from model.layout import laid_out
+from model.memory_layout import parameter_places
+from model.mesh import (
+    DATA,
+    MODEL,
+    MeshError,
+    MeshShape,
+    choose_mesh,
+    make_mesh,
+    parts_on,
+    replicated,
+)
+from model.parameters import abstract_parameters, parameter_specs
+from sampling.batch import empty_rows
+from serve.engine.config import EngineConfig, least_rows
+from serve.engine.loading import DEVICE_SHARE
+from serve.engine.programs import DeviceState, ProgramSpec, cache_sizes, program_specs
+from serve.plan.chips import Slice
+from serve.plan.compiler import slice_devices
+from serve.plan.errors import PlanError
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What a server is asked to hold.
+
+    Attributes:
+        rows: choices decoded in one step.
+        context: tokens of each.
+        page_size: tokens of a page.
+        prefill_chunk: prompt tokens of one step.
+        dtype: of weights and pages.
+    """
+
+    rows: int = 64
+    context: int = 2048
+    page_size: int = 16
+    prefill_chunk: int = 256
+    dtype: str = "bfloat16"
+
+    @property
+    def tokens(self) -> int:
+        """That are in the cache when every row is full."""
+        return self.rows * self.context
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Bytes of one device, and what the cache comes to.
+
+    Attributes:
+        hbm: that programs can use.
+        weights: of this model.
+        state: of the sampler's rows and the page tables.
+        page: of one page, over all layers.
+        pages_wanted: that hold every row's context.
+        pages: that a server would make: those, as far as memory goes.
+    """
+
+    hbm: int
+    weights: int
+    state: int
+    page: int
+    pages_wanted: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A model on a slice.
+
+    Attributes:
+        where: the slice.
+        config: the decoder as the mesh holds it.
+        mesh: of the slice's devices.
+        dtype: of weights and pages.
+        backend: of attention.
+        engine: the settings that a server would have.
+        budget: of each device.
+    """
+
+    where: Slice
+    config: ModelConfig
+    mesh: Mesh
+    dtype: jnp.dtype
+    backend: Backend
+    engine: EngineConfig
+    budget: Budget
+
+    def programs(self) -> dict[tuple[str, int], ProgramSpec]:
+        """What a server's runner would compile here."""
+        places = parameter_places(self.config, self.dtype, self.mesh)
+        parameters = abstract_parameters(self.config, self.dtype, self.mesh, places)
+        sizes = cache_sizes(self.engine, self.dtype, self.backend)
+        cache, _ = abstract_cache(self.config, self.mesh, **sizes)
+        whole = replicated(self.mesh)
+        rows: Any = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole),
+            _rows(self.config, self.engine.max_rows),
+        )
+        state = DeviceState(parameters, cache, rows)
+        return program_specs(self.config, self.engine, self.mesh, state)
+
+
+def budget(config: ModelConfig, where: Slice, mesh: MeshShape, work: Workload) -> Budget:
+    """What a model takes of each device of a slice.
+
+    Args:
+        config: the decoder as published.
+        where: the slice.
+        mesh: of its devices.
+        work: what it is to hold.
+    """
+    shape = AbstractMesh(mesh, (DATA, MODEL), (AxisType.Auto,) * 2)
+    held = laid_out(config, shape)
+    size = jnp.dtype(work.dtype).itemsize
+    weights = sum(
+        prod(spec.shape) // prod(parts_on(shape, axis) for axis in spec.axes)
+        for spec in parameter_specs(held).values()
+    )
+    page = work.page_size * held.cache_bytes_per_token(size) // parts_on(shape, KV_HEADS)
+    wanted = work.rows * -(-work.context // work.page_size)
+    state = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(_rows(held, work.rows)))
+    spare = where.chip.hbm - weights * size - state
+    possible = max(0, int(DEVICE_SHARE * spare)) // page
+    return Budget(where.chip.hbm, weights * size, state, page, wanted, min(wanted, possible))
+
+
+def _rows(config: ModelConfig, rows: int) -> Any:
+    return jax.eval_shape(partial(empty_rows, rows, config.vocab_size))
+
+
+def check_context(config: ModelConfig, work: Workload) -> None:
+    """Refuse a context that the model was not made for.
+
+    Raises:
+        PlanError: that is so.
+    """
+    if work.context > config.context_length:
+        raise PlanError(
+            f"context is {work.context}; this model was made for at most {config.context_length}"
+        )
+
+
+def deploy(
+    config: ModelConfig, where: Slice, work: Workload, wanted: MeshShape | None = None
+) -> Deployment:
+    """A model on the devices of a slice.
+
+    Args:
+        config: the decoder as published.
+        where: the slice.
+        work: what it is to hold.
+        wanted: how to divide it; None for what a server would choose.
+
+    Raises:
+        PlanError: the slice cannot be compiled for, or not even one context fits it.
+        MeshError: the model cannot be divided so.
+        EngineConfigError: the settings cannot work together.
+    """
+    check_context(config, work)
+    shape = choose_mesh(config, where.devices, wanted)
+    takes = budget(config, where, shape, work)
+    tokens = takes.pages * work.page_size
+    if tokens < work.context:
+        raise PlanError(does_not_fit(takes, where, work))
+    mesh = make_mesh(*shape, devices=slice_devices(where))
+    held, dtype = laid_out(config.for_context(work.context), mesh), jnp.dtype(work.dtype)
+    engine = EngineConfig(
+        context_length=work.context,
+        cache_tokens=tokens,
+        max_rows=work.rows,
+        page_size=work.page_size,
+        prefill_chunk=work.prefill_chunk,
+        least_rows=least_rows("tpu"),
+    )
+    return Deployment(where, held, mesh, dtype, backend_on(mesh, held, dtype), engine, takes)
+
+
+def does_not_fit(takes: Budget, where: Slice, work: Workload) -> str:
+    """Why not, and what to do, in a sentence."""
+    gib = 2**30
+    return (
+        f"does not fit {where.topology}: a device has {takes.hbm / gib:.1f} GiB, the weights take "
+        f"{takes.weights / gib:.1f} of it and the pages of one context of {work.context} tokens "
+        f"{-(-work.context // work.page_size) * takes.page / gib:.2f}; choose a larger slice"
+    )
+
+
+def proposals(
+    config: ModelConfig, work: Workload, slices: list[list[Slice]]
+) -> list[tuple[Slice, Budget]]:
+    """The smallest slice of each kind of chip on which every row's context fits.
+
+    Args:
+        config: the decoder as published.
+        work: what is to be held.
+        slices: of each kind of chip, from small to large.
+    """
+    check_context(config, work)
+    found: list[tuple[Slice, Budget]] = []
+    for kind in slices:
+        for where in kind:
+            try:
+                shape = choose_mesh(config, where.devices)
+            except MeshError:
+                continue
+            takes = budget(config, where, shape, work)
+            if takes.pages >= takes.pages_wanted:
+                found.append((where, takes))
+                break
+    return found
