@@ -67,3 +67,8 @@ class SamplingParams:
             raise ValueError("logit_bias names a token twice; give each token one bias")
         if any(not -100.0 <= bias <= 100.0 for _, bias in self.logit_bias):
             raise ValueError("logit_bias has a bias outside -100 to 100")
+
+    @property
+    def banned(self) -> list[int]:
+        """The tokens that `logit_bias` removes."""
+        return [token for token, bias in self.logit_bias if bias == BAN]

@@ -73,7 +73,7 @@ class _Ranked(NamedTuple):
     target: Float[Array, " B"]
     least: Float[Array, " B"]
 
-    def count(self, floor: Float[Array, " B"]) -> Float[Array, " B"]:
+    def reaching(self, floor: Float[Array, " B"]) -> Float[Array, " B"]:
         """How many tokens are at least the floor."""
         return tile_sum(jnp.where(self.tiled >= floor[:, None, None], 1.0, 0.0))
 
@@ -118,7 +118,7 @@ def _keep(
 def _search(ranked: _Ranked) -> tuple[jax.Array, jax.Array]:
     low, high = ranked.least, jnp.max(ranked.order, axis=-1)
     return highest_threshold(
-        ranked.count,
+        ranked.reaching,
         lambda _, reached: reached == ranked.target,
         ranked.target,
         low,
@@ -135,4 +135,4 @@ def _select(ranked: _Ranked) -> tuple[jax.Array, jax.Array]:
     place = jnp.where(ranked.limited, ranked.target, 1).astype(jnp.int32) - 1
     kth = jnp.take_along_axis(best, place[:, None], axis=1)[:, 0]
     threshold = jnp.where(ranked.limited, kth, ranked.least)
-    return threshold, ranked.count(threshold)
+    return threshold, ranked.reaching(threshold)

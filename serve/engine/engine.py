@@ -155,7 +155,7 @@ class Engine:
         for token, _ in request.sampling.logit_bias:
             if not 0 <= token < vocab:
                 raise ValueError(f"logit_bias names token {token}; ids are 0 to {vocab - 1}")
-        banned = {token for token, bias in request.sampling.logit_bias if bias == BAN}
+        banned = set(request.sampling.banned)
         if bans_end_ids(request.sampling):
             banned |= request.end_ids
         if len(banned) >= vocab:

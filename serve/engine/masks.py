@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampling.batch import mask_words
-from sampling.params import BAN
 from serve.engine.plan import Mask
 from serve.engine.sequence import Phase, Sequence
 from serve.engine.types import ConstraintError
@@ -82,9 +81,9 @@ class MaskMaker:
         except ConstraintError as error:
             outcome = error
         else:
-            banned = _banned(sequence)
-            if banned:
-                _remove(allowed, banned)
+            _remove(allowed, sequence.banned)
+            if _bans_ends(sequence):
+                _remove(allowed, np.array(list(sequence.request.end_ids), np.uint32))
             if allowed.any():
                 outcome = Mask(sequence.slot, allowed)
             else:
@@ -92,16 +91,12 @@ class MaskMaker:
         return outcome, time.perf_counter() - began
 
 
-def _banned(sequence: Sequence) -> list[int]:
-    """The ids that the request's own settings ban from the next draw."""
+def _bans_ends(sequence: Sequence) -> bool:
+    """Whether the request's settings ban its end ids from the next draw."""
     sampling = sequence.request.sampling
-    banned = [token for token, bias in sampling.logit_bias if bias == BAN]
-    if sampling.ignore_eos or sequence.outputs < sampling.min_tokens:
-        banned += sequence.request.end_ids
-    return banned
+    return sampling.ignore_eos or sequence.outputs < sampling.min_tokens
 
 
-def _remove(allowed: NDArray[np.uint32], ids: list[int]) -> None:
-    tokens = np.array(ids, np.uint32)
+def _remove(allowed: NDArray[np.uint32], tokens: NDArray[np.uint32]) -> None:
     bits = np.left_shift(np.uint32(1), tokens & 31, dtype=np.uint32)
     np.bitwise_and.at(allowed, tokens >> 5, ~bits)

@@ -7,6 +7,8 @@ been told to sample, and `outputs` those that have come back.
 
 from enum import Enum
 
+import numpy as np
+
 from serve.engine.types import GenerationRequest
 
 
@@ -27,6 +29,7 @@ class Sequence:
         choice: index among the request's choices.
         phase: see `Phase`.
         matcher: follows `tokens` through the request's constraint, if it has one.
+        banned: ids that the request's biases remove.
         slot: row slot while it has one, else −1.
         tokens: the prompt and the answer's tokens that have come back.
         pages: cache pages held, in order; together they cover `computed` tokens and more.
@@ -40,6 +43,7 @@ class Sequence:
 
     __slots__ = (
         "arrival",
+        "banned",
         "cached_tokens",
         "choice",
         "computed",
@@ -60,6 +64,7 @@ class Sequence:
         self.arrival = arrival
         self.phase = Phase.WAITING
         self.matcher = None if request.constraint is None else request.constraint.matcher()
+        self.banned = np.array(request.sampling.banned, np.uint32)
         self.slot = -1
         self.tokens = list(request.prompt)
         self.pages: list[int] = []
