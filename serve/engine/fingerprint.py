@@ -26,6 +26,8 @@ def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> st
     facts = {
         "config": _config(directory),
         "mesh": dict(model.mesh.shape),
+        # Collectives between hosts may add in another order than those within one.
+        "hosts": jax.process_count(),
         "dtype": str(model.dtype),
         "attention": model.backend.name,
         "platform": [device.platform, device.device_kind],

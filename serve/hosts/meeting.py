@@ -8,7 +8,8 @@ followers say what they were started with, and are refused where that differs.
 import logging
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from typing import NamedTuple, cast
@@ -51,22 +52,17 @@ def meet(processes: Processes, facts: Mapping[str, str], leaves_on_loss: bool) -
     Raises:
         HostsError: they were not.
     """
-    last = threading.Timer(_CONNECT_SECONDS, _give_up)
-    last.daemon = True
-    last.start()
-    try:
-        if processes.index:
-            return _meet_leader(processes, facts)
-        return _meet_followers(processes, facts, leaves_on_loss)
-    finally:
-        last.cancel()
+    if processes.index:
+        return _meet_leader(processes, facts)
+    return _meet_followers(processes, facts, leaves_on_loss)
 
 
 def _meet_leader(processes: Processes, facts: Mapping[str, str]) -> Follower:
     place = _announced(None)
-    connection = Client((place.host, place.port), authkey=place.key)
-    connection.send(Hello(processes.index, facts))
-    reply: Welcome | End = connection.recv()
+    with _limited():
+        connection = Client((place.host, place.port), authkey=place.key)
+        connection.send(Hello(processes.index, facts))
+        reply: Welcome | End = connection.recv()
     if isinstance(reply, End):
         raise HostsError(reply.reason)
     return Follower(cast("Connection", connection))
@@ -78,18 +74,13 @@ def _meet_followers(processes: Processes, facts: Mapping[str, str], leaves_on_lo
     every_interface = ("0.0.0.0", 0)  # noqa: S104
     with Listener(every_interface, backlog=processes.count, authkey=key) as listener:
         _announced(_Address(processes.address, int(listener.address[1]), key))
-        connections: dict[int, Connection] = {}
-        differences: list[str] = []
-        while len(connections) < processes.count - 1:
-            try:
-                connection = listener.accept()
-            except (AuthenticationError, EOFError, OSError) as error:
-                logger.warning("a connection that is none of ours was refused: %s", error)
-                continue
-            hello: Hello = connection.recv()
-            connections[hello.process] = cast("Connection", connection)
-            if difference := disagreement(hello.process, hello.facts, facts):
-                differences.append(difference)
+        with _limited():
+            connections, hellos = _accept(listener, processes.count - 1)
+    differences = [
+        difference
+        for hello in hellos
+        if (difference := disagreement(hello.process, hello.facts, facts))
+    ]
     reply = End(2, differences[0]) if differences else Welcome()
     for connection in connections.values():
         connection.send(reply)
@@ -101,6 +92,22 @@ def _meet_followers(processes: Processes, facts: Mapping[str, str], leaves_on_lo
     return Leader(connections, leaves_on_loss)
 
 
+def _accept(listener: Listener, count: int) -> tuple[dict[int, Connection], list[Hello]]:
+    """The followers' connections, and what they say."""
+    connections: dict[int, Connection] = {}
+    hellos: list[Hello] = []
+    while len(connections) < count:
+        try:
+            connection = listener.accept()
+        except (AuthenticationError, EOFError, OSError) as error:
+            logger.warning("a connection that is none of ours was refused: %s", error)
+            continue
+        hello: Hello = connection.recv()
+        hellos.append(hello)
+        connections[hello.process] = cast("Connection", connection)
+    return connections, hellos
+
+
 def _announced(address: _Address | None) -> _Address:
     """Process 0's address, which is given there and learned elsewhere."""
     told = np.zeros(_KEY_BYTES + 2 + _ADDRESS_BYTES, np.uint8)
@@ -110,6 +117,18 @@ def _announced(address: _Address | None) -> _Address:
     heard = np.asarray(broadcast_one_to_all(told)).tobytes()
     key, port, host = heard[:_KEY_BYTES], heard[_KEY_BYTES:][:2], heard[_KEY_BYTES + 2 :]
     return _Address(host.rstrip(b"\0").decode(), int.from_bytes(port), key)
+
+
+@contextmanager
+def _limited() -> Generator[None]:
+    """End the process where the others, who have met under JAX, do not connect."""
+    last = threading.Timer(_CONNECT_SECONDS, _give_up)
+    last.daemon = True
+    last.start()
+    try:
+        yield
+    finally:
+        last.cancel()
 
 
 def _give_up() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import shutil
 import signal
 import threading
 import time
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from support.host_group import LOSS_SECONDS, HostGroup, running_group, spawned_group
+
+from model import bundled
 
 MODEL = "parlance-bundled"
 DETERMINISTIC = ("--deterministic", "--rows", "16")
@@ -136,6 +139,25 @@ def test_a_model_that_a_follower_lacks_ends_all(compile_cache, tmp_path):
     with spawned_group(compile_cache, [[], ["--model", str(tmp_path / "none")]]) as group:
         assert group.exit_codes(60) == [2, 2], group.output
         assert "process 1 has missing for the checkpoint's digest" in group.output
+
+
+@pytest.mark.slow
+def test_what_stops_one_process_is_told_by_the_other(compile_cache, tmp_path):
+    template = tmp_path / "mine.jinja"
+    template.write_text("{{ unclosed")
+    with spawned_group(compile_cache, [["--chat-template", str(template)], []]) as group:
+        assert group.exit_codes(90) == [2, 2], group.output
+    said = [f"parlance: line 1 of {template} is wrong: " in group.text(i) for i in range(2)]
+    assert said == [True, True]
+
+    # The tokenizer is none of what the digest of a checkpoint covers.
+    shutil.copytree(bundled.directory(), tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.model").unlink()
+    with spawned_group(compile_cache, [[], ["--model", str(tmp_path / "model")]]) as group:
+        assert group.exit_codes(90) == [2, 2], group.output
+    assert "process 1 cannot start: " in group.text(0)
+    assert "has no tokenizer" in group.text(0)
+    assert f"parlance: {tmp_path / 'model'} has no tokenizer" in group.text(1)
 
 
 @pytest.mark.parametrize("alone", [0, 1])

@@ -28,7 +28,11 @@ class HostGroup:
 
     @property
     def output(self) -> str:
-        return "\n".join("".join(member.lines) for member in self.members)
+        return "\n".join(self.text(index) for index in range(len(self.members)))
+
+    def text(self, index: int) -> str:
+        """What a process has printed."""
+        return "".join(self.members[index].lines)
 
     def exit_codes(self, seconds: float = LOSS_SECONDS) -> list[int]:
         """Wait for all to end."""
