@@ -29,8 +29,8 @@ class Settings:
     """
 
     seed: int = 0
-    steps: int = 20_000
-    rows: int = 8
+    steps: int = 14_000
+    rows: int = 12
     length: int = 384
     first_steps: int = 2000
     first_length: int = 256
