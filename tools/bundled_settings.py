@@ -29,8 +29,8 @@ class Settings:
     """
 
     seed: int = 0
-    steps: int = 20_000
-    rows: int = 8
+    steps: int = 14_000
+    rows: int = 12
     length: int = 384
     first_steps: int = 2000
     first_length: int = 256
@@ -40,12 +40,12 @@ class Settings:
     warmup: int = 100
     compute: Literal["float32", "bfloat16"] = "float32"
     vocab_size: int = 1536
-    embed_dim: int = 256
-    num_layers: int = 6
-    num_heads: int = 4
+    embed_dim: int = 384
+    num_layers: int = 4
+    num_heads: int = 6
     num_kv_heads: int = 2
     head_dim: int = 64
-    ffn_dim: int = 768
+    ffn_dim: int = 1024
     context_length: int = 2048
 
     @property
@@ -82,7 +82,7 @@ PRESETS = {
     "cpu": Settings(),
     "gpu": replace(
         Settings(),
-        steps=16_000,
+        steps=24_000,
         rows=96,
         length=512,
         first_steps=1000,
