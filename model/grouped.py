@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 SMALL_TILE, LARGE_TILE = 4, 32
+# Up to so many rows of a group on average, small tiles are faster (`tools/bench_experts.py`).
+_FEW = 8
 
 
 def grouped_dot(
@@ -31,7 +33,7 @@ def tiled_dot(
     x: Float[Array, "m i"], weights: Float[Array, "E i o"], sizes: Int[Array, " E"]
 ) -> Float[Array, "m o"]:
     """`grouped_dot` in tiles that suit how many rows a group has."""
-    few = x.shape[0] <= SMALL_TILE * weights.shape[0]
+    few = x.shape[0] <= _FEW * weights.shape[0]
     return dot_in_tiles(x, weights, sizes, SMALL_TILE if few else LARGE_TILE)
 
 
