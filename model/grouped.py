@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 SMALL_TILE, LARGE_TILE = 4, 32
+# Up to so many rows of a group on average, small tiles are faster (`tools/bench_experts.py`).
+_FEW = 8
 
 
 def grouped_dot(
@@ -30,9 +32,16 @@ def grouped_dot(
 def tiled_dot(
     x: Float[Array, "m i"], weights: Float[Array, "E i o"], sizes: Int[Array, " E"]
 ) -> Float[Array, "m o"]:
-    """`grouped_dot` by a loop over tiles of rows, as many as the groups need."""
-    rows, groups, width = x.shape[0], weights.shape[0], weights.shape[2]
-    tile = SMALL_TILE if rows <= SMALL_TILE * groups else LARGE_TILE
+    """`grouped_dot` in tiles that suit how many rows a group has."""
+    few = x.shape[0] <= _FEW * weights.shape[0]
+    return dot_in_tiles(x, weights, sizes, SMALL_TILE if few else LARGE_TILE)
+
+
+def dot_in_tiles(
+    x: Float[Array, "m i"], weights: Float[Array, "E i o"], sizes: Int[Array, " E"], tile: int
+) -> Float[Array, "m o"]:
+    """`grouped_dot` by a loop over tiles of so many rows, as many tiles as the groups need."""
+    rows, width = x.shape[0], weights.shape[2]
     ends = jnp.cumsum(sizes)
     tiles = -(-sizes // tile)
     tile_ends = jnp.cumsum(tiles)

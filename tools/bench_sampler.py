@@ -116,7 +116,8 @@ def way_times(rows: int, vocab: int, repeats: int) -> dict[str, float]:
     return found
 
 
-def _numbers(context: click.Context, option: click.Parameter, value: str) -> list[int]:
+def numbers(context: click.Context, option: click.Parameter, value: str) -> list[int]:
+    """An option that is a list of numbers: `1,16,64`."""
     del context, option
     try:
         return [int(part) for part in value.split(",")]
@@ -125,8 +126,8 @@ def _numbers(context: click.Context, option: click.Parameter, value: str) -> lis
 
 
 @click.command()
-@click.option("--vocab", callback=_numbers, default="32000,152000,262144", show_default=True)
-@click.option("--rows", callback=_numbers, default="1,16,64", show_default=True)
+@click.option("--vocab", callback=numbers, default="32000,152000,262144", show_default=True)
+@click.option("--rows", callback=numbers, default="1,16,64", show_default=True)
 @click.option("--repeats", default=20, show_default=True, help="Timed runs; sorts get two.")
 @click.option("--ways/--no-ways", default=True, show_default=True, help="Time bisection and sorts.")
 def main(vocab: list[int], rows: list[int], repeats: int, ways: bool) -> None:
