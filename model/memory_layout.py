@@ -25,6 +25,8 @@ from model.parameters import abstract_parameters, parameter_specs
 
 Places = Mapping[str, NamedSharding | Format]
 
+# Whose compiler is asked.
+_PLATFORMS = ("tpu",)
 # A step to ask about: what a server does most, of any length.
 _ROWS, _PAGE, _TABLE = 64, 32, 8
 
@@ -37,7 +39,7 @@ def parameter_places(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> Place
         dtype: of parameters and pages.
         mesh: the devices, which need not be there.
     """
-    if mesh.devices.flat[0].platform != "tpu":
+    if mesh.devices.flat[0].platform not in _PLATFORMS:
         return {name: sharding(mesh, spec.axes) for name, spec in parameter_specs(config).items()}
     # Layers of a kind are all treated alike: one of each is soon compiled.
     kinds = list(dict.fromkeys(config.layers))

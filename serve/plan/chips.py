@@ -1,14 +1,7 @@
 """TPU chips: the one table of their figures, and the slices of them that can be had.
 
-Figures are those of one device as JAX counts them: a chip, or half of a tpu7x. Sources:
-
-- peak, HBM bandwidth and interconnect: Google's pages of each chip,
-  https://docs.cloud.google.com/tpu/docs/v5e, /v5p, /v6e and /tpu7x. They give the interconnect
-  as a sum over all links in both directions; here it is one link in one direction.
-- HBM: what the compiler lets a program use of it, as its out-of-memory error says
-  (libtpu 0.0.42 and 0.0.52). The pages give 16 GB, 95 GiB, 32 GB and 192 GiB a chip.
-- clock: the peak divided by the operations that the compiler counts for a cycle; its cycles
-  are cycles of this clock.
+Figures are those of one device as JAX counts them: a chip, or half of a tpu7x. docs/plan.md shows
+the table and says where each figure is from.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,69 @@
+from serve.plan.program_text import Copy, Exchange, read_program
+
+# As the compiler writes it, shortened: types with their layouts, S(1) for the core's own memory.
+PROGRAM = """\
+HloModule jit_decode, is_scheduled=true
+
+%add (x.1: f32[], y.1: f32[]) -> f32[] {
+  %x.1 = f32[]{:T(128)} parameter(0)
+  ROOT %add.1 = f32[]{:T(128)} add(%x.1, %y.1)
+}
+
+%inner (p.1: bf16[8,128]) -> bf16[8,128] {
+  ROOT %fusion.9 = bf16[8,128]{1,0:T(8,128)(2,1)} fusion(%p.1), kind=kOutput, calls=%deep, \
+backend_config={"window_config":{"estimated_cycles":"40"}}
+}
+
+%body (state.1: (s32[], bf16[8,128])) -> (s32[], bf16[8,128]) {
+  %fusion.2 = bf16[8,128]{1,0:T(8,128)(2,1)} fusion(%state.1), kind=kLoop, calls=%any, \
+backend_config={"window_config":{"estimated_cycles":"7"}}
+  ROOT %all-to-all.1 = bf16[8,128]{1,0:T(8,128)(2,1)} all-to-all(%fusion.2), channel_id=9
+}
+
+%condition (state.2: (s32[], bf16[8,128])) -> pred[] {
+  ROOT %compare.1 = pred[]{:T(512)} compare(%a, %b), direction=LT
+}
+
+ENTRY %main.3 (p.0: bf16[8,128], p.2: bf16[16,256]) -> bf16[8,128] {
+  %p.0 = bf16[8,128]{1,0:T(8,128)(2,1)} parameter(0)
+  %copy-start.1 = (bf16[16,256]{1,0:T(8,128)(2,1)S(1)}, bf16[16,256]{1,0:T(8,128)(2,1)}, \
+u32[]{:S(2)}) copy-start(%p.2), cross_program_prefetch_index=0
+  %fusion.1 = bf16[8,128]{1,0:T(8,128)(2,1)S(1)} fusion(%p.0), kind=kOutput, calls=%x, \
+backend_config={"window_config":{"cost_model_type":"X","estimated_cycles":"1000"}}
+  %nested.1 = bf16[8,128]{1,0} fusion(%p.0), kind=kCustom, calls=%inner
+  %unknown.1 = s32[32]{0:T(128)} fusion(%p.0), kind=kCustom, calls=%y, \
+backend_config={"window_config":{"estimated_cycles":"9223372036854775807"}}
+  %copy.4 = f32[4,64]{1,0:T(4,128)} copy(%p.0), backend_config={"x":{"estimated_cycles":"300"}}
+  %kernel.1 = bf16[8,128]{1,0:T(8,128)(2,1)S(1)} custom-call(%p.0), \
+custom_call_target="tpu_custom_call", operand_layout_constraints={s32[64]{0}}
+  %other.1 = bf16[8,128]{1,0} custom-call(%p.0), custom_call_target="ConcatBitcast"
+  %all-reduce.1 = bf16[8,128]{1,0:T(8,128)(2,1)S(1)} all-reduce(%fusion.1), to_apply=%add
+  %gather.1 = (f32[2,8]{1,0}, f32[4,8]{1,0}) all-gather-start(%p.0), dimensions={0}
+  %while.1 = (s32[], bf16[8,128]{1,0}) while(%tuple.1), condition=%condition, body=%body
+  ROOT %while.2 = (s32[], bf16[8,128]{1,0}) while(%tuple.1), condition=%condition, body=%body, \
+backend_config={"known_trip_count":{"n":"3"}}
+}
+"""
+
+
+def test_cycles_are_summed_and_loops_counted_as_often_as_they_run():
+    # 1000 + 40 within a fusion + 300 of the copy; the loops run 5 and 3 times 7.
+    program = read_program(PROGRAM, loop_trips=5)
+    assert program.cycles == 1000 + 40 + 300 + 5 * 7 + 3 * 7
+    assert program.unknown == 1
+
+
+def test_kernels_are_those_that_are_written_by_hand():
+    assert read_program(PROGRAM).kernels == 1
+
+
+def test_exchanges_with_the_bytes_of_their_result():
+    exchanges = read_program(PROGRAM, loop_trips=2).exchanges
+    assert exchanges[:2] == (Exchange("all-reduce", 2048), Exchange("all-gather", 128))
+    assert exchanges[2:] == (Exchange("all-to-all", 2048),) * (2 + 3)
+
+
+def test_copies_to_where_they_are_used_and_others():
+    fetched = Copy(values=4096, bytes=8192, fetched=True, beside=True)
+    moved = Copy(values=256, bytes=1024, fetched=False, beside=False)
+    assert read_program(PROGRAM).copies == (fetched, moved)
