@@ -8,11 +8,13 @@ import jsonschema
 import pytest
 
 from tools.bundled_data.conversations import Conversation, conversation
+from tools.bundled_data.exchange import Exchange, Situation
 from tools.bundled_data.facts import FACTS
 from tools.bundled_data.grammar import Split, part
 from tools.bundled_data.judges import Call, Reply
 from tools.bundled_data.skills import SKILLS
 from tools.bundled_data.skills.arithmetic import added
+from tools.bundled_data.tables import table
 from tools.bundled_data.words import COMMON, NAMES, WORDS, word_of
 
 
@@ -252,3 +254,31 @@ def test_a_function_does_what_was_asked(
     exec(written[0], names)
     (function,) = [value for name, value in names.items() if name != "__builtins__"]
     assert function(*given) == result
+
+
+def test_no_message_has_two_answers() -> None:
+    """What one skill answers, no other answers otherwise: messages that need nothing before."""
+    answers_to: dict[str, dict[str, Exchange]] = {}
+    rng = random.Random(0)
+    for skill, practice in SKILLS.items():
+        if practice.tools or skill in ("being told", "remembering"):
+            continue
+        for _ in range(1500):
+            for exchange in practice.make(Situation(rng, Split.TRAIN)):
+                message = exchange.user.lower().rstrip("?.! \n")
+                answers_to.setdefault(message, {})[exchange.answer.lower()] = exchange
+    for message, found in answers_to.items():
+        judges = {exchange.skill: exchange.judge for exchange in found.values()}
+        for exchange in found.values():
+            reply = Reply(exchange.answer)
+            assert all(judge.right(reply) for judge in judges.values()), message
+
+
+def test_what_is_known_is_in_no_table_of_the_unknown() -> None:
+    unknown = {topic.lower() for topic in table("unrelated")["topics"]}
+    topics = {
+        name for each in table("topics")["topic"] for name in each["name"].strip("()").split("|")
+    }
+    assert not unknown & {name.lower() for name in topics}
+    (translations,) = [kind for kind in FACTS if kind.name == "translation"]
+    assert not {row["word"] for row in translations.rows} & set(WORDS)

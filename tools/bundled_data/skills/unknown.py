@@ -78,7 +78,7 @@ def _noise(rng: random.Random, longest: int) -> str:
         case 0:
             return _characters(rng, _PRINTABLE, longest)
         case 1:
-            return " ".join(rng.choice(WORDS) for _ in range(rng.randint(1, longest // 5)))
+            return " ".join(rng.choice(WORDS) for _ in range(rng.randint(2, longest // 5)))
         case 2:
             return "".join(chr(rng.randint(0xA1, 0x2FFF)) for _ in range(rng.randint(1, 10)))
         case 3:
@@ -96,11 +96,11 @@ def _characters(rng: random.Random, alphabet: str, longest: int) -> str:
 
 
 def _long_text(now: Situation) -> str:
-    """Up to a thousand tokens and more: words, lines of code or sentences, again and again."""
+    """Up to 1,500 bytes and a piece, which are as many tokens where no word is one."""
     rng, wanted = now.rng, now.rng.randint(200, 1500)
     pieces: list[str] = []
     kind = rng.randrange(3)
-    while sum(map(len, pieces)) < wanted:
+    while sum(len(piece.encode()) for piece in pieces) < wanted:
         match kind:
             case 0:
                 pieces.append(rng.choice(WORDS))
