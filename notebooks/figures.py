@@ -1,4 +1,4 @@
-"""The figures of `compare_sampling.ipynb`, as images. Knows nothing of models.
+"""The figures of the notebooks, as images. Knows nothing of models.
 
 Colours are told apart by everyone: Okabe and Ito's, and the map cividis.
 """
@@ -20,6 +20,10 @@ from serve.offline import Choice, Token
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#888888"
 _MAP = plt.get_cmap("cividis")
 _COLUMNS = 4
+# Alternatives of a place that are shown.
+_LISTED = 10
+# Probabilities below it are drawn as it.
+_FAINT = 1e-8
 
 
 def rules(
@@ -96,13 +100,16 @@ def sweeps(
     return _image(figure)
 
 
-def token_maps(choices: Mapping[str, Choice], alternatives: int = 4) -> Image.Image:
+def token_maps(
+    choices: Mapping[str, Choice], alternatives: int = 4, *, mark: bool = True
+) -> Image.Image:
     """One band for each choice: its tokens coloured by probability, over the likeliest ones.
 
     Args:
         choices: title → a choice with log-probabilities. An orange frame marks the first token
             that is not the first choice's.
         alternatives: how many of the likeliest tokens to list.
+        mark: whether there is such a frame.
     """
     longest = max(len(choice.tokens) for choice in choices.values())
     height = (0.2 * alternatives + 0.95) * len(choices) + 0.6
@@ -117,7 +124,7 @@ def token_maps(choices: Mapping[str, Choice], alternatives: int = 4) -> Image.Im
         for place, token in enumerate(choice.tokens):
             _column(axes, place, token, alternatives)
         parting = _parting(first, choice)
-        if parting is not None:
+        if mark and parting is not None:
             axes.add_patch(_box(parting, fill=False, edgecolor=ORANGE, linewidth=2.5))
     bar = figure.colorbar(
         ScalarMappable(cmap=_MAP), ax=bands[:, 0], location="bottom", aspect=80, shrink=0.5
@@ -127,11 +134,113 @@ def token_maps(choices: Mapping[str, Choice], alternatives: int = 4) -> Image.Im
     return _image(figure)
 
 
+def masks(places: Mapping[str, tuple[Token, np.ndarray]], title: str) -> Image.Image:
+    """One panel for each place of an answer: its likeliest tokens, and which a mask removed.
+
+    Args:
+        places: title → the token that was drawn there, and for each id whether it was allowed.
+        title: of the figure.
+    """
+    rows = math.ceil(len(places) / 2)
+    figure, grid = _panels(rows, 2, (11, 3 * rows), sharex=False)
+    for axes, (name, (drawn, allowed)) in zip(grid.flat, places.items(), strict=False):
+        shown = [*drawn.alternatives[:_LISTED]]
+        if drawn.id not in {token.id for token in shown}:
+            shown.append(drawn)
+        heights = np.array([math.exp(token.logprob or 0.0) for token in shown])
+        kept = np.array([allowed[token.id] for token in shown])
+        ticks = np.arange(len(shown))
+        heights = np.maximum(heights, _FAINT)
+        axes.bar(ticks[kept], heights[kept], color=BLUE, label="allowed")
+        axes.bar(ticks[~kept], heights[~kept], color="#dddddd", label="removed by the mask")
+        axes.plot(ticks[~kept], heights[~kept] * 1.9, "x", color=ORANGE, markersize=5)
+        axes.set_title(name, fontsize=10)
+        axes.set_yscale("log")
+        axes.set_ylim(_FAINT / 2, 4)
+        axes.set_xticks(ticks, [_shown(token, 9) for token in shown], rotation=60, ha="right")
+        for tick, token in zip(axes.get_xticklabels(), shown, strict=True):
+            tick.set_fontweight("bold" if token.id == drawn.id else "normal")
+        axes.tick_params(axis="x", length=0)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("model's probability")
+    figure.suptitle(title, fontsize=11)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    return _image(figure)
+
+
+def narrowing(tokens: Sequence[Token], counts: np.ndarray, size: int, title: str) -> Image.Image:
+    """How much a mask leaves at each place of an answer.
+
+    Args:
+        tokens: that were drawn.
+        counts: how many tokens were allowed at each place.
+        size: of the vocabulary.
+        title: of the figure.
+    """
+    figure, (above, below) = plt.subplots(
+        2, figsize=(11, 4.4), layout="constrained", sharex=True, height_ratios=(3, 2)
+    )
+    places = np.arange(len(tokens))
+    above.bar(places, counts, color=[BLUE if count > 1 else GREY for count in counts])
+    above.axhline(size, color="black", linestyle=":", linewidth=1)
+    above.text(len(tokens) - 0.5, size, "the whole vocabulary", va="bottom", ha="right", fontsize=8)
+    above.set_yscale("log")
+    above.set_ylim(0.7, size * 2.5)
+    above.set_ylabel("tokens allowed")
+    probabilities = [math.exp(token.logprob or 0.0) for token in tokens]
+    below.bar(places, probabilities, color=ORANGE)
+    below.set_ylim(0, 1)
+    below.set_ylabel("model's probability\nof the token")
+    below.set_xticks(places, [_shown(token, 9) for token in tokens], rotation=90)
+    for axes in (above, below):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+        axes.set_xlim(-0.7, len(tokens) - 0.3)
+    figure.suptitle(title, fontsize=11)
+    return _image(figure)
+
+
+def costs(rates: Mapping[str, Mapping[int, Sequence[float]]], title: str) -> Image.Image:
+    """Throughput of kinds of answers, for numbers of answers at a time.
+
+    Args:
+        rates: kind → answers at a time → tokens a second, one for each round.
+        title: of the figure.
+    """
+    figure, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    width = 0.8 / len(rates)
+    for number, (name, by_rows) in enumerate(rates.items()):
+        places = np.arange(len(by_rows)) + (number - (len(rates) - 1) / 2) * width
+        middle = np.array([np.median(rounds) for rounds in by_rows.values()])
+        least = np.array([min(rounds) for rounds in by_rows.values()])
+        most = np.array([max(rounds) for rounds in by_rows.values()])
+        color = (GREY, BLUE, ORANGE)[number]
+        axes.bar(places, middle, width * 0.94, color=color, label=name)
+        axes.errorbar(
+            places, middle, (middle - least, most - middle), fmt="none", color="black", capsize=3
+        )
+        for place, value, top in zip(places, middle, most, strict=True):
+            axes.text(place, top, f"{value:,.0f}\n", ha="center", va="center", fontsize=8)
+    axes.set_xticks(range(len(by_rows)), [f"{rows} at a time" for rows in by_rows])
+    axes.set_ylabel("tokens per second")
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.1)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(axis="x", length=0)
+    axes.legend(frameon=False, loc="upper left")
+    axes.set_title(title, fontsize=11)
+    return _image(figure)
+
+
 def _panels(
-    rows: int, columns: int, size: tuple[float, float], sharey: bool | str = True
+    rows: int,
+    columns: int,
+    size: tuple[float, float],
+    sharey: bool | str = True,
+    sharex: bool | str = "col",
 ) -> tuple[Figure, np.ndarray]:
     figure, grid = plt.subplots(
-        rows, columns, figsize=size, layout="constrained", sharex="col", sharey=sharey
+        rows, columns, figsize=size, layout="constrained", sharex=sharex, sharey=sharey
     )
     for axes in grid.flat:
         axes.spines[["top", "right"]].set_visible(False)

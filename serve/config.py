@@ -203,7 +203,8 @@ class ServeConfig:
     grammar_seconds: float = _setting(
         1.0,
         group="Limits",
-        help="Most seconds that compiling one schema or grammar may take; beyond it answers 400.",
+        help="Most seconds of a core that compiling the schemas and grammars of a request may "
+        "take; beyond it answers 400.",
         metavar="SECONDS",
         low=0.1,
     )

@@ -7,9 +7,14 @@ import itertools
 import queue
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 # `auto` is the notebook's bar where a notebook runs that can show it, and else this one.
 from tqdm.asyncio import tqdm as terminal_bar
@@ -22,7 +27,8 @@ from serve.engine.engine import Engine
 from serve.engine.loading import LoadedEngine, load_engine
 from serve.engine.scheduler import Delivery
 from serve.engine.types import EngineInfo, EngineUnavailableError, GenerationRequest
-from serve.offline.answers import Answer, Collector
+from serve.offline.answers import Answer, Choice, Collector
+from serve.offline.formats import Formats
 from serve.offline.prompts import Prompt, PromptEncoder
 from serve.text.render import Renderer
 from serve.text.template_files import load_chat_template
@@ -135,6 +141,8 @@ class LocalModel:
         n: int = 1,
         max_tokens: int | None = None,
         stop: str | Sequence[str] = (),
+        response_format: Mapping[str, object] | None = None,
+        schema_in_prompt: bool = True,
     ) -> list[Answer]:
         """Answer all prompts, as many at a time as there are rows.
 
@@ -150,16 +158,26 @@ class LocalModel:
             max_tokens: most tokens of a choice; by default, and at most, what the prompt
                 leaves of the context.
             stop: strings that end a choice and are left out.
+            response_format: what every answer must be, as in a request:
+                `{"type": "json_schema", "json_schema": {"name": "person", "schema": {…}}}`.
+            schema_in_prompt: tell the model of it too, at the end of a conversation's system part.
 
         Returns:
             The answers, in the order of the prompts.
 
         Raises:
             ValueError: an argument is out of its range, or a prompt cannot be used.
-            RuntimeError: the model is closed, or its engine has failed.
+            RuntimeError: the model is closed, its engine has failed, or an answer could not go
+                on as its format asks.
         """
+        schema = None if response_format is None else self._formats.schema(response_format)
+        constraint = None if schema is None else self._formats.constraint(schema)
+        instructions = schema.instructions if schema is not None and schema_in_prompt else ""
         inbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
-        requests = self._requests(prompts, params, n, max_tokens)
+        requests = [
+            replace(request, constraint=constraint)
+            for request in self._requests(prompts, params, n, max_tokens, instructions)
+        ]
         stops = [stop] if isinstance(stop, str) else list(stop)
         running = {
             request.id: [Collector(self.tokenizer, stops) for _ in range(n)] for request in requests
@@ -175,6 +193,8 @@ class LocalModel:
                     if delivery is None:
                         raise self._failure()
                     name, event = delivery.request_id, delivery.event
+                    if event.failure is not None:
+                        raise RuntimeError(f"an answer was given up: {event.failure}")
                     if running[name][event.choice].feed(event):
                         left -= 1
                         bar.update()
@@ -192,6 +212,22 @@ class LocalModel:
             for request in requests
         ]
 
+    def allowed(self, choice: Choice, response_format: Mapping[str, object]) -> NDArray[np.bool_]:
+        """Which tokens a format let the sampler draw at each place of a choice that follows it.
+
+        Returns:
+            One row for each token of the choice, one column for each of the vocabulary.
+
+        Raises:
+            ValueError: the format is malformed, cannot be enforced, or is just text.
+            ConstraintError: the choice does not follow it.
+        """
+        schema = self._formats.schema(response_format)
+        if schema is None:
+            raise ValueError("response_format: text allows every token; give another format")
+        ids = [token.id for token in choice.tokens]
+        return self._formats.allowed(self._formats.constraint(schema), ids)
+
     def close(self) -> None:
         """Stop the engine. What still runs is dropped; the model cannot be used again."""
         self._closed = True
@@ -208,6 +244,10 @@ class LocalModel:
     ) -> None:
         self.close()
 
+    @cached_property
+    def _formats(self) -> Formats:
+        return Formats(self.tokenizer, self.info.vocab_size, self.end_ids)
+
     # --- on the way in -----------------------------------------------------------------
 
     def _requests(
@@ -216,6 +256,7 @@ class LocalModel:
         params: SamplingParams | Sequence[SamplingParams],
         n: int,
         max_tokens: int | None,
+        instructions: str,
     ) -> list[GenerationRequest]:
         if self._closed:
             raise self._failure()
@@ -234,7 +275,7 @@ class LocalModel:
         requests: list[GenerationRequest] = []
         for index, (prompt, each) in enumerate(zip(prompts, settings, strict=True)):
             try:
-                ids, room = self._prompts.encode(prompt)
+                ids, room = self._prompts.encode(prompt, instructions)
             except ValueError as error:
                 raise ValueError(f"prompts[{index}]: {error}") from error
             bound = room if max_tokens is None else min(max_tokens, room)

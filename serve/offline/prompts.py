@@ -13,7 +13,9 @@ from pydantic import ValidationError, model_validator
 from model.tokenizer import Tokenizer
 from serve.api.faults import first_fault
 from serve.api.messages import Message, Strict, check_tool_answers, template_messages
+from serve.text.calls.history import with_system, with_system_of_user
 from serve.text.render import Renderer
+from serve.text.template import ConversationError
 
 Prompt = str | Sequence[Mapping[str, object]]
 
@@ -32,8 +34,12 @@ class PromptEncoder:
         self._renderer = renderer
         self._context_length = context_length
 
-    def encode(self, prompt: Prompt) -> tuple[list[int], int]:
+    def encode(self, prompt: Prompt, instructions: str = "") -> tuple[list[int], int]:
         """A prompt's ids, and how many tokens it leaves of the context, at least 1.
+
+        Args:
+            prompt: a string or a conversation.
+            instructions: what the system says at the end of a conversation's beginning.
 
         Raises:
             ValueError: the prompt is empty or too long, has a lone surrogate, or is a
@@ -44,7 +50,7 @@ class PromptEncoder:
             if ids:
                 ids = [*self._tokenizer.opening, *ids]
         else:
-            ids = self._renderer.render(_template_messages(prompt))
+            ids = self._conversation(_template_messages(prompt), instructions)
         if not ids:
             raise ValueError("the prompt is empty; give some text")
         room = self._context_length - len(ids)
@@ -54,6 +60,18 @@ class PromptEncoder:
                 f"must also hold an answer; shorten it"
             )
         return ids, room
+
+    def _conversation(
+        self, messages: Sequence[Mapping[str, object]], instructions: str
+    ) -> list[int]:
+        told = with_system(messages, instructions)
+        try:
+            return self._renderer.render(told)
+        except ConversationError:
+            if told[0]["role"] == messages[0]["role"]:
+                raise
+            # The system part is not the conversation's: the template may know none.
+            return self._renderer.render(with_system_of_user(told))
 
 
 class _Conversation(Strict):

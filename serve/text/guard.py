@@ -73,15 +73,16 @@ class Guard:
         self,
         messages: Sequence[Mapping[str, object]],
         tools: Sequence[Mapping[str, object]] = (),
+        reserved: Collection[str] = (),
     ) -> tuple[list[dict[str, object]], list[dict[str, object]], str]:
         """Messages and tools with every string guarded, keys too, and the marker.
 
-        The marker is to be taken out of what they become.
+        The marker is to be taken out of what they become. It is none of the `reserved` characters.
 
         Raises:
             MarkersUsedUpError: no character is left for a marker.
         """
-        marker = _unused_marker([*messages, *tools])
+        marker = _unused_marker([*messages, *tools, dict.fromkeys(reserved)])
         told = [self._fields(message, marker) for message in messages]
         return told, [self._fields(tool, marker) for tool in tools], marker
 

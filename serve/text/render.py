@@ -74,7 +74,7 @@ class Renderer:
         """
         fitted = [self.template.fitted(message) for message in messages]
         try:
-            guarded, shown, marker = self._guard.conversation(fitted, tools or ())
+            guarded, shown, marker = self._guard.conversation(fitted, tools or (), own)
         except MarkersUsedUpError as error:
             raise ConversationError(str(error)) from error
         text = self.template.render(

@@ -1,5 +1,6 @@
 """The offline model: real answers of the bundled model, checked by hand and by the reference."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from support import published_text as published
@@ -167,6 +169,84 @@ def test_the_seed_is_what_distinguishes_two_calls(model):
         for seed in (1, 1, 2)
     ]
     assert texts[0] == texts[1] != texts[2]
+
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 4}, "age": {"enum": [7, 70]}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+IN_JSON = {
+    "type": "json_schema",
+    "json_schema": {"name": "person", "strict": True, "schema": PERSON},
+}
+
+
+def test_a_format_holds_whatever_is_sampled(model):
+    hot = [SamplingParams(temperature=2.0, seed=seed) for seed in range(4)]
+    fields = {"response_format": IN_JSON, "schema_in_prompt": False}
+    answers = model.generate([said("Who?"), "I am"] * 2, hot, n=3, **fields)
+    for choice in (choice for answer in answers for choice in answer.choices):
+        assert choice.finish_reason == "stop"
+        jsonschema.validate(json.loads(choice.text), PERSON)
+
+
+def test_the_model_is_told_of_a_format_if_wanted(model):
+    def prompt(**fields):
+        (answer,) = model.generate([said("Who?")], max_tokens=1, **fields)
+        return answer.prompt
+
+    an_object = {"type": "json_object"}
+    assert prompt(response_format={"type": "text"}) == prompt()
+    assert prompt(response_format=an_object, schema_in_prompt=False) == prompt()
+    assert len(prompt(response_format=an_object)) > len(prompt()) + 20
+
+
+def test_which_tokens_a_format_allowed(model):
+    fields = {"response_format": IN_JSON, "schema_in_prompt": False}
+    (answer,) = model.generate([said("Who?")], GREEDY, **fields)
+    choice = answer.choices[0]
+    allowed = model.allowed(choice, IN_JSON)
+    assert allowed.shape == (len(choice.tokens), model.info.vocab_size)
+    assert all(row[token.id] for row, token in zip(allowed, choice.tokens, strict=True))
+    # At first only tokens that begin with a brace; nothing ever ends the turn before the end.
+    begin = {
+        model.tokenizer.token_bytes(token)[:1] for token in np.flatnonzero(allowed[0]).tolist()
+    }
+    assert begin == {b"{"}
+    assert not allowed[:, list(model.end_ids)].any()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"type": "yaml"}, "response_format: .*'json_schema'"),
+        ({"type": "json_schema", "json_schema": {"name": "a b"}}, "response_format: "),
+        (
+            {
+                "type": "json_schema",
+                "json_schema": {"name": "a", "strict": True, "schema": {"items": {"not": {}}}},
+            },
+            "invalid schema at 'items.not'",
+        ),
+    ],
+)
+def test_a_format_that_cannot_be_held_is_refused(model, wanted, message):
+    with pytest.raises(ValueError, match=message):
+        model.generate(["I am"], response_format=wanted)
+
+
+def test_an_answer_that_cannot_go_on_is_an_error(model):
+    banned = tuple(
+        (token, -100.0)
+        for token in range(model.tokenizer.vocab_size)
+        if (model.tokenizer.token_bytes(token) or b"")[:1] == b"{"
+    )
+    with pytest.raises(RuntimeError, match="given up: logit_bias bans every token"):
+        model.generate(["I am"], SamplingParams(logit_bias=banned), response_format=IN_JSON)
+    with pytest.raises(ValueError, match="text allows every token"):
+        model.allowed(model.generate(["I am"], max_tokens=1)[0].choices[0], {"type": "text"})
 
 
 def test_threads_share_the_batches(model):

@@ -103,6 +103,8 @@ class ShapedFormat:
     def for_template(self, messages: Sequence[Message], tools: Sequence[Tool]) -> TemplateInput:
         """A conversation and its tools as the family's templates expect them."""
         markers = {marker for shape in self.shapes for marker in shape.markers}
-        own = OwnMarkers(markers, [*messages, *tool_definitions(tools, "")])
+        # Arguments in JSON may hold characters as escapes, which only show in what templates get.
+        plain = self.history(messages, tool_definitions(tools, self.custom_hint), str)
+        own = OwnMarkers(markers, [*messages, *plain.messages, *(plain.tools or ())])
         definitions = tool_definitions(tools, own.write(self.custom_hint))
         return replace(self.history(messages, definitions, own.write), own=own.spellings)

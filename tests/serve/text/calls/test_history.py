@@ -359,3 +359,14 @@ def test_a_conversation_with_every_odd_character_loses_the_markers_only() -> Non
     whole = rendered(PHI, given)
     assert "<|tool_call|>[" in whole
     assert "]<|/tool_call|>" in whole
+
+
+def test_an_escape_in_arguments_becomes_no_marker() -> None:
+    call = {"name": "get", "arguments": r'{"\ufdd0": "\ufdd1"}'}
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "", "function_call": call},
+    ]
+    given = FORMATS["hermes"].for_template(messages, [])
+    assert len(given.own) == 2
+    assert not {"\ufdd0", "\ufdd1"} & set(given.own)
