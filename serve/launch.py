@@ -101,20 +101,20 @@ def _serve_together(config: ServeConfig, processes: Processes, began: float) -> 
 
     It never returns: JAX would take its leave of processes that may have gone, for minutes.
     """
-    end: Leader | Follower | None = None
+    role: Leader | Follower | None = None
     code = 1
     try:
-        end = meet(processes, facts_of(config), leaves_on_loss=config.exit_on_engine_death)
+        role = meet(processes, facts_of(config), leaves_on_loss=config.exit_on_engine_death)
         check_mesh(config.mesh)
-        if isinstance(end, Leader):
-            code = _lead(config, end, began)
+        if isinstance(role, Leader):
+            code = _lead(config, role, began)
         else:
-            _follow(config, processes, end, began)
+            _follow(config, processes, role, began)
     except _CORRECTABLE as error:
         print(f"parlance: {error}", file=sys.stderr)
         code = 2
-        if end is not None:
-            end.cannot_start(str(error))
+        if role is not None:
+            role.cannot_start(str(error))
     except BaseException:
         logger.exception("process %d failed", processes.index)
     finally:
