@@ -24,7 +24,7 @@ from model.backends import Backend, backend_on
 from model.config import CheckpointError, ModelConfig, read_json
 from model.families.registry import read_family
 from model.layout import laid_out
-from model.memory_layout import parameter_places
+from model.memory_layout import parameter_places, put
 from model.mesh import choose_mesh, make_mesh, parse_mesh
 from model.parameters import Parameters
 from model.tokenizer import Tokenizer, TokenizerError
@@ -101,7 +101,7 @@ def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> Loaded
         disable=None,
     ) as bar:
         for name, value in weights.load(list(weights.sizes), chosen, mesh):
-            parameters[name] = jax.device_put(value, places[name])
+            parameters[name] = put(value, places[name])
             bar.update(weights.sizes[name])
     return LoadedModel(held, parameters, mesh, chosen)
 

@@ -47,6 +47,11 @@ def parameter_places(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> Place
     return {name: places[_alike(name, config, kinds)] for name in parameter_specs(config)}
 
 
+def put(value: jax.Array, place: NamedSharding | Format) -> jax.Array:
+    """A parameter that lies on the mesh already, in the order of its place."""
+    return value if isinstance(place, NamedSharding) else jax.device_put(value, place)
+
+
 def _alike(name: str, config: ModelConfig, kinds: list[LayerConfig]) -> str:
     """The name that a parameter has in a decoder with one layer of each kind."""
     match name.split(".", 2):

@@ -64,7 +64,7 @@ def compiled(config: ModelConfig, topology: str, mesh: MeshShape | None, step: s
         "pool": min(parts),
         "pool_bytes": sum(parts) * deployment.dtype.itemsize * LAYERS,
         "smallest_weight": min(prod(x.shape) for x in weights) * deployment.dtype.itemsize,
-        "smallest_part": min(prod(x.sharding.sharding.shard_shape(x.shape)) for x in weights),
+        "smallest_part": min(prod(x.sharding.shard_shape(x.shape)) for x in weights),
         "aliased_bytes": program.aliased_bytes,
     }
 
