@@ -154,9 +154,14 @@ def request_of(item: Conversation, temperature: float, seed: int) -> dict[str, A
 
 
 class Figures:
-    """What has been counted, by temperature and by what it is a share of."""
+    """What has been counted, by temperature and by what it is a share of.
 
-    def __init__(self) -> None:
+    Attributes:
+        names: what is counted, in the order of the table.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
         self._counts: dict[tuple[str, float], list[bool]] = {}
 
     def add(self, name: str, temperature: float, *, hit: bool) -> None:
@@ -167,11 +172,6 @@ class Figures:
         """What was counted under a name."""
         found = self._counts.get((name, temperature), [])
         return Share(sum(found), len(found))
-
-    @property
-    def names(self) -> list[str]:
-        """All names, in the order of their first case."""
-        return list(dict.fromkeys(name for name, _ in self._counts))
 
 
 FORMED, QUIET, ENDED = "JSON is well formed", "no call where none is due", "ends by itself"
@@ -191,7 +191,9 @@ async def evaluate(
     server: Server, skills: Sequence[str], temperatures: Sequence[float], cases: int, seed: int
 ) -> tuple[Figures, list[dict[str, Any]]]:
     """Ask everything; returns the figures, and what was answered wrong."""
-    figures, wrong = Figures(), list[dict[str, Any]]()
+    probes = {f"{ENDED}: {name}": make for name, make in PROBES.items()}
+    figures = Figures([*skills, FORMED, QUIET, ENDED, *probes])
+    wrong: list[dict[str, Any]] = []
     total = len(temperatures) * cases * (len(skills) + len(PROBES))
     with tqdm(total=total, unit="answer", disable=None) as bar:
 
@@ -213,7 +215,7 @@ async def evaluate(
 
         async def probe(name: str, text: str, temperature: float, number: int) -> None:
             answer = await server.ask_what_fits(text, temperature, number)
-            figures.add(f"{ENDED}: {name}", temperature, hit=answer.ended)
+            figures.add(name, temperature, hit=answer.ended)
             bar.update()
 
         for temperature in temperatures:
@@ -221,7 +223,7 @@ async def evaluate(
                 for skill in skills:
                     for number, item in enumerate(held_out(skill, cases, seed)):
                         tasks.create_task(judge(item, temperature, number))
-                for name, make in PROBES.items():
+                for name, make in probes.items():
                     rng = random.Random(f"{seed}/{name}")
                     for number in range(cases):
                         tasks.create_task(probe(name, make(rng), temperature, number))

@@ -32,7 +32,7 @@ def test_intervals_are_wilsons() -> None:
 
 
 def test_a_table_has_a_line_for_each_name() -> None:
-    figures = Figures()
+    figures = Figures(["facts"])
     for hit in (True, True, False, True):
         figures.add("facts", 0.0, hit=hit)
     figures.add("facts", 1.0, hit=True)

@@ -105,9 +105,15 @@ class _Builder:
         self.messages.append(message)
         self.thoughts.append(thought)
 
+    def takes(self, exchange: Exchange) -> bool:
+        """Whether the exchange can be answered here: in this manner, and without a thought."""
+        mannered = self.manner is None or self.manner.fits(exchange)
+        silent = self.thinking in (Thinking.OFF, Thinking.CLOSED)
+        return mannered and not (silent and exchange.works)
+
     def add(self, exchange: Exchange) -> Exchange:
         """One exchange more; returns it as it was said."""
-        if self.manner is not None and self.manner.fits(exchange):
+        if self.manner is not None:
             exchange = self.manner.applied(exchange)
         if exchange.results:
             calls = self.messages[-1]["tool_calls"]
@@ -175,14 +181,14 @@ def _frame_of(rng: random.Random, skill: str | None) -> str:
     return "tools" if SKILLS[skill].tools else "plain"
 
 
-def _drawn(builder: _Builder, frame: str, shares: Mapping[str, float]) -> list[Exchange]:
-    """The exchanges of one skill that fits the frame."""
+def _drawn(builder: _Builder, shares: Mapping[str, float]) -> list[Exchange]:
+    """The exchanges of one skill that fits the conversation."""
     for _ in range(MAX_TRIES):
         skill = builder.now.rng.choices(list(shares), list(shares.values()))[0]
         made = list(SKILLS[skill].make(builder.now))
-        if frame != MANNERS or builder.manner is None or builder.manner.fits(made[-1]):
+        if all(map(builder.takes, made)):
             return made
-    raise ValueError(f"no skill of {', '.join(shares)} fits {builder.manner}")
+    raise ValueError(f"no skill of {', '.join(shares)} fits the conversation {builder.messages}")
 
 
 def _leading_to(builder: _Builder, skill: str) -> list[Exchange]:
@@ -216,10 +222,10 @@ def conversation(
         if skill == "remembering" and not builder.now.told:
             for exchange in SKILLS["being told"].make(builder.now):
                 builder.add(exchange)
-        for exchange in _drawn(builder, frame, shares):
+        for exchange in _drawn(builder, shares):
             builder.add(exchange)
     if skill is None or skill not in SKILLS:
-        made = _drawn(builder, frame, shares)
+        made = _drawn(builder, shares)
     else:
         made = _leading_to(builder, skill)
     said = [builder.add(exchange) for exchange in made]

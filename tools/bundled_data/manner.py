@@ -25,32 +25,33 @@ class Manner:
 
     Attributes:
         system: the message.
-        change: of an answer's text.
+        change: of an answer's text; None for none.
         brief: whether answers are a word or two.
         persona: the name that the model gets.
         told: what the message tells of the user.
     """
 
     system: str
-    change: Callable[[str], str] = str
+    change: Callable[[str], str] | None = None
     brief: bool = False
     persona: str | None = None
     told: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def fits(self, exchange: Exchange) -> bool:
         """Whether the exchange can be answered in this manner."""
-        plain = isinstance(exchange.judge, Exactly) and not exchange.calls
-        return plain and (exchange.brief is not None or not self.brief)
+        if self.brief:
+            return exchange.brief is not None
+        return self.change is None or (isinstance(exchange.judge, Exactly) and not exchange.calls)
 
     def applied(self, exchange: Exchange) -> Exchange:
         """The exchange, answered in this manner."""
-        answer, judge = exchange.answer, exchange.judge
-        if self.brief:
-            brief = f"{exchange.brief}"
+        brief, judge = exchange.brief, exchange.judge
+        if self.brief and brief is not None:
             return replace(exchange, answer=f"{brief}.", judge=exactly(brief, f"{brief}."))
-        if isinstance(judge, Exactly):
-            judge = exactly(*map(self.change, judge.texts))
-        return replace(exchange, answer=self.change(answer), judge=judge)
+        if self.change is None or not isinstance(judge, Exactly):
+            return exchange
+        changed = exactly(*map(self.change, judge.texts))
+        return replace(exchange, answer=self.change(exchange.answer), judge=changed)
 
 
 def neutral(rng: random.Random) -> Manner:

@@ -39,6 +39,7 @@ MARKERS = (
 )
 """What the template and the model write between; a message that spells one is text."""
 
+LETTER_WORDS = (" a", " I")
 ROLES = ("system", "user", "assistant")
 
 # Protobuf makes the module's classes at run time; its type stubs have none.
@@ -54,10 +55,11 @@ _JOINT_SCORE = -5.0
 def _is_useful(piece: str) -> bool:
     """Whether a word may be a piece.
 
-    Without its space, a short lower-case word would also match inside longer words.
+    A letter with its space would begin every spelled word, and without its space a short
+    lower-case word would match inside longer words.
     """
     if piece.startswith(" "):
-        return len(piece) > 1
+        return len(piece) > 2 or piece in LETTER_WORDS
     return len(piece) > 3 or (len(piece) > 1 and piece[0].isupper())
 
 

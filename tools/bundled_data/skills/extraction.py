@@ -1,12 +1,12 @@
 """Fields of a sentence as JSON, after a schema in the prompt or in the request."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tools.bundled_data.exchange import Exchange, Situation
-from tools.bundled_data.grammar import Phrasings, Split, fill, in_split, part, roughen
+from tools.bundled_data.grammar import Phrasings, fill, part, roughen
 from tools.bundled_data.judges import JsonEqual
 from tools.bundled_data.skills.memory import value_of
 from tools.bundled_data.tables import table
@@ -47,7 +47,7 @@ def extraction(now: Situation) -> list[Exchange]:
     fields = rng.sample(kind.fields, rng.randint(2, len(kind.fields)))
     if rng.random() < 0.7:
         fields.sort(key=kind.fields.index)
-    keys = [_key(now, each["keys"]) for each in fields]
+    keys = [rng.choice(each["keys"]) for each in fields]
     properties = {key: {"type": each["type"]} for key, each in zip(keys, fields, strict=True)}
     wanted = {
         key: _typed(each["type"], slots[each["slot"]])
@@ -65,15 +65,6 @@ def extraction(now: Situation) -> list[Exchange]:
     template = roughen(rng, _FRAME.draw(rng, now.split))
     user = fill(template, {"text": text, "schema": shown})
     return [Exchange(SKILL, user, answer, judge)]
-
-
-def _key(now: Situation, keys: Sequence[str]) -> str:
-    """A field's name; the first is always trained."""
-    while True:
-        key = now.rng.choice(keys)
-        held = key != keys[0] and in_split(key, Split.HELD_OUT, 4)
-        if not held or now.split is Split.HELD_OUT:
-            return key
 
 
 def _short(properties: Mapping[str, Mapping[str, str]]) -> str:
