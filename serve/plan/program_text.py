@@ -14,15 +14,19 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (\([^=]*?\)|\S+) ([\w\-]+)\((.*)$")
 _ARRAY = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([\d,]*)\](\{[^}]*\})?")
 _CALLED = re.compile(r"\b(?:calls|body|condition|to_apply)=%?([\w.\-]+)")
+_PARTS = re.compile(r"\bcalled_computations=\{([^}]*)\}")
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
-_TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _BITS = re.compile(r"\d+")
+# Long tuples are numbered in between.
+_COMMENT = re.compile(r"/\*.*?\*/")
+# What an asynchronous operation calls is counted where it starts.
+_WENT_ON = ("async-update", "async-done")
 # The compiler's word for cycles that it does not know.
 _UNKNOWN = 1 << 62
 _EXCHANGES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-_KERNEL = "tpu_custom_call"
+_KERNEL = 'custom_call_target="tpu_custom_call"'
 _ON_CORE = "S(1)"
 
 
@@ -97,7 +101,7 @@ def read_program(text: str, loop_trips: int = 1) -> ProgramText:
         if header := _COMPUTATION.match(line):
             current = computations.setdefault(header[2], [])
             entry = header[2] if header[1] else entry
-        elif found := _INSTRUCTION.match(line):
+        elif found := _INSTRUCTION.match(_COMMENT.sub("", line)):
             current.append(_Instruction(found[2], found[1], found[3]))
     return _read(entry, computations, loop_trips)
 
@@ -115,13 +119,12 @@ def _read(
             copies.append(_copy(each))
         if kind in _EXCHANGES:
             exchanges.append(Exchange(kind, _largest(each.type)[1]))
-        elif each.kind == "custom-call":
-            target = _TARGET.search(each.rest)
-            kernels += target is not None and target[1] == _KERNEL
+        elif _KERNEL in each.rest and each.kind == "custom-call":
+            kernels += 1
         elif known is not None:
             cycles += int(known[1]) if int(known[1]) < _UNKNOWN else 0
             unknown += int(known[1]) >= _UNKNOWN
-        else:
+        elif each.kind not in _WENT_ON:
             times = 1
             if each.kind == "while":
                 trips = _TRIPS.search(each.rest)
@@ -141,7 +144,9 @@ def _called(each: _Instruction) -> list[str]:
     branches = _BRANCHES.search(each.rest)
     if branches:
         return [branches[1].split(",")[-1].strip().removeprefix("%")]
-    return _CALLED.findall(each.rest)
+    parts = _PARTS.search(each.rest)
+    named = [part.strip().removeprefix("%") for part in parts[1].split(",")] if parts else []
+    return named + _CALLED.findall(each.rest)
 
 
 def _copy(each: _Instruction) -> Copy:

@@ -24,7 +24,8 @@ from serve.plan.environment import PLAN_ENVIRONMENT
 
 TOPOLOGIES = ("v5e:2x2", "v5e:2x4", "v6e:2x4", "v5p:2x2x1", "tpu7x:2x2x1")
 LAYERS, CHUNK = 2, 128
-WORK = Workload(rows=64, context=256, page_size=32, prefill_chunk=CHUNK)
+# A layer's pool must not fit a core's own memory: the compiler takes a smaller one there and back.
+WORK = Workload(rows=64, context=8192, page_size=32, prefill_chunk=CHUNK)
 
 _ROPE = plain_rope(10_000.0, 128)
 _PLAIN = LayerConfig(_ROPE)
@@ -35,7 +36,7 @@ DENSE = ModelConfig(
     num_kv_heads=8,
     head_dim=128,
     ffn_dim=2048,
-    context_length=256,
+    context_length=8192,
     layers=(_PLAIN, LayerConfig(_ROPE, window=100)),
     norm_eps=1e-6,
     attention_softcap=50.0,

@@ -24,6 +24,15 @@ backend_config={"window_config":{"estimated_cycles":"7"}}
   ROOT %compare.1 = pred[]{:T(512)} compare(%a, %b), direction=LT
 }
 
+%summed (p.3: bf16[8,128]) -> bf16[8,128] {
+  ROOT %offloaded.1 = bf16[8,128]{1,0} custom-call(%p.3), custom_call_target="X", \
+called_computations={%core}
+}
+
+%core (p.4: bf16[8,128]) -> bf16[8,128] {
+  ROOT %all-reduce.7 = bf16[8,128]{1,0} all-reduce(%p.3), to_apply=%add
+}
+
 ENTRY %main.3 (p.0: bf16[8,128], p.2: bf16[16,256]) -> bf16[8,128] {
   %p.0 = bf16[8,128]{1,0:T(8,128)(2,1)} parameter(0)
   %copy-start.1 = (bf16[16,256]{1,0:T(8,128)(2,1)S(1)}, bf16[16,256]{1,0:T(8,128)(2,1)}, \
@@ -39,6 +48,9 @@ custom_call_target="tpu_custom_call", operand_layout_constraints={s32[64]{0}}
   %other.1 = bf16[8,128]{1,0} custom-call(%p.0), custom_call_target="ConcatBitcast"
   %all-reduce.1 = bf16[8,128]{1,0:T(8,128)(2,1)S(1)} all-reduce(%fusion.1), to_apply=%add
   %gather.1 = (f32[2,8]{1,0}, f32[4,8]{1,0}) all-gather-start(%p.0), dimensions={0}
+  %sum-start.1 = ((bf16[8,128]{1,0}), bf16[8,128]{1,0}, /*index=2*/s32[8]{0}) async-start(%p.0), \
+calls=%summed
+  %sum-done.1 = bf16[8,128]{1,0} async-done(%sum-start.1), calls=%summed
   %while.1 = (s32[], bf16[8,128]{1,0}) while(%tuple.1), condition=%condition, body=%body
   ROOT %while.2 = (s32[], bf16[8,128]{1,0}) while(%tuple.1), condition=%condition, body=%body, \
 backend_config={"known_trip_count":{"n":"3"}}
@@ -60,7 +72,8 @@ def test_kernels_are_those_that_are_written_by_hand():
 def test_exchanges_with_the_bytes_of_their_result():
     exchanges = read_program(PROGRAM, loop_trips=2).exchanges
     assert exchanges[:2] == (Exchange("all-reduce", 2048), Exchange("all-gather", 128))
-    assert exchanges[2:] == (Exchange("all-to-all", 2048),) * (2 + 3)
+    assert exchanges[2:3] == (Exchange("all-reduce", 2048),)
+    assert exchanges[3:] == (Exchange("all-to-all", 2048),) * (2 + 3)
 
 
 def test_copies_to_where_they_are_used_and_others():
