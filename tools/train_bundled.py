@@ -6,7 +6,9 @@ progress bar; figures go to `OUT/log.jsonl`, which `tools.plot_training` draws.
 """
 
 import json
+import math
 import time
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -126,8 +128,11 @@ def train(
     evaluate_every: int,
     cases: int,
     workers: int,
+    minutes: float = math.inf,
 ) -> Trainer:
     """Train up to step `until`, resuming the run in `out` if there is one.
+
+    After so many `minutes` it ends early, and can be resumed from there.
 
     Raises:
         SettingsChangedError: the run in `out` has other settings. More steps are none: the
@@ -141,17 +146,20 @@ def train(
     checkpoints = Checkpoints(out)
     first = checkpoints.restore(trainer)
     log = Log(out, settings, first)
-    stream = batches(settings.batch, tokenizer, first, until, workers)
-    bar = tqdm(stream, initial=first, total=until, unit="step", disable=None)
-    for done, batch in enumerate(bar, first + 1):
-        last = done == until
-        mean = log.step(done, trainer.step(batch), batch.tokens.size, last=last)
-        if mean is not None:
-            bar.set_postfix(loss=f"{mean:.3f}")
-        if done % evaluate_every == 0 or last:
-            log.write(step=done, held_out=trainer.evaluate(ALL_SKILLS, cases))
-        if done % save_every == 0 or last:
-            checkpoints.save(trainer, done)
+    deadline = time.monotonic() + 60 * minutes
+    with closing(batches(settings.batch, tokenizer, first, until, workers)) as stream:
+        bar = tqdm(stream, initial=first, total=until, unit="step", disable=None)
+        for done, batch in enumerate(bar, first + 1):
+            last = done == until or time.monotonic() >= deadline
+            mean = log.step(done, trainer.step(batch), batch.tokens.size, last=last)
+            if mean is not None:
+                bar.set_postfix(loss=f"{mean:.3f}")
+            if done % evaluate_every == 0 or last:
+                log.write(step=done, held_out=trainer.evaluate(ALL_SKILLS, cases))
+            if done % save_every == 0 or last:
+                checkpoints.save(trainer, done)
+            if last:
+                break
     log.close()
     checkpoints.close()
     return trainer
@@ -164,6 +172,7 @@ def train(
 @click.option("--seed", default=0, show_default=True)
 @click.option("--steps", type=int, help="Length of the schedule, if not the preset's.")
 @click.option("--until", type=int, help="Stop early at this step; --steps sets the schedule.")
+@click.option("--minutes", default=math.inf, help="Stop early, with a checkpoint, after so long.")
 @click.option("--save-every", default=250, show_default=True)
 @click.option("--evaluate-every", default=1000, show_default=True)
 @click.option("--cases", default=64, show_default=True, help="Evaluation cases per skill.")
@@ -179,6 +188,7 @@ def main(
     evaluate_every: int,
     cases: int,
     workers: int,
+    minutes: float,
 ) -> None:
     """Train the bundled model from scratch, resuming from --out."""
     settings = replace(PRESETS[preset], seed=seed, steps=steps or PRESETS[preset].steps)
@@ -190,6 +200,7 @@ def main(
         evaluate_every=evaluate_every,
         cases=cases,
         workers=workers,
+        minutes=minutes,
     )
     if target is not None:
         export(settings, trainer.parameters, out / TOKENIZER, target)

@@ -89,6 +89,15 @@ def test_the_loss_falls(finished: Finished) -> None:
     assert values[-1] < values[0] - 1.0
 
 
+def test_a_run_ends_when_its_time_is_over(tmp_path: Path, finished: Finished) -> None:
+    few = {"save_every": 4, "evaluate_every": 100, "cases": 2, "workers": 0}
+    train(TINY, tmp_path, 12, minutes=0, **few)
+    assert [line["step"] for line in log(tmp_path) if "loss" in line] == [1]
+    resumed = train(TINY, tmp_path, 12, minutes=60, **few)
+    for name, value in finished.trainer.parameters.items():
+        np.testing.assert_array_equal(resumed.parameters[name], value, err_msg=name)
+
+
 def test_other_settings_do_not_resume_a_run(finished: Finished) -> None:
     with pytest.raises(SettingsChangedError, match="learning_rate"):
         run(finished.out, 12, replace(TINY, learning_rate=0.5))

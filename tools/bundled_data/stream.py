@@ -5,7 +5,7 @@ resumed run changes what a step sees. Knows nothing of the model.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,7 +30,7 @@ def _made(make: BatchMaker, tokenizer: Path, step: int) -> Batch:
 
 def batches(
     make: BatchMaker, tokenizer: Path, first: int, until: int, workers: int
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """The batches of the steps from `first` up to `until`, without the latter.
 
     Args:
