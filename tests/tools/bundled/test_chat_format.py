@@ -5,9 +5,10 @@ import random
 import pytest
 
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
-from serve.api.response_format import answer_schema, with_instructions
+from serve.api.response_format import answer_schema
 from serve.api.schema import ChatRequest
 from serve.text.calls.detect import detect
+from serve.text.calls.history import with_system
 from serve.text.render import Renderer
 from serve.text.template import ChatTemplate
 from tools.bundled_data.chat_format import TEMPLATE, document, response_format
@@ -26,10 +27,12 @@ def prompt(tokenizer: SentencePieceTokenizer, item: Conversation) -> list[int]:
         asked["response_format"] = response_format(item.schema)
         schema = answer_schema(ChatRequest.model_validate(asked).response_format)
         assert schema is not None
-        messages = with_instructions(messages, schema.instructions)
+        messages = with_system(messages, schema.instructions)
     source = "{%- set enable_thinking = false -%}" + SOURCE if item.closed else SOURCE
     told = detect(SOURCE).for_template(messages, ())
-    return Renderer(tokenizer, ChatTemplate(source)).render(told.messages, item.tools or None)
+    return Renderer(tokenizer, ChatTemplate(source)).render(
+        told.messages, item.tools or None, own=told.own
+    )
 
 
 @pytest.mark.parametrize("skill", ALL_SKILLS)
