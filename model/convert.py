@@ -13,6 +13,7 @@ of earlier runs too, are compared with what was noted when they were written.
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,17 +76,24 @@ class Converted:
     resumed: int
 
 
-def convert(source: Path, target: Path, dtype: str | None = None) -> Converted:
+def convert(
+    source: Path,
+    target: Path,
+    dtype: str | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Converted:
     """Write the checkpoint `source` to the directory `target`, or go on writing it.
 
     Args:
         source: as published, or one of ours.
         target: made if need be; empty, or left by a conversion of the same that was cut short.
         dtype: one of `DTYPES`, or None to keep each parameter's.
+        stop: asked after each part that was written.
 
     Raises:
         CheckpointError: the source cannot be served, the target is something else, or it
             cannot be written.
+        KeyboardInterrupt: `stop` said so.
     """
     if not source.is_dir():
         raise CheckpointError(f"{source} is not a directory; give the directory of a checkpoint")
@@ -99,7 +107,7 @@ def convert(source: Path, target: Path, dtype: str | None = None) -> Converted:
         _check_space(target, weights, wanted, done)
         texts = _copy_texts(source, target)
         parts = weights.groups(PART_BYTES)
-        resumed = _write_parts(root, weights, parts, wanted, done, job)
+        resumed = _write_parts(root, weights, parts, wanted, done, job, stop)
         for path, copy in texts:
             if describe_file(path) != describe_file(copy):
                 raise CheckpointError(f"{copy} is not what {path} is; run the conversion again")
@@ -144,6 +152,7 @@ def _write_parts(
     dtype: jnp.dtype | None,
     done: dict[str, Entry],
     job: dict[str, Any],
+    stop: Callable[[], bool],
 ) -> int:
     """Write the parts that are not `done`, and note each there and in the journal."""
     mesh = make_mesh()
@@ -166,6 +175,8 @@ def _write_parts(
                 _compare(root / name, parameters)
                 done |= describe(root, under=name)
                 write_whole(root / JOURNAL, {"job": job, "files": to_json(done)})
+                if stop():
+                    raise KeyboardInterrupt
             bar.update(sum(weights.sizes[parameter] for parameter in names))
     return len(finished)
 

@@ -5,10 +5,12 @@ what the person can correct, 1 for what broke. Knows nothing of engines or HTTP.
 """
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import click
@@ -157,6 +159,21 @@ def chat(
     )
 
 
+def _interrupted() -> Callable[[], bool]:
+    """Whether Ctrl-C was pressed, from now on; a second time, it interrupts as usual.
+
+    An interruption inside of Orbax may get lost, or leave its threads' tracebacks behind.
+    """
+    asked = Event()
+
+    def note(number: int, frame: object) -> None:  # noqa: ARG001  (a handler's arguments)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        asked.set()
+
+    signal.signal(signal.SIGINT, note)
+    return asked.is_set
+
+
 @cli.command()
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.argument("target", metavar="DST", type=click.Path(path_type=Path))
@@ -172,7 +189,7 @@ def convert(source: Path, target: Path, dtype: str | None) -> None:
     what this command left when it was interrupted: the same command then goes on. Config,
     tokenizer and templates are copied, the weights written by Orbax in parts, so that a model
     may be larger than memory. Every part is read back and compared, and DST cannot be served
-    before all of it is whole.
+    before all of it is whole. Ctrl-C stops it after the part in hand, once more at once.
 
     Exit codes: 0 when DST is whole, 2 when SRC or DST do not work, 130 when interrupted.
     """
@@ -182,7 +199,7 @@ def convert(source: Path, target: Path, dtype: str | None) -> None:
     from model.convert import convert as run
 
     try:
-        done = run(source, target, dtype)
+        done = run(source, target, dtype, _interrupted())
     except CheckpointError as error:
         raise ConfigError(str(error)) from error
     except KeyboardInterrupt:

@@ -396,7 +396,8 @@ def broken_model() -> LocalModel:
     directory = bundled_model()
     tokenizer = load_tokenizer(directory, load_model(directory, make_mesh()).config)
     config, info = EngineConfig(64, 1024, 8), EngineInfo(64, tokenizer.vocab_size, "fp_test")
-    loaded = LoadedEngine(Engine(Broken(), config, info), tokenizer, frozenset({3}))
+    runner = Broken()
+    loaded = LoadedEngine(Engine(runner, config, info), runner, tokenizer, frozenset({3}))
     template = load_chat_template(directory, tokenizer.named)
     return LocalModel(loaded, Renderer(tokenizer, template), progress=True)
 
