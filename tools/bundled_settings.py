@@ -22,7 +22,9 @@ class Settings:
         rows, length: B and T of a batch; every `long_every`-th has rows of `long_length`.
         first_steps: this many steps see conversations of one exchange only, in rows of
             `first_length`: with less to look at, copying is found sooner.
-        learning_rate: its peak, after `warmup` steps; it then falls as a cosine to a twentieth.
+        learning_rate: reached after `warmup` steps, and kept until the last `cooldown` of the
+            steps, over which it falls to nothing: as long as it is kept, a run may still
+            become longer or shorter (Hägele et al. 2024).
         compute: number format of the activations; weights and optimizer are float32.
         vocab_size, embed_dim, num_layers, num_heads, num_kv_heads, head_dim, ffn_dim,
             context_length: the model's shape.
@@ -38,6 +40,7 @@ class Settings:
     long_length: int = 2048
     learning_rate: float = 3e-3
     warmup: int = 100
+    cooldown: float = 0.3
     compute: Literal["float32", "bfloat16"] = "float32"
     vocab_size: int = 1536
     embed_dim: int = 384
@@ -47,6 +50,11 @@ class Settings:
     head_dim: int = 64
     ffn_dim: int = 1024
     context_length: int = 2048
+
+    @property
+    def cooldown_start(self) -> int:
+        """The step after which the learning rate falls."""
+        return round(self.steps * (1 - self.cooldown))
 
     @property
     def model(self) -> ModelConfig:

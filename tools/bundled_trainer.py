@@ -41,9 +41,14 @@ def losses(
 
 def schedule(settings: Settings) -> optax.Schedule:
     """The learning rate by step."""
-    peak = settings.learning_rate
-    return optax.warmup_cosine_decay_schedule(
-        0.0, peak, settings.warmup, settings.steps, end_value=peak / 20
+    peak, start = settings.learning_rate, settings.cooldown_start
+    return optax.join_schedules(
+        [
+            optax.linear_schedule(0.0, peak, settings.warmup),
+            optax.constant_schedule(peak),
+            optax.linear_schedule(peak, 0.0, settings.steps - start),
+        ],
+        [settings.warmup, start],
     )
 
 

@@ -36,22 +36,26 @@ class SettingsChangedError(ValueError):
     """A run is resumed with settings other than those it was started with."""
 
 
-def _claim(out: Path, settings: Settings) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+def _claim(out: Path, settings: Settings, done: int) -> None:
+    """Note the settings of a new run; compare them with what a run of `done` steps had."""
     path = out / "settings.json"
     mine = asdict(settings)
-    if not path.exists():
-        path.write_text(json.dumps(mine, indent=2) + "\n")
-        return
-    theirs = json.loads(path.read_text())
-    changed = {name for name in mine | theirs if mine.get(name) != theirs.get(name)}
-    if changed == {"steps"} and settings.steps > theirs["steps"]:
-        path.write_text(json.dumps(mine, indent=2) + "\n")
-    elif changed:
-        raise SettingsChangedError(
-            f"{path} belongs to a run with other {', '.join(sorted(changed))}; give the same "
-            "settings (or more steps) to resume it, or another --out to start afresh"
-        )
+    if path.exists():
+        noted = json.loads(path.read_text())
+        changed = {name for name in mine | noted if mine.get(name) != noted.get(name)}
+        if changed == {"steps"}:
+            last = min(settings.cooldown_start, Settings(**noted).cooldown_start)
+            if done > last:
+                raise SettingsChangedError(
+                    f"the run in {out} has done {done} steps; their number could be changed up "
+                    f"to step {last}, before the learning rate fell"
+                )
+        elif changed:
+            raise SettingsChangedError(
+                f"{path} belongs to a run with other {', '.join(sorted(changed))}; give the same "
+                "settings to resume it, or another --out to start afresh"
+            )
+    path.write_text(json.dumps(mine, indent=2) + "\n")
 
 
 class Checkpoints:
@@ -61,14 +65,17 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(max_to_keep=2)
         self._manager = ocp.CheckpointManager((out / "checkpoints").absolute(), options=options)
 
-    def restore(self, trainer: Trainer) -> int:
-        """Give the trainer what was saved last; returns the steps done."""
-        done = self._manager.latest_step() or 0
-        if done:
+    @property
+    def done(self) -> int:
+        """The steps that were done when the last was saved."""
+        return self._manager.latest_step() or 0
+
+    def restore(self, trainer: Trainer) -> None:
+        """Give the trainer what was saved last, if anything was."""
+        if self.done:
             target = {"parameters": trainer.parameters, "state": trainer.state}
-            restored = self._manager.restore(done, args=ocp.args.StandardRestore(target))  # pyright: ignore[reportCallIssue]
+            restored = self._manager.restore(self.done, args=ocp.args.StandardRestore(target))  # pyright: ignore[reportCallIssue]
             trainer.parameters, trainer.state = restored["parameters"], restored["state"]
-        return done
 
     def save(self, trainer: Trainer, done: int) -> None:
         """Keep the trainer's weights and state."""
@@ -135,16 +142,18 @@ def train(
     After so many `minutes` it ends early, and can be resumed from there.
 
     Raises:
-        SettingsChangedError: the run in `out` has other settings. More steps are none: the
-            learning rate then rises to where the longer schedule has it.
+        SettingsChangedError: the run in `out` has other settings. Another number of steps is
+            none as long as the learning rate would have been the same so far.
     """
-    _claim(out, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(out)
+    first = checkpoints.done
+    _claim(out, settings, first)
     tokenizer = out / TOKENIZER
     if not tokenizer.exists():
         build_tokenizer(tokenizer, settings.vocab_size, VOCABULARY_SAMPLE, settings.seed)
     trainer = Trainer(settings, SentencePieceTokenizer(tokenizer))
-    checkpoints = Checkpoints(out)
-    first = checkpoints.restore(trainer)
+    checkpoints.restore(trainer)
     log = Log(out, settings, first)
     deadline = time.monotonic() + 60 * minutes
     with closing(batches(settings.batch, tokenizer, first, until, workers)) as stream:

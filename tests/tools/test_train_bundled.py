@@ -17,7 +17,7 @@ from tools.bundled_data.chat_format import Document
 from tools.bundled_data.conversations import ALL_SKILLS
 from tools.bundled_export import export
 from tools.bundled_settings import Settings
-from tools.bundled_trainer import Trainer, losses
+from tools.bundled_trainer import Trainer, losses, schedule
 from tools.train_bundled import PRESETS, SettingsChangedError, train
 
 TINY = Settings(
@@ -103,13 +103,23 @@ def test_other_settings_do_not_resume_a_run(finished: Finished) -> None:
         run(finished.out, 12, replace(TINY, learning_rate=0.5))
 
 
-def test_a_run_can_be_made_longer_but_not_shorter(tmp_path: Path) -> None:
-    longer = replace(TINY, steps=20)
-    run(tmp_path, 1)
-    run(tmp_path, 2, longer)
-    assert [line["step"] for line in log(tmp_path) if "loss" in line] == [1, 2]
-    with pytest.raises(SettingsChangedError, match="steps"):
-        run(tmp_path, 2)
+def test_a_runs_length_may_change_until_the_learning_rate_falls(
+    tmp_path: Path, finished: Finished
+) -> None:
+    run(tmp_path, 4, replace(TINY, steps=20))
+    run(tmp_path, 6, replace(TINY, steps=10))
+    resumed = run(tmp_path, 12)
+    for name, value in finished.trainer.parameters.items():
+        np.testing.assert_array_equal(resumed.parameters[name], value, err_msg=name)
+    with pytest.raises(SettingsChangedError, match="12 steps; .* up to step 8"):
+        run(tmp_path, 20, replace(TINY, steps=20))
+
+
+def test_the_learning_rate_rises_stays_and_falls() -> None:
+    rate = schedule(replace(TINY, steps=100, warmup=10, cooldown=0.2, learning_rate=1.0))
+    assert [float(rate(step)) for step in (0, 5, 10, 50, 80, 90, 100)] == pytest.approx(
+        [0.0, 0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
+    )
 
 
 def test_the_export_loads_as_the_trained_weights(tmp_path: Path, finished: Finished) -> None:
