@@ -111,7 +111,7 @@ def test_a_runs_length_may_change_until_the_learning_rate_falls(
     resumed = run(tmp_path, 12)
     for name, value in finished.trainer.parameters.items():
         np.testing.assert_array_equal(resumed.parameters[name], value, err_msg=name)
-    with pytest.raises(SettingsChangedError, match="12 steps; .* up to step 8"):
+    with pytest.raises(SettingsChangedError, match=r"12 steps; .* up to step 8"):
         run(tmp_path, 20, replace(TINY, steps=20))
 
 
