@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.pallas import tpu as pltpu
 from jax.experimental.pallas.ops.tpu.ragged_paged_attention import ragged_paged_attention
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
@@ -89,7 +90,7 @@ def write_combined(
 def attend_combined(
     q: Float[Array, "B T K G H"], pool: CombinedPages, view: PageView, scoring: Scoring
 ) -> Float[Array, "B T K G H"]:
-    """Attend by the kernel to what each query's position and window let it see.
+    """Attend by the kernel to what each query's position and window let it see; within a `jit`.
 
     A row's tokens are consecutive, with its padding after them; padding's values are not defined.
     """
@@ -112,7 +113,8 @@ def attend_combined(
     block = max(1, min(_BLOCK_BYTES // page_bytes, _BLOCK_KEYS // page_size, most))
     out = ragged_paged_attention(
         queries,
-        pool.pages,
+        # Else the compiler takes a whole pool that fits there into the core's memory, and back.
+        pltpu.with_memory_space_constraint(pool.pages, pltpu.HBM),
         jnp.maximum(positions.max(axis=1) + 1, 1).astype(jnp.int32),
         tables,
         jnp.concatenate([jnp.zeros(1, jnp.int32), ends.astype(jnp.int32)]),

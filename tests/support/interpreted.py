@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from jax._src.literals import TypedInt
 from jax.experimental import pallas
+from jax.experimental.pallas import tpu
 
 _KERNEL = "jax.experimental.pallas.ops.tpu.ragged_paged_attention.kernel"
 
@@ -26,5 +27,7 @@ class _Interpreting:
 def interpret_attention(patch: pytest.MonkeyPatch) -> None:
     """Have the attention kernel interpreted."""
     patch.setattr(import_module(_KERNEL), "pl", _Interpreting())
+    # It knows no memory but one.
+    patch.setattr(tpu, "with_memory_space_constraint", lambda x, _: x)
     # The interpreter asks constant indices for their shape, which they lack.
     patch.setattr(TypedInt, "shape", (), raising=False)

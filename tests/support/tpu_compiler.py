@@ -24,8 +24,8 @@ from serve.plan.environment import PLAN_ENVIRONMENT
 
 TOPOLOGIES = ("v5e:2x2", "v5e:2x4", "v6e:2x4", "v5p:2x2x1", "tpu7x:2x2x1")
 LAYERS, CHUNK = 2, 128
-# A layer's pool must not fit a core's own memory: the compiler takes a smaller one there and back.
-WORK = Workload(rows=64, context=8192, page_size=32, prefill_chunk=CHUNK)
+# A layer's pool fits a core's own memory, but must not be taken there and back.
+WORK = Workload(rows=64, context=2048, page_size=32, prefill_chunk=CHUNK)
 
 _ROPE = plain_rope(10_000.0, 128)
 _PLAIN = LayerConfig(_ROPE)
