@@ -17,7 +17,6 @@ from model.kernels.paged_gpu import GpuAttention, trial
 from model.kernels.ragged import RaggedAttention
 from model.mesh import parts_on
 
-_LANES = 128
 _LEAST_TRITON = 16
 
 
@@ -51,7 +50,7 @@ def choose_backend(
     match platform:
         case "tpu":
             kernel = Backend("paged, ragged_paged_attention (Pallas TPU kernel)", "combined")
-            obstacle = _ragged_obstacle(config, kv_heads_per_shard, dtype)
+            obstacle = _ragged_obstacle(kv_heads_per_shard, dtype)
         case "gpu":
             kernel = Backend("paged, paged_attention (Pallas GPU kernel)", "by_head_on_gpu")
             obstacle = _gpu_obstacle(config, kv_heads_per_shard, dtype)
@@ -68,11 +67,7 @@ def backend_on(mesh: Mesh, config: ModelConfig, dtype: jnp.dtype) -> Backend:
     return choose_backend(config, mesh.devices.flat[0].platform, heads, dtype)
 
 
-def _ragged_obstacle(config: ModelConfig, kv_heads: int, dtype: jnp.dtype) -> str:
-    if config.attention_sinks:
-        return "it has attention sinks"
-    if config.head_dim % _LANES:
-        return f"its head_dim is {config.head_dim}, not a multiple of {_LANES}"
+def _ragged_obstacle(kv_heads: int, dtype: jnp.dtype) -> str:
     # Keys and values side by side, in words of 32 bits, must fill whole tiles.
     words, rest = divmod(2 * kv_heads * dtype.itemsize, 4)
     if rest or (words not in (1, 2, 4) and words % 8):

@@ -23,6 +23,8 @@ from model.config import ModelConfig
 from model.mesh import replicated, sharding
 
 PageLayout = Literal["by_head", "by_head_on_gpu", "combined"]
+# The kernel that reads combined pages wants whole vector registers.
+_LANES = 128
 
 
 class LayerCache(NamedTuple):
@@ -52,9 +54,12 @@ class GpuPages(LayerCache):
 
 
 class CombinedPages(NamedTuple):
-    """One layer's pool, page by page, each token's keys and values in turn: k0 v0 k1 v1 …"""
+    """One layer's pool, page by page, each token's keys and values in turn: k0 v0 k1 v1 …
 
-    pages: Float[Array, "P page two_K H"]
+    Each is filled up with zeros to a multiple of 128.
+    """
+
+    pages: Float[Array, "P page two_K W"]
 
     @property
     def page_size(self) -> int:
@@ -84,6 +89,17 @@ class Cache(NamedTuple):
     tables: Int[Array, "R M"]
 
 
+def combined_width(head_dim: int) -> int:
+    """Values that a head's key, or its value, takes in combined pages."""
+    return -(-head_dim // _LANES) * _LANES
+
+
+def bytes_per_token(config: ModelConfig, layout: PageLayout, dtype: jnp.dtype) -> int:
+    """Bytes that one token's keys and values take over all layers."""
+    width = combined_width(config.head_dim) if layout == "combined" else config.head_dim
+    return 2 * config.num_layers * config.held_kv_heads * width * dtype.itemsize
+
+
 def empty_cache(
     config: ModelConfig,
     *,
@@ -99,7 +115,8 @@ def empty_cache(
 
     def pool() -> Pool:
         if layout == "combined":
-            return CombinedPages(jnp.zeros((pages, page_size, 2 * heads, width), dtype))
+            shape = (pages, page_size, 2 * heads, combined_width(width))
+            return CombinedPages(jnp.zeros(shape, dtype))
         shape = (heads, pages, page_size, width)
         return _BY_HEAD[layout](jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 

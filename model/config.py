@@ -185,10 +185,6 @@ class ModelConfig:
         """V as the embedding has it, padding included."""
         return self.vocab_size + self.vocab_padding
 
-    def cache_bytes_per_token(self, bytes_per_value: int) -> int:
-        """Bytes that one token's keys and values take over all layers."""
-        return 2 * self.num_layers * self.held_kv_heads * self.head_dim * bytes_per_value
-
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a checkpoint's file.

@@ -34,7 +34,7 @@ from tqdm import tqdm
 from model import steps
 from model.attention import KEYS_PER_BLOCK
 from model.backends import choose_backend
-from model.cache import Cache, empty_cache
+from model.cache import Cache, bytes_per_token, empty_cache
 from model.config import LayerConfig, ModelConfig
 from model.loading import resolve_dtype
 from model.parameters import Parameters, count_parameters, random_parameters
@@ -203,7 +203,7 @@ class Bench:
         embedding = self.config.vocab_size * self.config.embed_dim
         # Of an untied input embedding a step reads one vector per row.
         read = count_parameters(self.config) - (0 if self.config.tied_head else embedding)
-        cached = rows * context * self.config.cache_bytes_per_token(size)
+        cached = rows * context * bytes_per_token(self.config, "by_head", self.dtype)
         return (read * size + cached) / bandwidth
 
 

@@ -7,6 +7,7 @@ Where the kernel can run is `backends.py`'s knowledge.
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from jaxtyping import Array, Float
 from model.attention import PageView, Scoring, attend_pages, token_slots
 from model.axes import HEAD_DIM, HEAD_GROUP, KV_HEADS, PAGE, PAGES, ROWS, TOKENS
 from model.cache import CombinedPages, LayerCache, Pool
+from model.kernels.ragged_sinks import ragged_paged_attention_with_sinks
 from model.mesh import partition
 
 # The kernel holds two blocks of pages while it works on one; this leaves room for the rest
@@ -56,23 +58,25 @@ class RaggedAttention:
             pool: CombinedPages,
             everyone: PageView,
             mine: PageView,
+            sinks: jax.Array | None,
         ) -> tuple[jax.Array, CombinedPages]:
             pool = write_combined(pool, k, v, everyone)
-            return attend_combined(q, pool, mine, scoring), pool
+            return attend_combined(q, pool, mine, scoring._replace(sinks=sinks)), pool
 
         if jax.sharding.get_abstract_mesh().empty:
-            return part(q, k, v, cache, self.view, self.view)
+            return part(q, k, v, cache, self.view, self.view, scoring.sinks)
         queries = partition(q.shape, (ROWS, TOKENS, KV_HEADS, HEAD_GROUP, HEAD_DIM))
         # All rows' keys go into every copy of the pages, whoever computes the rows.
         keys = PartitionSpec(None, *partition(k.shape, (ROWS, TOKENS, KV_HEADS, HEAD_DIM))[1:])
         pages = partition(cache.pages.shape, (PAGES, PAGE, KV_HEADS, HEAD_DIM))
         rows = partition(self.view.positions.shape, (ROWS, TOKENS))
+        heads = partition(q.shape[2:4], (KV_HEADS, HEAD_GROUP))
         return jax.shard_map(
             part,
-            in_specs=(queries, keys, keys, pages, PartitionSpec(), rows),
+            in_specs=(queries, keys, keys, pages, PartitionSpec(), rows, heads),
             out_specs=(queries, CombinedPages(pages)),  # type: ignore[arg-type]
             check_vma=False,
-        )(q, k, v, cache, self.view, self.view)
+        )(q, k, v, cache, self.view, self.view, scoring.sinks)
 
 
 def write_combined(
@@ -81,7 +85,8 @@ def write_combined(
     """The pages with the tokens' keys and values in them; padding is dropped."""
     pages, page_size, combined, width = pool.pages.shape
     slots = token_slots(view.tables, view.positions, page_size, pages)
-    both = jnp.stack([k, v], axis=3).reshape(-1, combined, width).astype(pool.pages.dtype)
+    both = jnp.stack([k, v], axis=3).reshape(-1, combined, k.shape[-1])
+    both = _filled_up(both, width).astype(pool.pages.dtype)
     flat = pool.pages.reshape(pages * page_size, combined, width)
     flat = flat.at[slots.reshape(-1)].set(both, mode="drop")
     return CombinedPages(flat.reshape(pool.pages.shape))
@@ -94,8 +99,6 @@ def attend_combined(
 
     A row's tokens are consecutive, with its padding after them; padding's values are not defined.
     """
-    if scoring.sinks is not None:
-        raise ValueError("the kernel has no sinks")
     rows, length, heads, group, width = q.shape
     tables, positions = view
     # A row that is padding counts as one query for the first key: the kernel wants one at least.
@@ -105,13 +108,16 @@ def attend_combined(
     where = jnp.where(
         offsets < lengths[:, None], (ends - lengths)[:, None] + offsets, rows * length
     )
-    queries = q.reshape(rows * length, heads * group, width)
+    queries = _filled_up(q.reshape(rows * length, heads * group, width), pool.pages.shape[-1])
     if rows > 1 and length > 1:
         queries = jnp.zeros_like(queries).at[where.reshape(-1)].set(queries, mode="drop")
     page_bytes = math.prod(pool.pages.shape[1:]) * pool.pages.dtype.itemsize
     page_size, most = pool.pages.shape[1], tables.shape[1]
     block = max(1, min(_BLOCK_BYTES // page_bytes, _BLOCK_KEYS // page_size, most))
-    out = ragged_paged_attention(
+    kernel = ragged_paged_attention
+    if scoring.sinks is not None:
+        kernel = partial(ragged_paged_attention_with_sinks, sinks=scoring.sinks)
+    out = kernel(
         queries,
         # Else the compiler takes a whole pool that fits there into the core's memory, and back.
         pltpu.with_memory_space_constraint(pool.pages, pltpu.HBM),
@@ -127,12 +133,16 @@ def attend_combined(
     )
     if rows > 1 and length > 1:
         out = out.at[where.reshape(-1)].get(mode="clip")
-    return out.reshape(q.shape)
+    return out[..., :width].reshape(q.shape)
+
+
+def _filled_up(values: jax.Array, width: int) -> jax.Array:
+    return jnp.pad(values, ((0, 0),) * (values.ndim - 1) + ((0, width - values.shape[-1]),))
 
 
 def reference_combined(
     q: Float[Array, "B T K G H"], pool: CombinedPages, view: PageView, scoring: Scoring
 ) -> Float[Array, "B T K G H"]:
     """`attend_combined` by the plain backend."""
-    by_head = jnp.moveaxis(pool.pages, 2, 0)
+    by_head = jnp.moveaxis(pool.pages[..., : q.shape[-1]], 2, 0)
     return attend_pages(q, LayerCache(by_head[::2], by_head[1::2]), view, scoring)

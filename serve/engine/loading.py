@@ -10,6 +10,7 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 
 from model.axes import KV_HEADS
+from model.cache import bytes_per_token
 from model.config import ModelConfig
 from model.loading import LoadedModel, load_end_ids, load_model, load_tokenizer
 from model.mesh import parts_on
@@ -135,7 +136,7 @@ def _default_cache_tokens(model: LoadedModel, rows: int, context: int) -> int:
         memory = DEVICE_SHARE * spare * parts_on(model.mesh, KV_HEADS)
     else:
         memory = _HOST_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    fits = int(memory) // model.config.cache_bytes_per_token(model.dtype.itemsize)
+    fits = int(memory) // _cached_bytes(model)
     wanted = min(rows * context, fits)
     if jax.process_count() > 1:
         # One pool for all hosts: the one with the least memory decides.
@@ -143,11 +144,14 @@ def _default_cache_tokens(model: LoadedModel, rows: int, context: int) -> int:
     return max(context, wanted)
 
 
+def _cached_bytes(model: LoadedModel) -> int:
+    return bytes_per_token(model.config, model.backend.layout, model.dtype)
+
+
 def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
     device = jax.devices()[0]
     mesh = ", ".join(f"{name}={size}" for name, size in model.mesh.shape.items())
-    cache_bytes = model.config.cache_bytes_per_token(model.dtype.itemsize)
-    gibibytes = config.num_pages * config.page_size * cache_bytes / 2**30
+    gibibytes = config.num_pages * config.page_size * _cached_bytes(model) / 2**30
     return {
         "parameters": f"{count_parameters(model.config) / 1e6:.1f} M, {model.dtype}",
         "devices": f"{model.mesh.size} × {device.device_kind}, mesh {mesh}",

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from model.axes import EXPERTS, KV_HEADS, ROWS
+from model.cache import bytes_per_token
 from model.config import LayerConfig, ModelConfig
 from model.kernels.ragged import QUERIES_PER_BLOCK
 from model.mesh import parts_on
@@ -44,12 +45,14 @@ class Needs:
     Attributes:
         weight_bytes: of the weights that the step reads.
         cache_bytes: of keys and values that it reads.
+        paged_bytes: of the rows' pages, windows or not, as the attention kernel reads them.
         operations: of its products.
         attention_operations: those of attention among them.
     """
 
     weight_bytes: float
     cache_bytes: float
+    paged_bytes: float
     operations: float
     attention_operations: float
 
@@ -106,11 +109,12 @@ def needs(config: ModelConfig, mesh: Mesh, dtype: jnp.dtype, work: Work) -> Need
         operations += 2 * values * applied * share if len(spec.shape) > 1 else 0
     heads = parts_on(mesh, KV_HEADS)
     cache_bytes = attention = 0.0
+    paged_bytes = rows * work.context * bytes_per_token(config, "combined", dtype) / heads
     for layer in config.layers:
         per_token = 2 * config.held_kv_heads // heads * config.head_dim * dtype.itemsize
         cache_bytes += rows * per_token * seen_by_any(layer, work)
         attention += 4 * tokens * config.num_heads / heads * config.head_dim * _seen(layer, work)
-    return Needs(weight_bytes, cache_bytes, operations + attention, attention)
+    return Needs(weight_bytes, cache_bytes, paged_bytes, operations + attention, attention)
 
 
 def _reached(spec: ParameterSpec, config: ModelConfig, tokens: int) -> tuple[float, float]:
@@ -154,7 +158,7 @@ def estimate(
     if program.kernels:
         # Every block of queries reads the row's pages anew.
         blocks = ceil(tokens_per_row / QUERIES_PER_BLOCK)
-        moved = blocks * needed.cache_bytes / chip.bandwidth
+        moved = blocks * needed.paged_bytes / chip.bandwidth
         kernels = max(moved, needed.attention_operations / chip.peak)
     exchanges = sum(exchange_seconds(each, shards, chip) for each in program.exchanges)
     return Estimate(fusions, kernels, copies, exchanges)

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from model.axes import KV_HEADS
-from model.backends import Backend, backend_on
-from model.cache import abstract_cache
+from model.backends import Backend, backend_on, choose_backend
+from model.cache import abstract_cache, bytes_per_token
 from model.config import ModelConfig
 from model.layout import laid_out
 from model.memory_layout import parameter_places
@@ -132,12 +132,14 @@ def budget(config: ModelConfig, where: Slice, mesh: MeshShape, work: Workload) -
     """
     shape = AbstractMesh(mesh, (DATA, MODEL), (AxisType.Auto,) * 2)
     held = laid_out(config, shape)
-    size = jnp.dtype(work.dtype).itemsize
+    dtype = jnp.dtype(work.dtype)
+    size, heads = dtype.itemsize, parts_on(shape, KV_HEADS)
     weights = sum(
         prod(spec.shape) // prod(parts_on(shape, axis) for axis in spec.axes)
         for spec in parameter_specs(held).values()
     )
-    page = work.page_size * held.cache_bytes_per_token(size) // parts_on(shape, KV_HEADS)
+    layout = choose_backend(held, "tpu", held.held_kv_heads // heads, dtype).layout
+    page = work.page_size * bytes_per_token(held, layout, dtype) // heads
     wanted = work.rows * -(-work.context // work.page_size)
     state = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(_rows(held, work.rows)))
     spare = where.chip.hbm - weights * size - state

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from model.attention import KEYS_PER_BLOCK
 from model.axes import KV_HEADS
+from model.cache import combined_width
 from model.mesh import parts_on
 from serve.plan.compiler import Compiled, compile_program
 from serve.plan.costs import Estimate, Needs, Work, estimate, needs
@@ -124,6 +125,7 @@ def copies_pages(step: StepCost, deployment: Deployment) -> bool:
     """Whether a step copies a layer's whole pool, which it should write in place."""
     cache = deployment.config
     heads = cache.held_kv_heads // parts_on(deployment.mesh, KV_HEADS)
-    one = deployment.engine.num_pages * deployment.engine.page_size * heads * cache.head_dim
-    pool = one * (2 if deployment.backend.layout == "combined" else 1)
+    one = deployment.engine.num_pages * deployment.engine.page_size * heads
+    combined = deployment.backend.layout == "combined"
+    pool = one * (2 * combined_width(cache.head_dim) if combined else cache.head_dim)
     return any(copy.values == pool and not copy.fetched for copy in step.compiled.text.copies)

@@ -13,6 +13,8 @@ from jax._src.literals import TypedInt
 from jax.experimental import pallas
 from jax.experimental.pallas import tpu
 
+from model.kernels import ragged_sinks
+
 _KERNEL = "jax.experimental.pallas.ops.tpu.ragged_paged_attention.kernel"
 
 
@@ -26,7 +28,8 @@ class _Interpreting:
 
 def interpret_attention(patch: pytest.MonkeyPatch) -> None:
     """Have the attention kernel interpreted."""
-    patch.setattr(import_module(_KERNEL), "pl", _Interpreting())
+    for module in (import_module(_KERNEL), ragged_sinks):
+        patch.setattr(module, "pl", _Interpreting())
     # It knows no memory but one.
     patch.setattr(tpu, "with_memory_space_constraint", lambda x, _: x)
     # The interpreter asks constant indices for their shape, which they lack.

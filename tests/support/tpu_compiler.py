@@ -41,6 +41,15 @@ DENSE = ModelConfig(
     norm_eps=1e-6,
     attention_softcap=50.0,
 )
+# As gpt-oss has them: sinks, and heads that do not fill a register.
+_HALF = plain_rope(10_000.0, 64)
+SINKS = replace(
+    DENSE,
+    head_dim=64,
+    layers=(LayerConfig(_HALF), LayerConfig(_HALF, window=100)),
+    attention_softcap=None,
+    attention_sinks=True,
+)
 EXPERTS = replace(
     DENSE,
     layers=(replace(_PLAIN, experts=True),) * LAYERS,
@@ -54,7 +63,11 @@ def compiled(config: ModelConfig, topology: str, mesh: MeshShape | None, step: s
     spec = deployment.programs()[step, WORK.rows if step == "decode" else CHUNK]
     program = compile_program(spec.lower())
     parameters, cache = spec.arguments[:2]
-    weights = [x for name, x in parameters.items() if len(x.shape) > 1 and "router" not in name]
+    weights = [
+        x
+        for name, x in parameters.items()
+        if len(x.shape) > 1 and not {"router", "sinks"} & set(name.split("."))
+    ]
     parts = [prod(x.sharding.shard_shape(x.shape)) for x in cache.layers[0]]
     return {
         "mesh": dict(deployment.mesh.shape),
@@ -104,6 +117,8 @@ if __name__ == "__main__":
         for topology in TOPOLOGIES
         for step in ("decode", "prefill")
     }
+    for step in ("decode", "prefill"):
+        found[f"sinks v6e:2x2 {step}"] = compiled(SINKS, "v6e:2x2", None, step)
     found["experts v6e:2x2 decode"] = compiled(EXPERTS, "v6e:2x2", None, "decode")
     found["rows v5e:2x4 decode"] = compiled(DENSE, "v5e:2x4", MeshShape(2, 4), "decode")
     Path(sys.argv[1]).write_text(json.dumps(found))

@@ -11,7 +11,7 @@ from support.tiny import TINY
 
 from model.attention import PageView, Scoring
 from model.backends import Backend, choose_backend
-from model.cache import CombinedPages
+from model.cache import CombinedPages, combined_width
 from model.kernels.ragged import RaggedAttention, attend_combined, reference_combined
 
 HEADS, GROUP, WIDTH, PAGE, POOL, TABLE = 2, 3, 128, 8, 48, 12
@@ -21,6 +21,7 @@ SCORINGS = {
     "window": Scoring(0.09, window=11),
     "soft cap": Scoring(0.5, softcap=3.0),
     "both": Scoring(0.5, window=5, softcap=3.0),
+    "sinks": Scoring(0.09, window=11, sinks=jnp.array([[1.0, -2.0, 3.0], [0.0, 40.0, -40.0]])),
 }
 # Per row: the position of the first token of the step, and how many there are.
 STEPS = {
@@ -32,15 +33,18 @@ STEPS = {
 }
 
 
-def case(rows: list[tuple[int, int]], dtype: str) -> tuple[jax.Array, CombinedPages, PageView]:
+def case(
+    rows: list[tuple[int, int]], dtype: str, width: int = WIDTH
+) -> tuple[jax.Array, CombinedPages, PageView]:
     generator = np.random.default_rng(len(rows))
     length = max(1, *(count for _, count in rows)) + (3 if len(rows) == 1 else 0)
     positions = np.full((len(rows), length), -1, np.int32)
     for row, (start, count) in enumerate(rows):
         positions[row, :count] = np.arange(start, start + count)
     tables = generator.permutation(POOL).reshape(4, TABLE)[: len(rows)].astype(np.int32)
-    q = generator.standard_normal((len(rows), length, HEADS, GROUP, WIDTH))
-    pages = generator.standard_normal((POOL, PAGE, 2 * HEADS, WIDTH))
+    q = generator.standard_normal((len(rows), length, HEADS, GROUP, width))
+    pages = generator.standard_normal((POOL, PAGE, 2 * HEADS, combined_width(width)))
+    pages[..., width:] = 0.0
     view = PageView(jnp.asarray(tables), jnp.asarray(positions))
     return jnp.asarray(q, dtype), CombinedPages(jnp.asarray(pages, dtype)), view
 
@@ -58,6 +62,9 @@ CASES = [
     ("decode", "both", "bfloat16"),
     ("ragged chunks", "both", "bfloat16"),
     ("ragged chunks", "plain", "float32"),
+    ("ragged chunks", "sinks", "float32"),
+    ("decode with padding", "sinks", "float32"),
+    ("decode", "sinks", "bfloat16"),
 ]
 
 
@@ -75,6 +82,17 @@ def test_the_kernel_agrees_with_the_plain_backend(rows, scoring, dtype):
     found, wanted = (np.asarray(x, np.float32)[real] for x in (found, wanted))
     assert np.abs(wanted).max() > 0.5
     np.testing.assert_allclose(found, wanted, atol=TOLERANCES[dtype], rtol=0)
+
+
+@pytest.mark.parametrize("scoring", ["both", "sinks"])
+@pytest.mark.parametrize("width", [64, 96, 160])
+def test_narrow_heads_are_filled_up(width, scoring):
+    q, pool, view = case(STEPS["ragged chunks"], "float32", width)
+    found = attend_combined(q, pool, view, SCORINGS[scoring])
+    assert found.shape == q.shape
+    wanted = reference_combined(q, pool, widened(view), SCORINGS[scoring])
+    real = np.asarray(view.positions) >= 0
+    np.testing.assert_allclose(found[real], wanted[real], atol=1e-4, rtol=0)
 
 
 def test_new_keys_are_in_the_pages_that_are_attended_to():
@@ -98,15 +116,14 @@ WIDE = replace(TINY, head_dim=128)
 
 
 def test_the_kernel_is_chosen_on_tpu_and_only_there():
-    assert choose_backend(WIDE, "tpu", 2, BFLOAT16).layout == "combined"
+    for config in (WIDE, replace(WIDE, head_dim=64), replace(WIDE, attention_sinks=True)):
+        assert choose_backend(config, "tpu", 2, BFLOAT16).layout == "combined"
     assert choose_backend(WIDE, "cpu", 2, BFLOAT16) == Backend("paged, plain JAX", "by_head")
 
 
 @pytest.mark.parametrize(
     ("config", "heads", "reason"),
     [
-        (replace(WIDE, attention_sinks=True), 2, "sinks"),
-        (replace(WIDE, head_dim=64), 2, "head_dim is 64, not a multiple of 128"),
         (WIDE, 3, "3 kv heads of bfloat16 on one device"),
     ],
 )

@@ -21,13 +21,15 @@ ONE, FOUR = Slice("round:1x1", ROUND, 1), Slice("round:2x2", ROUND, 4)
 BFLOAT16 = jnp.dtype("bfloat16")
 # Two layers, two kv heads of 8, keys and values, two bytes.
 PER_TOKEN = 2 * 2 * 8 * 2 * 2
+# As a TPU's pages have them: each filled up to 128.
+PAGED = PER_TOKEN * 16
 
 
 def test_the_cache_is_what_every_row_needs():
     work = Workload(rows=4, context=100, page_size=16)
     takes = budget(TINY, ONE, MeshShape(), work)
     assert takes.weights == 2 * count_parameters(TINY)
-    assert takes.page == 16 * PER_TOKEN
+    assert takes.page == 16 * PAGED
     assert takes.pages_wanted == takes.pages == 4 * 7
 
 
@@ -51,12 +53,12 @@ def test_a_slice_divides_weights_and_pages():
 def test_kv_heads_that_are_copied_take_their_pages():
     work = Workload(rows=4, context=96)
     config = replace(TINY, num_heads=4)
-    assert budget(config, FOUR, MeshShape(1, 4), work).page == 16 * PER_TOKEN // 2
+    assert budget(config, FOUR, MeshShape(1, 4), work).page == 16 * PAGED // 2
 
 
 def test_the_smallest_slice_that_holds_all_rows():
     kinds = [[ONE, FOUR]]
-    few, many = Workload(rows=4, context=512), Workload(rows=128, context=512)
+    few, many = Workload(rows=4, context=512), Workload(rows=12, context=512)
     config = replace(TINY, num_heads=4)
     assert [where for where, _ in proposals(config, few, kinds)] == [ONE]
     assert [where for where, _ in proposals(config, many, kinds)] == [FOUR]
@@ -92,6 +94,7 @@ def test_a_window_bounds_what_is_read():
     config = replace(TINY, layers=layers)
     needed = needs(config, make_mesh(), BFLOAT16, Work(rows=1, tokens=1, context=10))
     assert needed.cache_bytes == (4 + 10) * PER_TOKEN / 2
+    assert needed.paged_bytes == 10 * PAGED
     chunk = needs(config, make_mesh(), BFLOAT16, Work(rows=1, tokens=3, context=10))
     assert chunk.cache_bytes == (6 + 10) * PER_TOKEN / 2
 
@@ -109,14 +112,14 @@ def test_experts_that_no_token_chooses_are_not_read():
 
 
 def test_a_floor_is_of_memory_or_of_the_peak():
-    assert Needs(3e6, 1e6, 1e9, 0).floor(ROUND) == pytest.approx(4e-3)
-    assert Needs(3e6, 1e6, 1e10, 0).floor(ROUND) == pytest.approx(10e-3)
+    assert Needs(3e6, 1e6, 0, 1e9, 0).floor(ROUND) == pytest.approx(4e-3)
+    assert Needs(3e6, 1e6, 0, 1e10, 0).floor(ROUND) == pytest.approx(10e-3)
 
 
 def test_an_estimate_adds_up_what_the_cycles_leave_out():
     copies = (Copy(5, 1000, fetched=True, beside=True), Copy(5, 500, fetched=False, beside=True))
     program = ProgramText((Exchange("all-reduce", 400),), copies, 2, cycles=9000, unknown=0)
-    made = estimate(program, Needs(6e6, 1e6, 1e9, 1e6), ROUND, shards=4, tokens_per_row=1)
+    made = estimate(program, Needs(6e6, 5e5, 1e6, 1e9, 1e6), ROUND, shards=4, tokens_per_row=1)
     # 9,000 cycles of a microsecond; 1 MB of pages; 1,000 bytes read, 500 read and written.
     expected = Estimate(9e-3, 1e-3, 2e-6, 2 * 400 * 3 / 4 / 2e8)
     assert (made.fusions, made.kernels, made.copies, made.exchanges) == pytest.approx(
@@ -127,14 +130,14 @@ def test_an_estimate_adds_up_what_the_cycles_leave_out():
 
 def test_weights_are_read_no_faster_than_memory_is():
     program = ProgramText((), (), 0, cycles=10, unknown=0)
-    made = estimate(program, Needs(6e6, 1e6, 1e9, 1e6), ROUND, shards=1, tokens_per_row=1)
+    made = estimate(program, Needs(6e6, 5e5, 1e6, 1e9, 1e6), ROUND, shards=1, tokens_per_row=1)
     assert made.fusions == pytest.approx(6e-3)
     assert made.kernels == 0
 
 
 def test_a_prompts_queries_read_the_pages_block_by_block():
     program = ProgramText((), (), 1, cycles=10, unknown=0)
-    made = estimate(program, Needs(0, 1e6, 1e9, 1e6), ROUND, shards=1, tokens_per_row=65)
+    made = estimate(program, Needs(0, 5e5, 1e6, 1e9, 1e6), ROUND, shards=1, tokens_per_row=65)
     assert made.kernels == pytest.approx(3e-3)
 
 

@@ -7,7 +7,7 @@ from support.tpu_compiler import LAYERS, TOPOLOGIES, run_compiler, run_plan
 
 pytest.importorskip("libtpu", reason="the TPU's compiler comes with pip install '.[plan]'")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-DENSE = [f"dense {topology}" for topology in TOPOLOGIES]
+DENSE = [*(f"dense {topology}" for topology in TOPOLOGIES), "sinks v6e:2x2"]
 CASES = [f"{case} {step}" for case in DENSE for step in ("decode", "prefill")]
 OTHERS = ["experts v6e:2x2 decode", "rows v5e:2x4 decode"]
 
