@@ -7,7 +7,15 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.on_eight_devices import ALONE, MESHES, MODELS, environment, run_on_eight
+from support.on_eight_devices import (
+    ALONE,
+    BY_TPU_KERNEL,
+    MESHES,
+    MODELS,
+    TPU_KERNEL_MESHES,
+    environment,
+    run_on_eight,
+)
 from support.published import LLAMA, random_tensors, write_published
 from support.tiny import TINY
 
@@ -17,6 +25,9 @@ from model.convert import convert
 from model.layout import Layout
 from model.mesh import MeshError, MeshShape, choose_mesh, make_mesh, parse_mesh, sharding
 from model.parameters import parameter_specs
+
+# All meshes compile in a process of their own, for a minute or two on an idle machine.
+pytestmark = pytest.mark.timeout(600)
 
 HEADS_32 = replace(TINY, num_heads=32, num_kv_heads=4, ffn_dim=96)
 
@@ -43,6 +54,14 @@ def test_the_gpu_kernel_runs_on_every_device_with_its_rows_and_heads(found, mesh
     for what in ("prefill", "decode"):
         values = found[f"dense {mesh} {what} by the GPU kernel"]
         np.testing.assert_allclose(values, found[f"dense {ALONE} {what}"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("mesh", TPU_KERNEL_MESHES)
+def test_the_tpu_kernel_runs_on_every_device_with_its_rows_and_heads(found, mesh):
+    for what in ("prefill", "decode"):
+        values = found[f"{BY_TPU_KERNEL} {mesh} {what} by the TPU kernel"]
+        alone = found[f"{BY_TPU_KERNEL} {ALONE} {what}"]
+        np.testing.assert_allclose(values, alone, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
