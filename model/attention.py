@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from model.axes import EMBED, HEAD_DIM, HEAD_GROUP, KV_HEADS, QKV_GROUP
 from model.cache import LayerCache, Pool, read, write
 from model.config import LayerConfig, ModelConfig
-from model.layers import RMSNorm, constant, parameter, rms_norm, soft_cap, with_bias
+from model.layers import RMSNorm, constant, parameter, product, rms_norm, soft_cap, with_bias
 from model.rope import Angles, rotate
 
 KEYS_PER_BLOCK = 128
@@ -226,7 +226,7 @@ class SelfAttention(nnx.Module):
         group, width = config.group_size, config.head_dim
         fused = (KV_HEADS, QKV_GROUP, HEAD_DIM)
         self.qkv = parameter(
-            rngs, (embed, heads, group + 2, width), (EMBED, *fused), dtype, embed**-0.5
+            rngs, (embed, heads, group + 2, width), (EMBED, *fused), dtype, embed**-0.5, inputs=1
         )
         self.out = parameter(
             rngs,
@@ -234,6 +234,7 @@ class SelfAttention(nnx.Module):
             (KV_HEADS, HEAD_GROUP, HEAD_DIM, EMBED),
             dtype,
             (2 * config.num_layers * config.num_heads * width) ** -0.5,
+            inputs=3,
         )
         self.qkv_bias = (
             constant((heads, group + 2, width), fused, dtype, 0.0) if config.qkv_bias else None
@@ -257,16 +258,17 @@ class SelfAttention(nnx.Module):
         cache: Pool | None,
     ) -> tuple[Float[Array, "B T D"], Pool | None]:
         """Attend; returns the block's output and the layer's cache."""
-        mixed = with_bias(jnp.einsum("btd,dkch->btkch", x, self.qkv[...]), self.qkv_bias)
+        mixed = with_bias(product("btd,dkch->btkch", x, self.qkv[...]), self.qkv_bias)
         # Queries and keys together: on an accelerator each small operation costs alike.
         turned = rotate(self._normed(mixed[:, :, :, :-1]), angles)
         q, k, v = turned[:, :, :, :-1], turned[:, :, :, -1], mixed[:, :, :, -1]
         sinks = None if self.sinks is None else self.sinks[...]
         scoring = Scoring(self.scale, self.window, self.softcap, sinks)
         attended, cache = attend(q, k, v, cache, scoring)
-        return with_bias(
-            jnp.einsum("btkgh,kghd->btd", attended, self.out[...]), self.out_bias
-        ), cache
+        # As one matrix: with heads and their groups apart, XLA's CPU backend rearranges the weight.
+        heads = attended.reshape(*x.shape[:2], -1)
+        out = product("bti,id->btd", heads, self.out[...].reshape(-1, x.shape[2]))
+        return with_bias(out, self.out_bias), cache
 
     def _normed(self, qk: Float[Array, "B T K G1 H"]) -> Float[Array, "B T K G1 H"]:
         """Each kv head's queries and its key, normed as the config says."""

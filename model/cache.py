@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from model.axes import HEAD_DIM, KV_HEADS, PAGE, PAGES
 from model.config import ModelConfig
@@ -28,10 +28,14 @@ _LANES = 128
 
 
 class LayerCache(NamedTuple):
-    """One layer's pool, heads before pages: gathered keys are ready for a batched product."""
+    """One layer's pool, heads before pages: gathered keys are ready for a batched product.
 
-    keys: Float[Array, "K P page H"]
-    values: Float[Array, "K P page H"]
+    bfloat16 is held as the bits of uint16: to write some bfloat16 values into a pool, XLA's CPU
+    backend would turn all of it into float32 and back.
+    """
+
+    keys: Num[Array, "K P page H"]
+    values: Num[Array, "K P page H"]
 
     @property
     def page_size(self) -> int:
@@ -118,7 +122,8 @@ def empty_cache(
             shape = (pages, page_size, 2 * heads, combined_width(width))
             return CombinedPages(jnp.zeros(shape, dtype))
         shape = (heads, pages, page_size, width)
-        return _BY_HEAD[layout](jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+        held = jnp.uint16 if layout == "by_head" and dtype == jnp.bfloat16 else dtype
+        return _BY_HEAD[layout](jnp.zeros(shape, held), jnp.zeros(shape, held))
 
     layers = tuple(pool() for _ in range(config.num_layers))
     return Cache(layers, jnp.zeros((rows, table_width), jnp.int32))
@@ -156,8 +161,8 @@ def _place(mesh: Mesh, *axes: str) -> Any:
 
 
 def write(
-    pool: Float[Array, "K P page H"], new: Float[Array, "B T K H"], slots: Int[Array, "B T"]
-) -> Float[Array, "K P page H"]:
+    pool: Num[Array, "K P page H"], new: Float[Array, "B T K H"], slots: Int[Array, "B T"]
+) -> Num[Array, "K P page H"]:
     """Put each token's vector at its slot (page · page_size + offset).
 
     Slots out of range, which padding has, are dropped.
@@ -165,12 +170,18 @@ def write(
     heads, pages, page_size, width = pool.shape
     flat = pool.reshape(heads, pages * page_size, width)
     tokens = jnp.moveaxis(new.reshape(-1, heads, width), 1, 0)
-    flat = flat.at[:, slots.reshape(-1)].set(tokens.astype(pool.dtype), mode="drop")
-    return flat.reshape(pool.shape)
+    if pool.dtype == jnp.uint16:
+        held = jax.lax.bitcast_convert_type(tokens.astype(jnp.bfloat16), jnp.uint16)
+    else:
+        held = tokens.astype(pool.dtype)
+    return flat.at[:, slots.reshape(-1)].set(held, mode="drop").reshape(pool.shape)
 
 
-def read(pool: Float[Array, "K P page H"], pages: Int[Array, "B m"]) -> Float[Array, "K B S H"]:
+def read(pool: Num[Array, "K P page H"], pages: Int[Array, "B m"]) -> Float[Array, "K B S H"]:
     """The vectors of the given pages, in order."""
     heads, _, page_size, width = pool.shape
     rows, count = pages.shape
-    return pool[:, pages].reshape(heads, rows, count * page_size, width)
+    found = pool[:, pages].reshape(heads, rows, count * page_size, width)
+    if pool.dtype == jnp.uint16:
+        return jax.lax.bitcast_convert_type(found, jnp.bfloat16)
+    return found

@@ -107,6 +107,7 @@ class ModelConfig:
         long_rope_after: see `long_rope`.
         kv_copies: how often each kv head is held, so that every shard has some (`layout.py`).
         vocab_padding: rows of zeros after the embedding's own, so that its shards are equal.
+        turned: matrices are held with their inputs' axes last (`memory_layout.py`).
     """
 
     vocab_size: int
@@ -136,6 +137,7 @@ class ModelConfig:
     long_rope_after: int = 0
     kv_copies: int = 1
     vocab_padding: int = 0
+    turned: bool = False
 
     def __post_init__(self) -> None:
         for name in (

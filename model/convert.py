@@ -170,7 +170,7 @@ def _write_parts(
             if name not in finished:
                 for left in root.glob(f"{name}*"):
                     shutil.rmtree(left)
-                parameters = dict(weights.load(names, dtype, mesh))
+                parameters = dict(weights.load(names, dtype, mesh, weights.config))
                 save_part(root / name, parameters)
                 _compare(root / name, parameters)
                 done |= describe(root, under=name)

@@ -4,7 +4,9 @@ A parameter's shape, logical axes and first values stand together in `parameter`
 `constant`; sharding, initialization and loading all read them from there.
 """
 
+import math
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +19,28 @@ from model.mesh import constrain
 
 
 def parameter(
-    rngs: nnx.Rngs, shape: Sequence[int], axes: Sequence[str], dtype: jnp.dtype, scale: float
+    rngs: nnx.Rngs,
+    shape: Sequence[int],
+    axes: Sequence[str],
+    dtype: jnp.dtype,
+    scale: float,
+    inputs: int = 0,
 ) -> nnx.Param[jax.Array]:
-    """A weight of `shape`, one logical axis name per dimension, drawn as N(0, scale²)."""
+    """A weight drawn as N(0, scale²).
+
+    Args:
+        rngs: drawn from.
+        shape: one size per dimension.
+        axes: one logical axis name per dimension.
+        dtype: of the weight.
+        scale: its standard deviation.
+        inputs: the first so many axes are those that its product with an activation sums over,
+            and may be held as the last (`ModelConfig.turned`); 0 for a weight that may not.
+    """
     if len(shape) != len(axes):
         raise ValueError(f"{len(axes)} axis names for a shape of {len(shape)} dimensions")
     value = scale * jax.random.normal(rngs.params(), tuple(shape), dtype)
-    return nnx.Param(value, axes=tuple(axes))
+    return nnx.Param(value, axes=tuple(axes), inputs=inputs)
 
 
 def constant(
@@ -76,7 +93,7 @@ class Embedding(nnx.Module):
 
     def logits(self, x: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """Scores of every token, float32."""
-        logits = jnp.einsum("btd,vd->btv", x, self.weight[...], preferred_element_type=jnp.float32)
+        logits = product("btd,vd->btv", x, self.weight[...], jnp.dtype("float32"))
         if self.softcap is not None:
             logits = soft_cap(logits, self.softcap)
         # Gathered before the cut: a cut through shards would move values between all of them.
@@ -111,9 +128,11 @@ class GatedMLP(nnx.Module):
     def __init__(self, config: ModelConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs) -> None:
         embed, ffn = config.embed_dim, config.ffn_dim
         self.activation: Activation = config.activation
-        self.gate_up = parameter(rngs, (embed, 2, ffn), (EMBED, GATE_UP, FFN), dtype, embed**-0.5)
+        self.gate_up = parameter(
+            rngs, (embed, 2, ffn), (EMBED, GATE_UP, FFN), dtype, embed**-0.5, inputs=1
+        )
         self.down = parameter(
-            rngs, (ffn, embed), (FFN, EMBED), dtype, (2 * config.num_layers * ffn) ** -0.5
+            rngs, (ffn, embed), (FFN, EMBED), dtype, (2 * config.num_layers * ffn) ** -0.5, inputs=1
         )
         bias = config.mlp_bias
         self.gate_up_bias = constant((2, ffn), (GATE_UP, FFN), dtype, 0.0) if bias else None
@@ -122,9 +141,32 @@ class GatedMLP(nnx.Module):
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """Apply the layer."""
         # The output keeps the weight's order of axes: any other makes XLA transpose the weight.
-        both = with_bias(jnp.einsum("btd,dcf->btcf", x, self.gate_up[...]), self.gate_up_bias)
+        both = with_bias(product("btd,dcf->btcf", x, self.gate_up[...]), self.gate_up_bias)
         hidden = gated(both, self.activation)
-        return with_bias(jnp.einsum("btf,fd->btd", hidden, self.down[...]), self.down_bias)
+        return with_bias(product("btf,fd->btd", hidden, self.down[...]), self.down_bias)
+
+
+def product(
+    letters: str,
+    x: Float[Array, "*left"],
+    weight: Float[Array, "*right"],
+    dtype: jnp.dtype | None = None,
+) -> Float[Array, "*out"]:
+    """`jnp.einsum` of activations [B, T, …] with a weight, as `dtype` or else as the activations.
+
+    XLA's CPU backend multiplies bfloat16 as it is only into float32 and for two tokens at least;
+    otherwise it first writes the whole weight anew in float32, on every step.
+    """
+    plainly = partial(jnp.einsum, letters, preferred_element_type=dtype)
+    if x.dtype != jnp.bfloat16:
+        return plainly(x, weight)
+
+    def into_float32(x: jax.Array, weight: jax.Array) -> jax.Array:
+        two = jnp.repeat(x, 2, axis=0) if math.prod(x.shape[:2]) == 1 else x
+        out = jnp.einsum(letters, two, weight, preferred_element_type=jnp.float32)
+        return out[: len(x)].astype(dtype or x.dtype)
+
+    return jax.lax.platform_dependent(x, weight, cpu=into_float32, default=plainly)
 
 
 def with_bias(

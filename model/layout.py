@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 from model.axes import HEAD_GROUP, KV_HEADS, QKV_GROUP, VOCAB
 from model.config import ModelConfig
 from model.mesh import parts_on
+from model.parameters import ParameterSpec, turn
 
 
 def laid_out(config: ModelConfig, mesh: Mesh | AbstractMesh) -> ModelConfig:
@@ -32,10 +33,10 @@ def laid_out(config: ModelConfig, mesh: Mesh | AbstractMesh) -> ModelConfig:
     )
 
 
-def layout_on(mesh: Mesh, config: ModelConfig, axes: tuple[str, ...]) -> "Layout":
-    """How a parameter of these axes, of a decoder as published, is laid out on the mesh."""
-    held = laid_out(config, mesh)
-    return Layout(axes, held.kv_copies, held.vocab_padding)
+def layout_of(held: ModelConfig, published: ParameterSpec) -> "Layout":
+    """What makes a parameter of a decoder as published one of the decoder that is held."""
+    inputs = published.inputs if held.turned else 0
+    return Layout(published.axes, held.kv_copies, held.vocab_padding, inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +47,26 @@ class Layout:
         axes: the parameter's logical axes.
         copies: see `ModelConfig.kv_copies`.
         padding: see `ModelConfig.vocab_padding`.
+        turned: so many axes become the last; see `ModelConfig.turned`.
     """
 
     axes: tuple[str, ...]
     copies: int
     padding: int
+    turned: int = 0
 
     @property
     def changes(self) -> bool:
         """Whether there is anything to do."""
-        return (VOCAB in self.axes and self.padding > 0) or (
-            KV_HEADS in self.axes and self.copies > 1
-        )
+        return self._fills_up or self._repeats or self.turned > 0
+
+    @property
+    def _fills_up(self) -> bool:
+        return VOCAB in self.axes and self.padding > 0
+
+    @property
+    def _repeats(self) -> bool:
+        return KV_HEADS in self.axes and self.copies > 1
 
     def after(self, build: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
         """`build`, and then the layout."""
@@ -65,11 +74,14 @@ class Layout:
 
     def __call__(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """Lay out; see the class."""
-        if not self.changes:
-            return value
-        if VOCAB in self.axes:
+        if self._fills_up:
             widths = [(0, self.padding if axis == VOCAB else 0) for axis in self.axes]
-            return jnp.pad(value, widths)
+            value = jnp.pad(value, widths)
+        if self._repeats:
+            value = self._repeated(value)
+        return turn(value, self.turned)
+
+    def _repeated(self, value: jax.Array) -> jax.Array:
         axis = self.axes.index(KV_HEADS)
         if HEAD_GROUP in self.axes:
             return self._regrouped(value, axis)

@@ -11,7 +11,7 @@ weights/                Orbax, as we write it; or
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ from model.backends import Backend, backend_on
 from model.config import CheckpointError, ModelConfig, read_json
 from model.families.registry import read_family
 from model.layout import laid_out
-from model.memory_layout import parameter_places, put
+from model.memory_layout import either_order, parameter_places, put
 from model.mesh import choose_mesh, make_mesh, parse_mesh
 from model.parameters import Parameters
 from model.tokenizer import Tokenizer, TokenizerError
@@ -89,7 +89,7 @@ def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> Loaded
         mesh = make_mesh(*choose_mesh(config, jax.device_count(), wanted))
     chosen = resolve_dtype(dtype)
     weights = open_weights(directory, family, config)
-    held = laid_out(config, mesh)
+    held = replace(laid_out(config, mesh), turned=weights.turned and either_order(chosen, mesh))
     places = parameter_places(held, chosen, mesh)
     parameters: Parameters = {}
     with tqdm(
@@ -100,7 +100,7 @@ def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> Loaded
         leave=False,
         disable=None,
     ) as bar:
-        for name, value in weights.load(list(weights.sizes), chosen, mesh):
+        for name, value in weights.load(list(weights.sizes), chosen, mesh, held):
             parameters[name] = put(value, places[name])
             bar.update(weights.sizes[name])
     return LoadedModel(held, parameters, mesh, chosen)

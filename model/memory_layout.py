@@ -4,7 +4,10 @@ A TPU keeps an array in tiles of two of its axes, and a product reads fastest wi
 in the tiles. Where a step finds a parameter in another order, it rearranges the parameter first,
 every time: the feed-forward weights would be read twice and written once. So the compiler is
 asked which orders it would like, and parameters are put into them when they are loaded. On other
-platforms parameters stay in the order of their axes.
+platforms parameters stay in the order of their axes. Which axes come first matters to a CPU:
+published matrices have a product's inputs last, and float32 is multiplied faster, for 4 to 64
+tokens by a third, with inputs first; bfloat16 at least as fast as they are, so that loading need
+not transpose them.
 """
 
 from collections.abc import Mapping
@@ -45,6 +48,11 @@ def parameter_places(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> Place
     kinds = list(dict.fromkeys(config.layers))
     places = _orders_wished(replace(config, layers=tuple(kinds)), dtype, mesh)
     return {name: places[_alike(name, config, kinds)] for name in parameter_specs(config)}
+
+
+def either_order(dtype: jnp.dtype, mesh: Mesh) -> bool:
+    """Whether matrices may stay in the order in which they are stored, and lose no speed."""
+    return mesh.devices.flat[0].platform == "cpu" and dtype == jnp.bfloat16
 
 
 def put(value: jax.Array, place: NamedSharding | Format) -> jax.Array:

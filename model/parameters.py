@@ -25,10 +25,18 @@ Parameters = dict[str, jax.Array]
 
 
 class ParameterSpec(NamedTuple):
-    """A parameter's shape and logical axes."""
+    """A parameter as it is held.
+
+    Attributes:
+        shape: one size per axis.
+        axes: their logical names.
+        inputs: how many axes its product sums over: the first ones, or the last of a decoder
+            that is turned. 0 for what is never turned.
+    """
 
     shape: tuple[int, ...]
     axes: tuple[str, ...]
+    inputs: int = 0
 
 
 def _flat_state(state: Any) -> dict[str, nnx.Variable[Any]]:
@@ -45,10 +53,17 @@ def _abstract_decoder(config: ModelConfig) -> tuple[Any, Any]:
 def parameter_specs(config: ModelConfig) -> dict[str, ParameterSpec]:
     """Every parameter of a decoder of this shape, without allocating any."""
     _, state = _abstract_decoder(config)
-    return {
-        name: ParameterSpec(tuple(leaf.shape), leaf.get_metadata()["axes"])
-        for name, leaf in _flat_state(state).items()
-    }
+    return {name: _spec(config, leaf) for name, leaf in _flat_state(state).items()}
+
+
+def _spec(config: ModelConfig, leaf: nnx.Variable[Any]) -> ParameterSpec:
+    shape, axes, inputs = tuple(leaf.shape), leaf.get_metadata()["axes"], _inputs(leaf)
+    last = inputs if config.turned else 0
+    return ParameterSpec(shape[last:] + shape[:last], axes[last:] + axes[:last], inputs)
+
+
+def _inputs(leaf: nnx.Variable[Any]) -> int:
+    return leaf.get_metadata().get("inputs", 0)
 
 
 def count_parameters(config: ModelConfig) -> int:
@@ -56,7 +71,7 @@ def count_parameters(config: ModelConfig) -> int:
 
     Copies and padding that a layout adds are not counted.
     """
-    published = replace(config, kv_copies=1, vocab_padding=0)
+    published = replace(config, kv_copies=1, vocab_padding=0, turned=False)
     return sum(math.prod(spec.shape) for spec in parameter_specs(published).values())
 
 
@@ -90,16 +105,32 @@ def random_parameters(config: ModelConfig, dtype: jnp.dtype, seed: int) -> Param
 
 
 def parameters_of(decoder: Decoder) -> Parameters:
-    """The arrays of a decoder's modules by name."""
-    return {name: leaf[...] for name, leaf in _flat_state(nnx.state(decoder)).items()}
+    """The arrays of a decoder's modules by name, turned where its config says so."""
+    return {
+        name: turn(leaf[...], _inputs(leaf)) if decoder.config.turned else leaf[...]
+        for name, leaf in _flat_state(nnx.state(decoder)).items()
+    }
+
+
+def turn(value: jax.Array, inputs: int) -> jax.Array:
+    """The value with its first `inputs` axes as the last; a negative number turns it back.
+
+    Turned as a matrix: that is the form which XLA's CPU backend leaves to the product itself.
+    """
+    if not inputs:
+        return value
+    first, last = value.shape[:inputs], value.shape[inputs:]
+    return value.reshape(math.prod(first), math.prod(last)).T.reshape(*last, *first)
 
 
 def decoder_with(config: ModelConfig, parameters: Mapping[str, jax.Array]) -> Decoder:
     """A decoder whose modules hold these arrays; cheap inside a trace."""
     graph, state = _abstract_decoder(config)
     flat = nnx.to_flat_state(state)
-    filled = [
-        (path, leaf.replace(parameters[".".join(str(part) for part in path)]))
-        for path, leaf in flat
-    ]
+
+    def value(path: tuple[Any, ...], leaf: nnx.Variable[Any]) -> jax.Array:
+        held = parameters[".".join(map(str, path))]
+        return turn(held, -_inputs(leaf)) if config.turned else held
+
+    filled = [(path, leaf.replace(value(path, leaf))) for path, leaf in flat]
     return nnx.merge(graph, nnx.from_flat_state(filled))

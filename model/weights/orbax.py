@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh, NamedSharding
 
 from model.config import CheckpointError, ModelConfig
-from model.layout import Layout, layout_on
+from model.layout import Layout, layout_of
 from model.mesh import sharding, spread
 from model.parameters import Parameters, parameter_specs
 from model.weights.groups import groups_by_size
@@ -34,10 +34,14 @@ class OrbaxWeights:
     """A whole checkpoint of ours whose parameters are those of the model.
 
     Attributes:
+        config: the decoder as published.
+        turned: matrices are not stored as `ModelConfig.turned` has them.
         counts: parameter → how many values it has.
         dtypes: parameter → the dtype that it is stored in.
         sizes: parameter → bytes that are read for it.
     """
+
+    turned = False
 
     def __init__(self, directory: Path, config: ModelConfig) -> None:
         """Check the files and what they hold.
@@ -48,7 +52,7 @@ class OrbaxWeights:
         """
         path = (directory / DIRECTORY).absolute()
         files = check_manifest(path)
-        self._config = config
+        self.config = config
         self._parts = {
             path / name: _metadata(path / name)
             for name in sorted({Path(file).parts[0] for file in files})
@@ -76,42 +80,44 @@ class OrbaxWeights:
         return [list(part) for part in self._parts.values()]
 
     def load(
-        self, names: Sequence[str], dtype: jnp.dtype | None, mesh: Mesh
+        self, names: Sequence[str], dtype: jnp.dtype | None, mesh: Mesh, held: ModelConfig
     ) -> Iterator[tuple[str, jax.Array]]:
-        """Parameters laid out on the mesh, part by part, as `dtype` or else as they are stored.
+        """Parameters of the decoder `held` on the mesh, as `dtype` or else as they are stored.
 
         Raises:
             CheckpointError: a part cannot be read.
         """
-        wanted = set(names)
+        wanted, specs = set(names), parameter_specs(held)
         for path, part in self._parts.items():
             if wanted.isdisjoint(part):
                 continue
-            for name, value in self._restore(path, part, mesh).items():
+            for name, value in self._restore(path, part, mesh, held).items():
                 if name in wanted:
-                    layout, axes = self._layout(name, mesh), self._specs[name].axes
-                    yield name, _finish(value, dtype or value.dtype, layout, sharding(mesh, axes))
+                    layout = layout_of(held, self._specs[name])
+                    place = sharding(mesh, specs[name].axes)
+                    yield name, _finish(value, dtype or value.dtype, layout, place)
 
     def _restore(
-        self, path: Path, part: Mapping[str, jax.ShapeDtypeStruct], mesh: Mesh
+        self,
+        path: Path,
+        part: Mapping[str, jax.ShapeDtypeStruct],
+        mesh: Mesh,
+        held: ModelConfig,
     ) -> Parameters:
         target = {
             name: jax.ShapeDtypeStruct(
-                leaf.shape, leaf.dtype, sharding=self._first_place(name, mesh)
+                leaf.shape, leaf.dtype, sharding=self._first_place(name, mesh, held)
             )
             for name, leaf in part.items()
         }
         return restore_part(path, target)
 
-    def _first_place(self, name: str, mesh: Mesh) -> NamedSharding:
+    def _first_place(self, name: str, mesh: Mesh, held: ModelConfig) -> NamedSharding:
         """Where a parameter is read to: where it stays, unless its layout is another."""
         spec = self._specs[name]
-        if self._layout(name, mesh).changes:
+        if layout_of(held, spec).changes:
             return spread(mesh, spec.shape)
         return sharding(mesh, spec.axes)
-
-    def _layout(self, name: str, mesh: Mesh) -> Layout:
-        return layout_on(mesh, self._config, self._specs[name].axes)
 
 
 def save_weights(directory: Path, parameters: Parameters) -> None:

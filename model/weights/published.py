@@ -21,7 +21,7 @@ from jax.sharding import Mesh, NamedSharding
 from model.config import CheckpointError, ModelConfig
 from model.families.registry import Family
 from model.families.stored import Stored
-from model.layout import layout_on
+from model.layout import layout_of
 from model.mesh import sharding, spread
 from model.parameters import ParameterSpec, parameter_specs
 from model.weights.copying import copy_view, empty_aligned
@@ -37,10 +37,14 @@ class PublishedWeights:
     """A checkpoint whose headers fit the model; nothing of its data has been read.
 
     Attributes:
+        config: the decoder as published.
+        turned: matrices are stored with their inputs last, as `ModelConfig.turned` has them.
         counts: parameter → how many values it has.
         dtypes: parameter → the dtype that its tensors make.
         sizes: parameter → bytes that are read for it.
     """
+
+    turned = True
 
     def __init__(self, directory: Path, family: Family, config: ModelConfig) -> None:
         """Read and check the headers.
@@ -50,7 +54,7 @@ class PublishedWeights:
                 the family and the config ask for.
         """
         tensors = read_tensors(directory)
-        self._config = config
+        self.config = config
         self._stored = {
             name: _present(stored, tensors) for name, stored in family.weights(config).items()
         }
@@ -86,23 +90,33 @@ class PublishedWeights:
         return groups_by_size(self.sizes, limit)
 
     def load(
-        self, names: Sequence[str], dtype: jnp.dtype | None, mesh: Mesh
+        self, names: Sequence[str], dtype: jnp.dtype | None, mesh: Mesh, held: ModelConfig
     ) -> Iterator[tuple[str, jax.Array]]:
-        """Parameters laid out on the mesh, one by one, as `dtype` or else as they are stored."""
+        """Parameters of the decoder `held` on the mesh, as `dtype` or else as they are stored."""
         # Programs over several devices must reach all of them in one order.
         workers = 1 if mesh.size > 1 else min(os.cpu_count() or 1, _MAX_THREADS)
         threads = ThreadPoolExecutor(workers)
         try:
-            values = threads.map(partial(self._load_one, dtype, mesh), names)
+            specs = parameter_specs(held)
+            values = threads.map(
+                lambda name: self._load_one(name, specs[name], held, dtype, mesh), names
+            )
             yield from zip(names, values, strict=True)
         finally:
             threads.shutdown(cancel_futures=True)
 
-    def _load_one(self, dtype: jnp.dtype | None, mesh: Mesh, name: str) -> jax.Array:
-        spec, stored = self._specs[name], self._stored[name]
+    def _load_one(
+        self,
+        name: str,
+        spec: ParameterSpec,
+        held: ModelConfig,
+        dtype: jnp.dtype | None,
+        mesh: Mesh,
+    ) -> jax.Array:
+        stored = self._stored[name]
         sources = [self._tensors[tensor] for tensor in stored.tensors]
         place = sharding(mesh, spec.axes)
-        build = layout_on(mesh, self._config, spec.axes).after(stored.build)
+        build = layout_of(held, self._specs[name]).after(stored.build)
         target_dtype = dtype or self.dtypes[name]
         if mesh.size == 1 and mesh.devices.flat[0].platform == "cpu":
             target = empty_aligned(spec.shape, target_dtype)

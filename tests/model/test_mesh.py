@@ -177,7 +177,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from model.convert import convert
-from model.layout import layout_on
+from model.layout import layout_of
 from model.loading import load_model
 from model.mesh import make_mesh
 from model.parameters import parameter_specs
@@ -186,7 +186,7 @@ one, four = load_model(directory, make_mesh(), "float32"), load_model(directory,
 assert dict(four.mesh.shape) == {"data": 2, "model": 2}, four.mesh
 assert (four.config.held_kv_heads, four.config.held_vocab) == (2, 68)
 for name, spec in parameter_specs(one.config).items():
-    wanted = layout_on(four.mesh, one.config, spec.axes)(one.parameters[name])
+    wanted = layout_of(four.config, spec)(one.parameters[name])
     np.testing.assert_array_equal(four.parameters[name], wanted)
 parts = {name: four.parameters[name].addressable_shards[0].data.shape for name in four.parameters}
 assert parts["embedding.weight"] == (34, 32), parts

@@ -1,5 +1,8 @@
 """Prefill, chunked prefill and decode through pages against the naive reference."""
 
+import math
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +15,13 @@ from support.tiny import TINY, tiny_parameters
 
 from model.cache import Cache, empty_cache
 from model.config import ModelConfig
-from model.parameters import decoder_with
+from model.parameters import (
+    Parameters,
+    decoder_with,
+    parameter_specs,
+    random_parameters,
+    turn,
+)
 from model.steps import decode, fork, forward_pages, prefill
 
 PAGE, PAGES, ROWS, WIDTH = 4, 128, 4, 64
@@ -25,14 +34,14 @@ VARIANTS = {
 }
 
 
-def fresh_cache(config: ModelConfig) -> Cache:
+def fresh_cache(config: ModelConfig, dtype: str = "float32") -> Cache:
     return empty_cache(
         config,
         pages=PAGES,
         page_size=PAGE,
         rows=ROWS,
         table_width=WIDTH,
-        dtype=jnp.dtype("float32"),
+        dtype=jnp.dtype(dtype),
     )
 
 
@@ -44,6 +53,9 @@ def shuffled_tables(seed: int) -> np.ndarray:
 
 def tokens_of(seed: int, length: int = LENGTH) -> list[int]:
     return np.random.default_rng(seed).integers(0, TINY.vocab_size, length).tolist()
+
+
+TEXTS = [tokens_of(2), tokens_of(3, LENGTH - 37)]
 
 
 @pytest.fixture(params=VARIANTS.values(), ids=VARIANTS.keys())
@@ -69,35 +81,86 @@ def test_prefill_agrees_with_the_reference_at_every_position(config):
 
 @pytest.mark.parametrize("chunk", [7, 149])
 def test_chunked_prefill_then_decode_agrees_with_the_reference(config, chunk):
-    """Two rows of different lengths, side by side in a shuffled pool."""
-    parameters, tables = tiny_parameters(config), shuffled_tables(chunk)
-    texts = [tokens_of(2), tokens_of(3, LENGTH - 37)]
-    expected = [naive_logits(config, parameters, text) for text in texts]
+    parameters = tiny_parameters(config)
+    expected = [naive_logits(config, parameters, text) for text in TEXTS]
+    for row, position, logits in through_pages(config, parameters, chunk):
+        np.testing.assert_allclose(logits, expected[row][position], atol=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-4), ("bfloat16", 0.1)])
+@pytest.mark.parametrize("turned", [False, True], ids=["inputs first", "inputs last"])
+def test_either_order_of_the_matrices_agrees_with_the_reference(turned, dtype, error):
+    """Logits are of order 1; bfloat16 has three digits."""
+    rounded = {name: value.astype(dtype) for name, value in tiny_parameters().items()}
+    expected = [naive_logits(TINY, rounded, text) for text in TEXTS]
+    specs = parameter_specs(TINY)
+    held = {name: turn(rounded[name], turned * spec.inputs) for name, spec in specs.items()}
+    config = replace(TINY, turned=turned)
+    assert {name: spec.shape for name, spec in parameter_specs(config).items()} == {
+        name: value.shape for name, value in held.items()
+    }
+    for row, position, logits in through_pages(config, held, 149, dtype):
+        np.testing.assert_allclose(logits, expected[row][position], atol=error)
+
+
+def through_pages(
+    config: ModelConfig, parameters: Parameters, chunk: int, dtype: str = "float32"
+) -> Iterator[tuple[int, int, jax.Array]]:
+    """Row, position and logits of `TEXTS`, side by side in a shuffled pool: all but the last 20
+    tokens in chunks, then one at a time."""
+    tables = shuffled_tables(chunk)
     run_prefill = jax.jit(partial(prefill, config), donate_argnums=1)
     run_decode = jax.jit(partial(decode, config), donate_argnums=1)
-    cache = fresh_cache(config)
+    cache = fresh_cache(config, dtype)
     width = 64 if chunk <= 64 else 149
-    prompts = [len(text) - 20 for text in texts]
-    for row, (text, prompt) in enumerate(zip(texts, prompts, strict=True)):
+    prompts = [len(text) - 20 for text in TEXTS]
+    for row, (text, prompt) in enumerate(zip(TEXTS, prompts, strict=True)):
         for start in range(0, prompt, chunk):
             part = text[start : min(start + chunk, prompt)]
             padded = np.zeros((1, width), np.int32)
             padded[0, : len(part)] = part
             rows = np.array([[row], [start], [len(part)]], np.int32)
             logits, cache = run_prefill(parameters, cache, padded, rows, tables[row : row + 1])
-            at = start + len(part) - 1
-            np.testing.assert_allclose(logits[0], expected[row][at], atol=1e-4)
+            yield row, start + len(part) - 1, logits[0]
     for step in range(20):
         positions = [prompt + step for prompt in prompts]
         last = np.zeros(ROWS, np.int32)
         rows = np.zeros((3, 4), np.int32)
         rows[0], rows[1] = ROWS, -1  # two padding rows
         for row, position in enumerate(positions):
-            last[row] = texts[row][position]
+            last[row] = TEXTS[row][position]
             rows[:, row] = row, position, tables[row][position // PAGE]
         logits, cache = run_decode(parameters, cache, jnp.array(last), rows)
         for row, position in enumerate(positions):
-            np.testing.assert_allclose(logits[row], expected[row][position], atol=1e-4)
+            yield row, position, logits[row]
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("turned", [False, True], ids=["inputs first", "inputs last"])
+def test_a_cpu_widens_no_bfloat16_weight_and_no_pool(turned, rows):
+    """Or a step would write all of them anew: the largest float32 array is of activations."""
+    wide = replace(TINY, vocab_size=1024, embed_dim=256, ffn_dim=768, head_dim=64, turned=turned)
+    config, dtype = replace(wide, layers=TINY.layers[:1]), jnp.dtype("bfloat16")
+    sizes = {
+        "pages": 8 * PAGES,
+        "page_size": PAGE,
+        "rows": rows,
+        "table_width": WIDTH,
+        "dtype": dtype,
+    }
+    cache = jax.eval_shape(partial(empty_cache, config, **sizes))
+    parameters = jax.eval_shape(partial(random_parameters, config, dtype, 0))
+    inputs = [jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((rows,), (3, rows))]
+    step = jax.jit(partial(decode, config), donate_argnums=1)
+    text = step.lower(parameters, cache, *inputs).compile().as_text()
+    # What is computed inside of a fusion is not written to memory.
+    text = "".join(part for part in text.split("\n\n") if not part.startswith("%fused"))
+    shapes = {tuple(map(int, found.split(","))) for found in re.findall(r"f32\[([\d,]+)\]", text)}
+    largest = max(math.prod(shape) for shape in shapes)
+    smallest = min(
+        math.prod(spec.shape) for spec in parameter_specs(config).values() if spec.inputs
+    )
+    assert rows * config.vocab_size <= largest < smallest
 
 
 def test_a_rows_bits_do_not_depend_on_how_long_its_neighbour_is():

@@ -26,7 +26,7 @@ from model import steps
 from model.cache import PageLayout, cache_sharding, empty_cache
 from model.config import ExpertsConfig, LayerConfig, ModelConfig
 from model.kernels import paged_gpu
-from model.layout import laid_out, layout_on
+from model.layout import laid_out, layout_of
 from model.loading import LoadedModel
 from model.mesh import choose_mesh, make_mesh, parse_mesh, replicated, sharding
 from model.parameters import parameter_specs
@@ -85,11 +85,11 @@ def random_values(config: ModelConfig) -> dict[str, np.ndarray]:
 def placed(config: ModelConfig, values: dict[str, np.ndarray], mesh_text: str) -> LoadedModel:
     """A model on a mesh."""
     mesh = make_mesh(*choose_mesh(config, jax.device_count(), parse_mesh(mesh_text)))
-    parameters = {}
+    parameters, held = {}, laid_out(config, mesh)
     for name, spec in parameter_specs(config).items():
-        laid = layout_on(mesh, config, spec.axes)(values[name])
+        laid = layout_of(held, spec)(values[name])
         parameters[name] = jax.device_put(laid, sharding(mesh, spec.axes))
-    return LoadedModel(laid_out(config, mesh), parameters, mesh, jnp.dtype("float32"))
+    return LoadedModel(held, parameters, mesh, jnp.dtype("float32"))
 
 
 # Samples on one device, whatever the mesh: the logits are whole.

@@ -7,7 +7,13 @@ import numpy as np
 from model.config import LayerConfig, ModelConfig
 from model.loading import LoadedModel
 from model.mesh import make_mesh
-from model.parameters import Parameters, abstract_parameters, random_parameters
+from model.parameters import (
+    Parameters,
+    abstract_parameters,
+    parameter_specs,
+    random_parameters,
+    turn,
+)
 from model.rope import plain_rope
 
 ROPE_THETA = 10_000.0
@@ -43,3 +49,12 @@ def tiny_parameters(config: ModelConfig = TINY, seed: int = 0) -> Parameters:
 def tiny_model(config: ModelConfig = TINY, seed: int = 0) -> LoadedModel:
     """A loaded random model."""
     return LoadedModel(config, tiny_parameters(config, seed), make_mesh(), jnp.dtype("float32"))
+
+
+def inputs_first(model: LoadedModel) -> Parameters:
+    """The parameters in one order, whichever the model holds them in."""
+    specs = parameter_specs(model.config)
+    back = -1 if model.config.turned else 0
+    return {
+        name: turn(value, back * specs[name].inputs) for name, value in model.parameters.items()
+    }
