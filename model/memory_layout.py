@@ -5,8 +5,8 @@ in the tiles. Where a step finds a parameter in another order, it rearranges the
 every time: the feed-forward weights would be read twice and written once. So the compiler is
 asked which orders it would like, and parameters are put into them when they are loaded. On other
 platforms parameters stay in the order of their axes. Which axes come first matters to a CPU:
-published matrices have a product's inputs last, and float32 is multiplied faster, for 4 to 64
-tokens by a third, with inputs first; bfloat16 about as fast as they are, and large ones faster, so
+published matrices have a product's inputs last, and float32 is multiplied faster, by a
+quarter, with inputs first; bfloat16 about as fast as they are, and large ones faster, so
 that loading need not transpose them.
 """
 

@@ -15,6 +15,7 @@ from support.tiny import TINY, tiny_parameters
 
 from model.cache import Cache, empty_cache
 from model.config import ModelConfig
+from model.layers import product
 from model.parameters import (
     Parameters,
     decoder_with,
@@ -133,6 +134,21 @@ def through_pages(
         logits, cache = run_decode(parameters, cache, jnp.array(last), rows)
         for row, position in enumerate(positions):
             yield row, position, logits[row]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 1)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_products_are_rounded_once(shape, dtype):
+    """Of any number of tokens, a single one among them."""
+    generator = np.random.default_rng(0)
+    x = jnp.asarray(generator.standard_normal((*shape, 64)), dtype)
+    weight = jnp.asarray(generator.standard_normal((64, 2, 5)), dtype)
+    exact = np.einsum("btd,dcf->btcf", np.float64(x), np.float64(weight))
+    out = jax.jit(partial(product, "btd,dcf->btcf"))(x, weight)
+    assert (out.dtype, out.shape) == (dtype, (*shape, 2, 5))
+    np.testing.assert_allclose(
+        np.float64(out), exact, rtol=1e-5 if dtype == "float32" else 2**-8, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("rows", [1, 4])
