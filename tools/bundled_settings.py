@@ -1,15 +1,19 @@
 """What decides the bundled model's weights: its shape, its data and its training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 from model.config import LayerConfig, ModelConfig
 from model.rope import plain_rope
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
-from tools.bundled_data.batches import Batch, training_batch
+from tools.bundled_data.batches import Batch, Maker, training_batch
+from tools.bundled_data.conversations import conversation, long_conversation
 
 ROPE_THETA = 10_000.0
-LONG_EXCHANGES = 12
+
+AttentionKind = Literal["dense", "cudnn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class Settings:
             steps, over which it falls to nothing: as long as it is kept, a run may still
             become longer or shorter (Hägele et al. 2024).
         compute: number format of the activations; weights and optimizer are float32.
+        attention: "dense" anywhere, "cudnn" on NVIDIA's GPUs in bfloat16.
         vocab_size, embed_dim, num_layers, num_heads, num_kv_heads, head_dim, ffn_dim,
             context_length: the model's shape.
     """
@@ -42,10 +47,11 @@ class Settings:
     warmup: int = 100
     cooldown: float = 0.3
     compute: Literal["float32", "bfloat16"] = "float32"
+    attention: AttentionKind = "dense"
     vocab_size: int = 1536
     embed_dim: int = 384
-    num_layers: int = 4
-    num_heads: int = 6
+    num_layers: int = 5
+    num_heads: int = 8
     num_kv_heads: int = 2
     head_dim: int = 64
     ffn_dim: int = 1024
@@ -75,27 +81,38 @@ class Settings:
 
     def batch(self, tokenizer: SentencePieceTokenizer, step: int) -> Batch:
         """The batch of `step`, which is a function of the seed and the step."""
-        tokens, exchanges = self.rows * self.length, None
-        length = self.length
+        tokens, length = self.rows * self.length, self.length
+        make: Maker = conversation
         if step < self.first_steps:
-            length, exchanges = self.first_length, 1
+            length, make = self.first_length, partial(conversation, exchanges=1)
         elif step % self.long_every == self.long_every - 1:
-            length, exchanges = self.long_length, LONG_EXCHANGES
+            length, make = self.long_length, long_conversation
         rows = max(1, tokens // length)
         seed = f"{self.seed}/{step}"
-        return training_batch(tokenizer, seed, rows, length, self.context_length, exchanges)
+        return training_batch(tokenizer, seed, rows, length, self.context_length, make)
 
+
+_GPU = replace(
+    Settings(),
+    steps=11_500,
+    rows=96,
+    length=512,
+    first_steps=1000,
+    first_length=512,
+    warmup=300,
+    compute="bfloat16",
+    attention="cudnn",
+)
+
+_FURTHER: Mapping[str, Any] = {"steps": 3000, "first_steps": 0, "warmup": 30, "cooldown": 0.9}
 
 PRESETS = {
     "cpu": Settings(),
-    "gpu": replace(
-        Settings(),
-        steps=24_000,
-        rows=96,
-        length=512,
-        first_steps=1000,
-        warmup=300,
-        compute="bfloat16",
-    ),
+    "cpu-further": replace(Settings(), **_FURTHER, learning_rate=5e-4),
+    "gpu": _GPU,
+    "gpu-further": replace(_GPU, **_FURTHER, learning_rate=1.5e-3),
 }
-"""By hardware: two cores in a night, or one GPU in half an hour."""
+"""By hardware: two cores in a night, or one large GPU in minutes. The `further` ones are for a run
+that starts with another's weights: at a lower learning rate, whose noise hides less of what was
+learnt last.
+"""

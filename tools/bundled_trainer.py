@@ -13,26 +13,33 @@ import numpy as np
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
-from model.attention import DenseAttention
+from model.attention import Attend, DenseAttention
 from model.config import ModelConfig
+from model.kernels.packed_gpu import PackedAttention
 from model.parameters import Parameters, decoder_with, random_parameters
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from tools.bundled_data.batches import Batch, evaluation_batch
-from tools.bundled_settings import Settings
+from tools.bundled_settings import AttentionKind, Settings
 
 EVALUATION_LENGTH = 512
 
 
+def _attention(batch: Batch, kind: AttentionKind) -> Attend:
+    """Causal attention within the documents of a batch."""
+    if kind == "cudnn":
+        return PackedAttention(jnp.asarray(batch.segments))
+    length = batch.tokens.shape[1]
+    same = batch.segments[:, :, None] == batch.segments[:, None, :]
+    return DenseAttention(same & jnp.tril(jnp.ones((length, length), bool)))
+
+
 def losses(
-    config: ModelConfig, parameters: Parameters, batch: Batch
+    config: ModelConfig, parameters: Parameters, batch: Batch, attention: AttentionKind = "dense"
 ) -> tuple[jax.Array, jax.Array]:
     """Per target: its cross-entropy, and whether it is the likeliest token; both [B, T]."""
     decoder = decoder_with(config, parameters)
-    length = batch.tokens.shape[1]
-    same = batch.segments[:, :, None] == batch.segments[:, None, :]
-    causal = jnp.tril(jnp.ones((length, length), bool))
     hidden, _ = decoder(
-        jnp.asarray(batch.tokens), jnp.asarray(batch.positions), DenseAttention(same & causal)
+        jnp.asarray(batch.tokens), jnp.asarray(batch.positions), _attention(batch, attention)
     )
     logits = decoder.logits(hidden)
     entropy = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
@@ -95,10 +102,9 @@ class Trainer:
         self._score = jax.jit(self._row_scores)
 
     def _losses(self, parameters: Parameters, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        computed = jnp.dtype(self.settings.compute)
-        return losses(
-            self.settings.model, jax.tree.map(lambda x: x.astype(computed), parameters), batch
-        )
+        settings, computed = self.settings, jnp.dtype(self.settings.compute)
+        wanted = jax.tree.map(lambda x: x.astype(computed), parameters)
+        return losses(settings.model, wanted, batch, settings.attention)
 
     def _update(
         self, parameters: Parameters, state: optax.OptState, batch: Batch

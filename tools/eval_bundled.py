@@ -39,6 +39,10 @@ SECONDS = 300.0
 Z = 1.959964
 
 
+class TooLongError(Exception):
+    """A request leaves too little of the context."""
+
+
 class Answer(NamedTuple):
     """What came back.
 
@@ -94,30 +98,32 @@ class Server:
         """The answer to one request.
 
         Raises:
-            httpx.HTTPStatusError: the server refuses it.
+            TooLongError: the context has no room for it and for an answer of `MAX_TOKENS`.
+            httpx.HTTPStatusError: the server refuses it for another reason.
         """
         body = {"model": self._model, "max_tokens": MAX_TOKENS, **fields}
         async with self._free:
             response = await self._http.post(f"{self._url}/chat/completions", json=body)
+        if response.is_error and response.json()["error"]["code"] == "context_length_exceeded":
+            raise TooLongError
         response.raise_for_status()
-        (choice,) = response.json()["choices"]
+        completion = response.json()
+        (choice,) = completion["choices"]
         message = choice["message"]
         calls = tuple(_call(entry["function"]) for entry in message.get("tool_calls") or ())
         ended = choice["finish_reason"] != "length"
+        if not ended and completion["usage"]["completion_tokens"] < MAX_TOKENS:
+            raise TooLongError
         return Answer(Reply.of(message["content"] or "", calls), ended)
 
     async def ask_what_fits(self, text: str, temperature: float, seed: int) -> Answer:
         """The answer to `text`, cut so that the context has room for it and for the answer."""
         while True:
             message = {"role": "user", "content": text}
+            fields = {"messages": [message], "temperature": temperature, "seed": seed}
             try:
-                return await self.ask(
-                    {"messages": [message], "temperature": temperature, "seed": seed}
-                )
-            except httpx.HTTPStatusError as error:
-                fault = error.response.json()["error"]
-                if fault["code"] != "context_length_exceeded":
-                    raise
+                return await self.ask(fields)
+            except TooLongError:
                 text = text[: len(text) * 9 // 10]
 
 
@@ -128,14 +134,15 @@ def _call(function: Mapping[str, str]) -> Call:
         return Call(function["name"], {"": function["arguments"]})
 
 
-def held_out(skill: str, cases: int, seed: int) -> Iterator[Conversation]:
-    """Conversations of a skill that a request can express: `enable_thinking` is no field."""
-    rng = random.Random(f"{seed}/{skill}")
-    found = 0
-    while found < cases:
+def held_out(skill: str, seed: int, number: int) -> Iterator[Conversation]:
+    """Conversations for one case of a skill, without end: the first that the context has room for.
+
+    None has its thought closed by the template: `enable_thinking` is no field of a request.
+    """
+    rng = random.Random(f"{seed}/{skill}/{number}")
+    while True:
         item = conversation(rng, Split.HELD_OUT, skill)
         if not item.closed:
-            found += 1
             yield item
 
 
@@ -197,8 +204,16 @@ async def evaluate(
     total = len(temperatures) * cases * (len(skills) + len(PROBES))
     with tqdm(total=total, unit="answer", disable=None) as bar:
 
-        async def judge(item: Conversation, temperature: float, number: int) -> None:
-            answer = await server.ask(request_of(item, temperature, number))
+        async def judge(skill: str, temperature: float, number: int) -> None:
+            for item in held_out(skill, seed, number):
+                try:
+                    answer = await server.ask(request_of(item, temperature, number))
+                except TooLongError:
+                    continue
+                judged(item, answer, temperature)
+                break
+
+        def judged(item: Conversation, answer: Answer, temperature: float) -> None:
             count(figures, item, answer, temperature)
             if not item.judge.right(answer.reply):
                 wrong.append(
@@ -221,8 +236,8 @@ async def evaluate(
         for temperature in temperatures:
             async with asyncio.TaskGroup() as tasks:
                 for skill in skills:
-                    for number, item in enumerate(held_out(skill, cases, seed)):
-                        tasks.create_task(judge(item, temperature, number))
+                    for number in range(cases):
+                        tasks.create_task(judge(skill, temperature, number))
                 for name, make in probes.items():
                     rng = random.Random(f"{seed}/{name}")
                     for number in range(cases):

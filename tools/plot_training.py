@@ -1,9 +1,12 @@
-"""Draw the log of a training run: the loss, and the held-out loss and accuracy, by step.
+"""Draw the logs of training runs: the loss, and the held-out loss and accuracy, by step.
 
-python -m tools.plot_training runs/bundled/log.jsonl docs/images/bundled_training.png
+    python -m tools.plot_training runs/bundled/log.jsonl docs/images/bundled_training.png
+
+Each run is taken to start where the one before it ended.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,17 @@ from matplotlib.figure import Figure
 
 SIZE = (8.0, 3.2)
 DPI = 110
+
+
+def read(logs: Sequence[Path]) -> list[dict[str, Any]]:
+    """The lines of the logs, with steps counted from the first run's start."""
+    found: list[dict[str, Any]] = []
+    before = 0
+    for log in logs:
+        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        found += [{**line, "step": before + line["step"]} for line in lines]
+        before = max((line["step"] for line in found), default=0)
+    return found
 
 
 def draw(lines: list[dict[str, Any]]) -> Figure:
@@ -35,14 +49,13 @@ def draw(lines: list[dict[str, Any]]) -> Figure:
 
 
 @click.command()
-@click.argument("log", type=click.Path(path_type=Path, exists=True))
+@click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.argument("picture", type=click.Path(path_type=Path))
-def main(log: Path, picture: Path) -> None:
-    """Draw LOG, a training run's log.jsonl, to PICTURE."""
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+def main(logs: Sequence[Path], picture: Path) -> None:
+    """Draw LOGS, the log.jsonl of runs that follow each other, to PICTURE."""
     picture.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"font.size": 9}):
-        draw(lines).savefig(picture, dpi=DPI)
+        draw(read(logs)).savefig(picture, dpi=DPI)
 
 
 if __name__ == "__main__":

@@ -144,7 +144,9 @@ class Assembler(Generic[E]):
         else:
             read = self._read(self._decoder.flush())
             assert self._parser is not None  # noqa: S101  (without one there are no markers)
-            read = [*read, *self._parser.feed_control(marker)]
+            text = (self._tokenizer.token_bytes(token) or b"").decode()
+            self._decoded += len(text)
+            read = [*read, *self._parser.feed_control(marker, text)]
         self._waiting.append(_Waiting(start, self._decoded + self._decoder.pending, event))
         return read
 

@@ -1,5 +1,7 @@
 """The offline model answers as the server does."""
 
+import os
+
 import httpx
 
 from sampling.params import SamplingParams
@@ -22,7 +24,9 @@ def test_equal_fingerprints_and_seeds_give_equal_answers(deterministic_server):
     conversations = [[{"role": "user", "content": question}] for question in QUESTIONS]
     seeds = range(70, 70 + len(QUESTIONS))
     params = [SamplingParams(seed=seed, logprobs=True, **SETTINGS) for seed in seeds]
-    with LocalModel.load(rows=16, compile_cache=None) as model:
+    # The mesh that the environment gives to the server as its flag.
+    mesh = os.environ.get("PARLANCE_MESH", "")
+    with LocalModel.load(rows=16, mesh=mesh, compile_cache=None) as model:
         answers = model.generate(conversations, params, n=3, max_tokens=30, stop="z")
         fingerprint = model.info.fingerprint
 

@@ -1,4 +1,4 @@
-"""Tools through the official client, on the bundled model, which was never taught any."""
+"""Tools through the official client, on the bundled model."""
 
 import asyncio
 import json

@@ -75,10 +75,10 @@ def wait_idle(model: LocalModel) -> None:
 
 
 def test_conversations_and_strings_are_answered_in_order(model):
-    prompts = [said("What is 7 + 5?"), "I am a small model", said("What is 2 + 2?")]
+    prompts = [said("What is 7 + 5?"), "I don't know that. I am only a", said("What is 2 + 2?")]
     first, second, third = model.generate(prompts, GREEDY, max_tokens=20)
     assert [first.choices[0].text, third.choices[0].text] == ["7 + 5 = 12", "2 + 2 = 4"]
-    assert second.choices[0].text == "; I can't help with that."
+    assert second.choices[0].text == " small model."
     assert {each.choices[0].finish_reason for each in (first, second, third)} == {"stop"}
 
 
@@ -138,7 +138,8 @@ def test_a_stop_string_ends_only_the_choice_that_has_it(model):
         stopped, whole = model.generate(prompts, GREEDY, n=2, max_tokens=20, stop=stop)
         for choice in stopped.choices:
             assert (choice.text, choice.finish_reason) == ("7 + 5 ", "stop")
-            assert "".join(token.text for token in choice.tokens).strip() == "7 + 5"
+            # " = " is one token, which the stop string cuts.
+            assert "".join(token.text for token in choice.tokens) == "7 + 5 = "
         assert [choice.text for choice in whole.choices] == ["2 + 2 = 4"] * 2
     wait_idle(model)
 
@@ -276,9 +277,13 @@ def reference(weights: LoadedModel, answer: Answer, choice: Choice) -> np.ndarra
 
 def test_log_probabilities_are_those_of_a_forward_pass(model, weights):
     """To 1e-4, whatever the settings, for the sampled tokens and all alternatives."""
-    unlikely = SamplingParams(temperature=0.0, logit_bias=((900, 100.0),), logprobs=True)
-    asked = [settings for settings in SETTINGS if settings.logprobs] + [unlikely]
-    answers = model.generate(PROMPTS[: len(asked)], asked, n=2, max_tokens=12)
+    # The first token of each answer is as unlikely as can be, until the model sees it repeated.
+    unlikely = [
+        SamplingParams(temperature=0.0, logit_bias=((token, 100.0),), logprobs=True)
+        for token in range(900, 905)
+    ]
+    asked = [settings for settings in SETTINGS if settings.logprobs] + unlikely
+    answers = model.generate((PROMPTS * 2)[: len(asked)], asked, n=2, max_tokens=12)
     outside = 0
     for answer in answers:
         for choice in answer.choices:
@@ -324,12 +329,7 @@ def test_log_probabilities_only_when_asked_for(model):
         (["Hello"], {"max_tokens": 0}, "max_tokens is 0; it must be at least 1"),
         (["Hello"], {"params": [GREEDY] * 2}, "params has 2 entries for 1 prompts"),
         (["Hello"], {"stop": ""}, "empty one"),
-        (["Hello"], {"params": SamplingParams(logit_bias=((1024, 1.0),))}, "ids are 0 to 1023"),
-        (
-            ["Hello"],
-            {"params": SamplingParams(logit_bias=tuple((i, -100.0) for i in range(1024)))},
-            "bans all 1024 tokens",
-        ),
+        (["Hello"], {"params": SamplingParams(logit_bias=((1536, 1.0),))}, "ids are 0 to 1535"),
     ],
 )
 def test_what_cannot_be_generated_is_refused(model, prompts, fields, message):

@@ -4,7 +4,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from PIL import Image
 
-from tools.plot_training import draw, main
+from tools.plot_training import draw, main, read
 
 LINES = [
     {"step": 10, "loss": 5.0},
@@ -21,6 +21,13 @@ def test_a_log_is_drawn() -> None:
     mean, worst = right.lines
     assert mean.get_ydata().tolist() == [0.4]
     assert worst.get_ydata().tolist() == [0.2]
+
+
+def test_a_run_follows_the_one_before_it(tmp_path: Path) -> None:
+    logs = [tmp_path / "first.jsonl", tmp_path / "second.jsonl"]
+    for log in logs:
+        log.write_text("\n".join(json.dumps(line) for line in LINES))
+    assert [line["step"] for line in read(logs)] == [10, 20, 20, 30, 40, 40]
 
 
 def test_the_picture_is_a_png(tmp_path: Path) -> None:

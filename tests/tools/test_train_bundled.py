@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tools.bundled_data.conversations import ALL_SKILLS
 from tools.bundled_export import export
 from tools.bundled_settings import Settings
 from tools.bundled_trainer import Trainer, losses, schedule
-from tools.train_bundled import PRESETS, SettingsChangedError, train
+from tools.train_bundled import PRESETS, SettingsChangedError, StartError, train
 
 TINY = Settings(
     steps=12,
@@ -113,6 +114,48 @@ def test_a_runs_length_may_change_until_the_learning_rate_falls(
         np.testing.assert_array_equal(resumed.parameters[name], value, err_msg=name)
     with pytest.raises(SettingsChangedError, match=r"12 steps; .* up to step 8"):
         run(tmp_path, 20, replace(TINY, steps=20))
+
+
+def test_a_run_starts_with_the_weights_of_another(tmp_path: Path, finished: Finished) -> None:
+    further = replace(TINY, seed=1, learning_rate=1e-30)
+    options = {"save_every": 4, "evaluate_every": 100, "cases": 2, "workers": 0}
+    started = train(further, tmp_path, 2, start=finished.out, **options)
+    for name, value in finished.trainer.parameters.items():
+        np.testing.assert_array_equal(started.parameters[name], value, err_msg=name)
+    resumed = train(further, tmp_path, 3, start=finished.out, **options)
+    assert [line["step"] for line in log(tmp_path) if "loss" in line] == [1, 2, 3]
+    # The optimizer and the learning rate begin anew, once.
+    for trainer, steps in ((started, 2), (resumed, 3)):
+        counts = [leaf for leaf in jax.tree.leaves(trainer.state) if leaf.dtype == jnp.int32]
+        assert {int(count) for count in counts} == {steps}
+    vocabulary = (finished.out / "tokenizer.model").read_bytes()
+    assert (tmp_path / "tokenizer.model").read_bytes() == vocabulary
+
+
+def test_a_run_does_not_start_with_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    arguments = ["--out", str(tmp_path / "run"), "--start", str(tmp_path / "empty")]
+    result = CliRunner().invoke(train_bundled.main, arguments)
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: --start: {tmp_path}/empty has no checkpoint; "
+        "give another run's --out or an exported model\n"
+    )
+
+
+def test_a_run_starts_with_an_exported_model(tmp_path: Path, finished: Finished) -> None:
+    tokenizer, exported = finished.out / "tokenizer.model", tmp_path / "model"
+    export(TINY, finished.trainer.parameters, tokenizer, exported)
+    further = replace(TINY, seed=1, learning_rate=1e-30)
+    options = {"save_every": 4, "evaluate_every": 100, "cases": 2, "workers": 0}
+    started = train(further, tmp_path / "run", 2, start=exported, **options)
+    for name, value in finished.trainer.parameters.items():
+        given = value.astype(jnp.bfloat16).astype(jnp.float32)
+        np.testing.assert_array_equal(started.parameters[name], given, err_msg=name)
+    assert (tmp_path / "run" / "tokenizer.model").read_bytes() == tokenizer.read_bytes()
+    wider = replace(further, ffn_dim=32)
+    with pytest.raises(StartError, match="another shape"):
+        train(wider, tmp_path / "wider", 2, start=exported, **options)
 
 
 def test_the_learning_rate_rises_stays_and_falls() -> None:

@@ -5,7 +5,7 @@ uninterrupted one would. Knows nothing of the model.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from model.tokenizer import Tokenizer
 from tools.bundled_data.chat_format import Document, document
-from tools.bundled_data.conversations import conversation
+from tools.bundled_data.conversations import Conversation, conversation
 from tools.bundled_data.grammar import Split
 from tools.bundled_data.vocabulary import PAD
+
+Maker = Callable[[random.Random, Split], Conversation]
 
 JUMP_RATE = 0.2
 MISSES = 3
@@ -81,7 +83,7 @@ def training_batch(
     rows: int,
     length: int,
     context: int,
-    exchanges: int | None = None,
+    make: Maker = conversation,
     split: Split = Split.TRAIN,
 ) -> Batch:
     """Conversations packed first-fit until a few in a row fit nowhere.
@@ -94,7 +96,7 @@ def training_batch(
         rows: B.
         length: T; a hundred tokens and more, so that no batch stays without a conversation.
         context: the model's context length; positions stay below it.
-        exchanges: per conversation; by default they vary, and are few.
+        make: makes a conversation; by default one of a few exchanges.
         split: of the phrasings and words.
     """
     rng = random.Random(seed)
@@ -102,7 +104,7 @@ def training_batch(
     used, counts = [0] * rows, [0] * rows
     misses = 0
     while misses < MISSES:
-        found = document(tokenizer, conversation(rng, split, None, exchanges))
+        found = document(tokenizer, make(rng, split))
         size = len(found.ids) - 1
         if size > length:
             continue

@@ -16,6 +16,8 @@ from tools.bundled_data.grammar import Split
 from tools.bundled_data.judges import Judge, Thoughtful
 from tools.bundled_data.manner import Manner, manner, neutral
 from tools.bundled_data.skills import SKILLS
+from tools.bundled_data.skills.memory import ASK, TELL
+from tools.bundled_data.skills.unknown import long_text
 from tools.bundled_data.toolbox import toolbox
 from tools.bundled_data.words import name_of
 
@@ -27,12 +29,17 @@ ALL_SKILLS = (*SKILLS, MANNERS, THINKING)
 
 # What can be answered with a thought and without one.
 _SWITCHED = ("facts", "small talk", "addition", "dates", "copying", "identity")
-_SHARES = {"plain": 0.6, "tools": 0.16, MANNERS: 0.14, THINKING: 0.1}
-_EXCHANGES = (1, 1, 2, 2, 3, 3, 4, 5)
+_SHARES = {"plain": 0.5, "tools": 0.28, MANNERS: 0.14, THINKING: 0.08}
+_EXCHANGES = (1, 1, 1, 2, 2, 3, 3, 5)
+# A thought is learnt at the end of a conversation only: later turns remove it.
+_WORKED_LAST, _WORKED_EARLIER = 6.0, 0.2
 _NO_THOUGHT = "I can answer this at once."
 NEUTRAL_RATE = 0.12
 NAMED_RATE = 0.03
+TELL_FIRST_RATE = 0.85
 MAX_TRIES = 1000
+LONG_EXCHANGES = 12
+LONG_TEXT_RATE = 0.4
 
 
 class Thinking(Enum):
@@ -185,6 +192,8 @@ def _drawn(builder: _Builder, shares: Mapping[str, float]) -> list[Exchange]:
     """The exchanges of one skill that fits the conversation."""
     for _ in range(MAX_TRIES):
         skill = builder.now.rng.choices(list(shares), list(shares.values()))[0]
+        if skill == ASK and not builder.now.told and builder.now.rng.random() < TELL_FIRST_RATE:
+            skill = TELL
         made = list(SKILLS[skill].make(builder.now))
         if all(map(builder.takes, made)):
             return made
@@ -204,10 +213,14 @@ def _shares(rng: random.Random, frame: str) -> dict[str, float]:
         return dict.fromkeys(_SWITCHED, 1.0)
     memory = 5.0 if rng.random() < 0.2 else 1.0
     return {
-        name: practice.share * (memory if name in ("being told", "remembering") else 1.0)
+        name: practice.share * (memory if name in (TELL, ASK) else 1.0)
         for name, practice in SKILLS.items()
         if practice.tools == (frame == "tools") and (frame != MANNERS or practice.mannered)
     }
+
+
+def _weighted(shares: Mapping[str, float], worked: float) -> dict[str, float]:
+    return {name: share * (worked if SKILLS[name].worked else 1) for name, share in shares.items()}
 
 
 def conversation(
@@ -218,18 +231,28 @@ def conversation(
     builder = _Builder(rng, split, frame)
     shares = _shares(rng, frame)
     count = exchanges or rng.choice(_EXCHANGES if frame != "tools" else _EXCHANGES[:5])
+    earlier = _weighted(shares, _WORKED_EARLIER)
     for _ in range(count - 1):
-        if skill == "remembering" and not builder.now.told:
-            for exchange in SKILLS["being told"].make(builder.now):
+        if skill == ASK and not builder.now.told:
+            for exchange in SKILLS[TELL].make(builder.now):
                 builder.add(exchange)
-        for exchange in _drawn(builder, shares):
+        for exchange in _drawn(builder, earlier):
             builder.add(exchange)
     if skill is None or skill not in SKILLS:
-        made = _drawn(builder, shares)
+        made = _drawn(builder, _weighted(shares, _WORKED_LAST))
     else:
         made = _leading_to(builder, skill)
     said = [builder.add(exchange) for exchange in made]
     return builder.finished(skill or said[-1].skill, said[-1])
+
+
+def long_conversation(rng: random.Random, split: Split) -> Conversation:
+    """One that fills a context: a dozen exchanges, or one text too long to make sense of."""
+    if rng.random() < LONG_TEXT_RATE:
+        builder = _Builder(rng, split, "plain")
+        made = long_text(builder.now)[0]
+        return builder.finished(made.skill, builder.add(made))
+    return conversation(rng, split, exchanges=LONG_EXCHANGES)
 
 
 def conversations(seed: int, split: Split = Split.TRAIN) -> Iterator[Conversation]:

@@ -19,6 +19,11 @@ FEWEST = 2
 LOOK = 60
 MAX_DRAWS = 5_000
 TYPO_RATE = 0.06
+OPENING_RATE = 0.15
+THIN_RATE = 0.05
+_SMALL = frozenset(
+    ("the", "a", "an", "is", "are", "please", "me", "do", "does", "it", "this", "that")
+)
 _SLOT = re.compile(r"(\{\w+\})")
 _OPENING = re.compile(r"<(\w+)>")
 _MARKS = re.compile(r"[(|)]")
@@ -117,6 +122,16 @@ def pattern(line: str) -> Pattern:
     )
 
 
+def opened(rng: random.Random, template: str) -> str:
+    """`template` after an opening that any request may have; as it is where it has none to take."""
+    openings: list[str] = table("phrasings")["any"]
+    if not template[:1].isalpha() or template.startswith(tuple(each.rstrip() for each in openings)):
+        return template
+    first = template.split(" ", 1)[0]
+    keeps = first[0] == "I" or not first[1:].islower()
+    return rng.choice(openings) + (template if keeps else template[0].lower() + template[1:])
+
+
 def phrasing_key(template: str) -> str:
     """What makes two templates the same phrasing: neither case nor the closing mark counts."""
     return template.rstrip("?.!, ").lower()
@@ -126,11 +141,12 @@ class Phrasings:
     """The phrasings of one intent.
 
     The first alternative of every line always belongs to training, so that the plainest way of
-    saying something is never among the held-out ones.
+    saying something is never among the held-out ones. Now and then a phrasing comes after an
+    opening that any request may have, unless `opened` is False.
     """
 
-    def __init__(self, *lines: str) -> None:
-        self._lines = lines
+    def __init__(self, *lines: str, opened: bool = True) -> None:
+        self._lines, self._opened = lines, opened
         self._patterns = tuple(pattern(line) for line in lines)
         self._plain = frozenset(phrasing_key(line.plain()) for line in self._patterns)
         self._few = self._held_of_few()
@@ -144,7 +160,9 @@ class Phrasings:
         return frozenset(sorted(drawn, key=_digest)[:FEWEST])
 
     def _any(self, rng: random.Random) -> str:
-        return self._patterns[int(rng.random() * len(self._patterns))].draw(rng)
+        template = self._patterns[int(rng.random() * len(self._patterns))].draw(rng)
+        opens = self._opened and rng.random() < OPENING_RATE
+        return opened(rng, template) if opens else template
 
     def draw(self, rng: random.Random, split: Split) -> str:
         """A phrasing of `split`, its slots still open.
@@ -178,7 +196,7 @@ def _typo(rng: random.Random, word: str) -> str:
 
 
 def roughen(rng: random.Random, template: str) -> str:
-    """`template` as people type it: case, closing mark, now and then a typo; slots untouched.
+    """`template` as people type it: case, closing mark, a typo, a small word less; slots untouched.
 
     What stands after the last slot's closing quote or at the template's end may change; a
     template that ends in a slot gets nothing after it.
@@ -188,12 +206,14 @@ def roughen(rng: random.Random, template: str) -> str:
     for index in range(0, len(pieces), 2):
         if style < 0.22:
             pieces[index] = pieces[index].lower()
-        elif style < 0.24:
+        elif style < 0.26:
             pieces[index] = pieces[index].upper()
-    if 0.24 <= style < 0.34 and pieces[0]:
+    if 0.26 <= style < 0.36 and pieces[0]:
         pieces[0] = pieces[0][0].lower() + pieces[0][1:]
     if rng.random() < TYPO_RATE:
         _add_typo(rng, pieces)
+    if rng.random() < THIN_RATE:
+        _leave_out(rng, pieces)
     text = "".join(pieces)
     mark = rng.random()
     if text.endswith(("?", ".", "!")) and mark < 0.25:
@@ -210,4 +230,13 @@ def _add_typo(rng: random.Random, pieces: list[str]) -> None:
     if long_words:
         at = rng.choice(long_words)
         words[at] = _typo(rng, words[at])
+        pieces[index] = " ".join(words)
+
+
+def _leave_out(rng: random.Random, pieces: list[str]) -> None:
+    index = rng.randrange(0, len(pieces), 2)
+    words = pieces[index].split(" ")
+    small = [at for at, word in enumerate(words) if word.lower() in _SMALL]
+    if small:
+        del words[rng.choice(small)]
         pieces[index] = " ".join(words)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tools.bundled_data.exchange import Exchange
-from tools.bundled_data.grammar import Phrasings, Split, fill, part, pattern, roughen
+from tools.bundled_data.grammar import Phrasings, Split, fill, pattern, roughen
 from tools.bundled_data.judges import Exactly, exactly
 from tools.bundled_data.tables import table
-from tools.bundled_data.words import WORDS, name_of
+from tools.bundled_data.words import name_of, value_among, word_of
 
 _TABLE = table("manners")
-_CHANGES = {name: Phrasings(*lines) for name, lines in _TABLE["change"].items()}
+_CHANGES = {name: Phrasings(*lines, opened=False) for name, lines in _TABLE["change"].items()}
 _SHARES = {"persona": 2.0, "brief": 1.5, "upper": 1.5, "json": 1.5}
 
 
@@ -63,8 +63,8 @@ def manner(rng: random.Random, split: Split) -> Manner:
     """A system message that changes the answers, or that tells who is talking."""
     names = list(_CHANGES)
     kind = rng.choices(names, [_SHARES.get(name, 1.0) for name in names])[0]
-    word, name = rng.choice(part(WORDS, split)), name_of(rng, split)
-    key = rng.choice(part(tuple(_TABLE["keys"]["json"]), split, 5))
+    word, name = word_of(rng, split), name_of(rng, split)
+    key = value_among(rng, split, _TABLE["keys"]["json"], 5)
     word = word.capitalize() if rng.random() < 0.5 else word
     template = roughen(rng, _CHANGES[kind].draw(rng, split))
     system = fill(template, {"key": key, "word": word, "name": name})

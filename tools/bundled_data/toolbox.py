@@ -5,17 +5,20 @@ nothing of how a tool is asked for.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tools.bundled_data.facts import CITIES
-from tools.bundled_data.grammar import Phrasings, Split, in_split, part, pattern
+from tools.bundled_data.grammar import Phrasings, Split, in_split, pattern
+from tools.bundled_data.lists_of_things import items_of
 from tools.bundled_data.tables import table
-from tools.bundled_data.words import WORDS, name_of, pseudo_word
+from tools.bundled_data.words import WORDS, name_of, pseudo_word, value_among, word_of
 
 MOST_TOOLS = 4
 MADE_UP_RATE = 0.2
+RENAMED_RATE, NEW_KEY_RATE = 0.4, 0.15
+TWO_WORDS_RATE = 0.1
 _TABLE = table("tools")
 _DAYS_OF_MONTH = 28
 
@@ -85,11 +88,28 @@ def _named(rng: random.Random, split: Split, line: str) -> str:
             return name
 
 
+def _made_up_name(rng: random.Random, split: Split) -> str:
+    while True:
+        found = rng.choice([rng.choice(WORDS), pseudo_word(rng)])
+        if in_split(found, split):
+            return found
+
+
 def _listed(rng: random.Random, split: Split, entry: Mapping[str, Any]) -> Tool:
+    """A tool of the table, in training now and then under a name that says nothing.
+
+    Who knows all the names need not read what a tool does, and is lost with another one.
+    """
+
+    def named(line: str, rate: float, *, words: int) -> str:
+        if split is Split.TRAIN and rng.random() < rate:
+            return "_".join(_made_up_name(rng, split) for _ in range(words))
+        return _named(rng, split, line)
+
     parameters = tuple(
         Parameter(
             each["slot"],
-            _named(rng, split, each["key"]),
+            named(each["key"], NEW_KEY_RATE, words=1),
             each["kind"],
             each["type"],
             pattern(each["description"]).draw(rng),
@@ -97,15 +117,13 @@ def _listed(rng: random.Random, split: Split, entry: Mapping[str, Any]) -> Tool:
         for each in entry["parameters"]
     )
     description = pattern(entry["description"]).draw(rng)
-    return Tool(_named(rng, split, entry["name"]), description, parameters, entry)
+    name = named(entry["name"], RENAMED_RATE, words=rng.randint(1, 2))
+    return Tool(name, description, parameters, entry)
 
 
 def _made_up(rng: random.Random, split: Split) -> Tool:
     def word() -> str:
-        while True:
-            found = rng.choice([rng.choice(WORDS), pseudo_word(rng)])
-            if in_split(found, split):
-                return found
+        return _made_up_name(rng, split)
 
     keys = {word() for _ in range(rng.randint(1, 2))}
     parameters = tuple(
@@ -129,13 +147,13 @@ def value_of_kind(rng: random.Random, split: Split, kind: str) -> str | int:
     """A value for a parameter, or in a result."""
     match kind:
         case "city":
-            return rng.choice(part(CITIES, split))
+            return name_of(rng, split, CITIES)
         case "name":
             return name_of(rng, split)
         case "word":
-            return rng.choice(part(WORDS, split))
+            return word_of(rng, split)
         case "title" | "query" | "message":
-            return " ".join(rng.choice(part(WORDS, split)) for _ in range(rng.randint(2, 4)))
+            return " ".join(word_of(rng, split) for _ in range(rng.randint(2, 4)))
         case "small" | "hour" | "big" | "degrees":
             return _number(rng, split, kind)
         case "clock":
@@ -151,14 +169,18 @@ def value_of_kind(rng: random.Random, split: Split, kind: str) -> str | int:
             return f"2026-{rng.randint(1, 12):02}-{rng.randint(1, _DAYS_OF_MONTH):02}"
         case "ok":
             return rng.choice(["ok", "done", "success"])
+        case "day":
+            return rng.choice(items_of("day of the week"))
         case _:
-            values: Sequence[str] = _TABLE["values"][kind]
-            return rng.choice(part(tuple(values), split, 5))
+            value = value_among(rng, split, _TABLE["values"][kind], 5)
+            return f"{word_of(rng, split)} {value}" if rng.random() < TWO_WORDS_RATE else value
 
 
 def _number(rng: random.Random, split: Split, kind: str) -> int:
-    low, high = {"small": (2, 60), "hour": (1, 23), "big": (1, 999), "degrees": (0, 35)}[kind]
+    low, high = {"small": (2, 60), "hour": (1, 23), "big": (1, 9999), "degrees": (0, 35)}[kind]
     while True:
         number = rng.randint(low, high)
+        if kind == "big":
+            number %= 10 ** rng.randint(1, 4)
         if in_split(f"{kind} {number}", split, 5):
             return number

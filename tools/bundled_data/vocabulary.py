@@ -20,7 +20,7 @@ from tools.bundled_data.conversations import conversation
 from tools.bundled_data.grammar import Split
 from tools.bundled_data.judges import THOUGHT_CLOSE, THOUGHT_OPEN
 from tools.bundled_data.tables import table
-from tools.bundled_data.words import COMMON
+from tools.bundled_data.words import COMMON, COMMON_NAMES, NAMES, WORDS
 
 END_OF_TEXT = "<|endoftext|>"
 TURN_START = "<|im_start|>"
@@ -45,6 +45,23 @@ ROLES = ("system", "user", "assistant")
 # Protobuf makes the module's classes at run time; its type stubs have none.
 schema: Any = sentencepiece_model_pb2
 
+# What conversations are about may be held out, and what is never a target is never answered.
+_VALUES = frozenset(
+    word.lower()
+    for listed in (
+        WORDS,
+        NAMES,
+        *table("memory")["values"].values(),
+        *table("reading")["words"].values(),
+        *table("extraction")["words"].values(),
+        *table("tools")["values"].values(),
+    )
+    for value in listed
+    for word in value.split()
+)
+
+_PRACTISED = frozenset(COMMON + COMMON_NAMES)
+
 _WORD = re.compile(r"(?:^| )[A-Za-z']+")
 _CHARACTERS = "\n" + string.digits + string.ascii_letters + string.punctuation + " "
 # Any longer piece must beat the spelling of the same text: two characters cost more than it.
@@ -56,8 +73,12 @@ def _is_useful(piece: str) -> bool:
     """Whether a word may be a piece.
 
     A letter with its space would begin every spelled word, and without its space a short
-    lower-case word would match inside longer words.
+    lower-case word would match inside longer words. Values are spelled, but for those that the
+    tables call common and that are practised.
     """
+    bare = piece.removeprefix(" ")
+    if bare.lower() in _VALUES and bare not in _PRACTISED:
+        return False
     if piece.startswith(" "):
         return len(piece) > 2 or piece in LETTER_WORDS
     return len(piece) > 3 or (len(piece) > 1 and piece[0].isupper())
@@ -85,7 +106,8 @@ def word_pieces(limit: int, sample: int, seed: int) -> list[tuple[str, float]]:
     """
     counts: Counter[str] = Counter()
     for text in _texts(sample, seed):
-        counts.update(_WORD.findall(text))
+        # Once a text, or a made-up word that fills a long one would pass for frequent.
+        counts.update(set(_WORD.findall(text)))
     for role in ROLES:
         counts[role] = max(counts.values())
     total = sum(counts.values())

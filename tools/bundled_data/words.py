@@ -4,17 +4,23 @@ Knows nothing of the phrasings around them.
 """
 
 import random
+from collections.abc import Sequence
 
-from tools.bundled_data.grammar import Split, in_split, part
+from tools.bundled_data.grammar import HELD_OUT_ONE_IN, Split, in_split, part
 from tools.bundled_data.tables import words_of
 
 WORDS = words_of("words")
 COMMON = words_of("common")
+COMMON_NAMES = words_of("common_names")
 NAMES = words_of("names")
 SPELLED = tuple(word for word in WORDS if word not in COMMON)
-COMMON_RATE = 0.25
-LISTED_RATE = 0.6
+_LISTED = frozenset(WORDS + COMMON)
+_TOKENS = frozenset(COMMON + COMMON_NAMES)
+COMMON_RATE = 0.3
+LISTED_RATE = 0.5
+NEAR_RATE = 0.68
 LISTED_NAME_RATE = 0.6
+LISTED_VALUE_RATE = 0.5
 
 _ONSETS = words_of("onsets")
 _VOWELS = words_of("vowels")
@@ -32,6 +38,24 @@ def pseudo_word(rng: random.Random) -> str:
     )
 
 
+def near_word(rng: random.Random) -> str:
+    """A listed word with one letter other than it was, gone, twice or from elsewhere.
+
+    Who has the listed words by heart, instead of reading, reads the listed one.
+    """
+    word = rng.choice(WORDS)
+    at = rng.randrange(len(word))
+    letter = rng.choice("abcdefghijklmnopqrstuvwxyz")
+    return rng.choice(
+        (
+            word[:at] + letter + word[at + 1 :],
+            word[:at] + letter + word[at:],
+            word[:at] + word[at + 1 :] if len(word) > 2 else word + letter,
+            word[:at] + word[at] + word[at:],
+        )
+    )
+
+
 def word_of(rng: random.Random, split: Split) -> str:
     """A word to work on.
 
@@ -43,10 +67,27 @@ def word_of(rng: random.Random, split: Split) -> str:
         return rng.choice(COMMON)
     if kind < LISTED_RATE:
         return rng.choice(part(SPELLED, split))
+    made_up = near_word if kind < NEAR_RATE else pseudo_word
     while True:
-        word = pseudo_word(rng)
-        if in_split(word, split):
+        word = made_up(rng)
+        if word not in _LISTED and in_split(word, split):
             return word
+
+
+def value_among(
+    rng: random.Random, split: Split, listed: Sequence[str], one_in: int = HELD_OUT_ONE_IN
+) -> str:
+    """One of what is listed or, now and then, any word.
+
+    Where the listed values are few, a model could tell them apart without reading them whole. What
+    is a token of its own is not held out, as with `word_of`.
+    """
+    values = part(tuple(value for value in listed if value not in _TOKENS), split, one_in)
+    if split is Split.TRAIN:
+        values += tuple(value for value in listed if value in _TOKENS)
+    return (
+        rng.choice(values) if values and rng.random() < LISTED_VALUE_RATE else word_of(rng, split)
+    )
 
 
 def cased(rng: random.Random, word: str) -> str:
@@ -57,10 +98,10 @@ def cased(rng: random.Random, word: str) -> str:
     return word.upper() if style < 0.12 else word
 
 
-def name_of(rng: random.Random, split: Split) -> str:
-    """A person's name, now and then a made-up one."""
+def name_of(rng: random.Random, split: Split, listed: Sequence[str] = NAMES) -> str:
+    """A person's name, or another of those listed; now and then a made-up one."""
     if rng.random() < LISTED_NAME_RATE:
-        return rng.choice(part(NAMES, split))
+        return rng.choice(part(tuple(listed), split))
     while True:
         name = pseudo_word(rng).capitalize()
         if in_split(name, split):

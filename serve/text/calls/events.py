@@ -61,8 +61,14 @@ class Parser(Protocol):
         """What `text` makes certain."""
         ...
 
-    def feed_control(self, spelling: str) -> Sequence[Event]:
-        """What a control token between the characters makes certain."""
+    def feed_control(self, spelling: str, text: str = "") -> Sequence[Event]:
+        """What a control token between the characters makes certain.
+
+        Args:
+            spelling: of the token.
+            text: what it reads where it belongs to no call, as `<think>` does in Qwen3; empty for
+                a special token.
+        """
         ...
 
     def flush(self, *, turn_ended: bool) -> Sequence[Event]:

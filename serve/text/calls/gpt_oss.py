@@ -72,8 +72,9 @@ class HarmonyParser:
         self._fed += len(text)
         return self._log.take()
 
-    def feed_control(self, spelling: str) -> list[Event]:
+    def feed_control(self, spelling: str, text: str = "") -> list[Event]:
         """What a control token between the characters makes certain."""
+        self._fed += len(text)
         if spelling in _ENDS:
             self._end(complete=True)
         elif spelling == "<|start|>":

@@ -26,10 +26,17 @@ from serve.text.calls.tools import CustomTool, FunctionTool, Tool
 
 @dataclass(frozen=True, slots=True)
 class _Fed:
-    """An item, None at the end of the answer, and how many characters came before it."""
+    """An item of an answer.
+
+    Attributes:
+        item: None at the answer's end.
+        start: how many characters came before it.
+        text: what it reads where it belongs to no call.
+    """
 
     item: Item | None
     start: int
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +97,14 @@ class CallParser:
     def feed(self, text: str) -> list[Event]:
         """What `text` makes certain."""
         for character in text:
-            self._reading.send(_Fed(character, self._fed))
+            self._reading.send(_Fed(character, self._fed, character))
             self._fed += 1
         return self._log.take()
 
-    def feed_control(self, spelling: str) -> list[Event]:
+    def feed_control(self, spelling: str, text: str = "") -> list[Event]:
         """What a control token between the characters makes certain."""
-        self._reading.send(_Fed(Control(spelling), self._fed))
+        self._reading.send(_Fed(Control(spelling), self._fed, text))
+        self._fed += len(text)
         return self._log.take()
 
     def flush(self, *, turn_ended: bool) -> list[Event]:
@@ -196,18 +204,18 @@ class CallParser:
                 if gone := (yield from self._match(ways)):
                     return gone
                 fed = yield from self._next()
-            if isinstance(fed.item, Control):
+            if fed.item is not None and not fed.text:
                 continue
             if fed.item in SPACE:
                 space.append(fed)
                 continue
             if fed.item is not None or not self._calls:
                 for held in space:
-                    self._log.add(Content(str(held.item), held.start))
+                    self._log.add(Content(held.text, held.start))
                 space = []
             if fed.item is None:
                 return None
-            self._log.add(Content(fed.item, fed.start))
+            self._log.add(Content(fed.text, fed.start))
             at_start = False
 
     def _call(

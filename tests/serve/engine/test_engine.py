@@ -252,6 +252,9 @@ async def test_requests_that_the_rows_cannot_hold_are_refused(engines):
             bridge.submit(request([1], 1, ignore_eos=True, end_ids=frozenset(range(9))))
         with pytest.raises(ValueError, match="token 67; ids are 0 to 66"):
             bridge.submit(request([1], 1, logit_bias=((67, 1.0),)))
+        nothing = tuple((token, -100.0) for token in range(67))
+        with pytest.raises(ValueError, match="bans all 67 tokens"):
+            bridge.submit(request([1], 1, logit_bias=nothing))
         many = request([1], 1, end_ids=frozenset(range(9)))
         assert len(await answers(bridge, many)) == 1
 

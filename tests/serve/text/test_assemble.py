@@ -251,6 +251,26 @@ def test_a_call_that_is_cut_off_is_incomplete() -> None:
     assert assembler.finish_reason == "length"
 
 
+def test_a_control_token_of_no_call_is_the_text_it_reads() -> None:
+    """Qwen3's thoughts stand between tokens that are text without tools, and with them."""
+    controls = {"<tool_call>": 0, "</tool_call>": 1, "<think>": 2, "</think>": 3, "<|x|>": 4}
+    pieces: list[bytes | None] = [b"<tool_call>", b"</tool_call>", b"<think>", b"</think>", None]
+    parser = HERMES.parser([FunctionTool("f")], controls)
+    markers = {token: spelling for spelling, token in controls.items()}
+    pieces += [b"\nA call.\n", *CALL]
+    assembler = Assembler[Event](Pieces(pieces), [], parser, markers)
+    ids = [2, 5, 3, 4, 0, 6, 7, 8, 9, 1]
+    expected = ("<think>\nA call.\n</think>", [["f", '{"a": 1}', True]], [2, 5, 3])
+    assert told(assembler, ids) == expected
+
+
+def test_an_opened_call_of_no_tool_is_the_text_it_reads() -> None:
+    parser = HERMES.parser([FunctionTool("f")], {"<tool_call>": 0})
+    pieces: list[bytes | None] = [b"<tool_call>", b"no"]
+    assembler = Assembler[Event](Pieces(pieces), [], parser, {0: "<tool_call>"})
+    assert told(assembler, [0, 1]) == ("<tool_call>no", [], [0, 1])
+
+
 def test_what_looks_like_a_call_is_text_with_its_tokens() -> None:
     assembler = reading([b"<tool", b"_call> no"], [], marked=False)
     assert told(assembler, [0, 1]) == ("<tool_call> no", [], [0, 1])

@@ -65,7 +65,7 @@ def with_system(start: str) -> list[Conversation]:
 
 
 def test_a_system_message_changes_every_answer() -> None:
-    loud = with_system("answer in capital letters")
+    loud = with_system("shout")
     assert loud
     for item in loud:
         said = [message["content"] for message in item.messages if message["role"] == "assistant"]
@@ -84,7 +84,7 @@ def test_json_is_answered_where_the_system_asks_for_it() -> None:
 def test_a_persona_answers_by_its_name() -> None:
     rng = random.Random(3)
     named = 0
-    for _ in range(3000):
+    for _ in range(5000):
         item = conversation(rng, Split.TRAIN, "system messages", 1)
         answer = item.messages[-1]["content"]
         if answer.startswith("My name is") and "Parlance" not in answer:
@@ -103,3 +103,14 @@ def test_switches_turn_thoughts_on_and_off() -> None:
         counts[switch] += 1
         assert (item.thoughts[-1] is not None) == (switch == "/think")
     assert min(counts.values()) > 50
+
+
+def test_worked_answers_mostly_end_their_conversation() -> None:
+    """Where a later turn removes the thought the answer is not learnt."""
+    rng = random.Random(5)
+    earlier = last = 0
+    for _ in range(1000):
+        item = conversation(rng, Split.TRAIN)
+        earlier += sum(thought is not None for thought in item.thoughts[:-1])
+        last += item.thoughts[-1] is not None
+    assert last > 2 * earlier

@@ -8,6 +8,7 @@ from tools.bundled_data.grammar import (
     Split,
     fill,
     in_split,
+    opened,
     part,
     phrasing_key,
     roughen,
@@ -42,13 +43,20 @@ def test_roughening_leaves_slots_alone() -> None:
     assert {"what is {Name} today?", "WHAT IS {Name} TODAY?", "What Is {Name} today"} <= rough
 
 
+def test_a_small_word_may_be_left_out_but_no_other() -> None:
+    rng = random.Random(6)
+    rough = {roughen(rng, "name the {x} sum that counts") for _ in range(3000)}
+    assert {"name {x} sum that counts", "name the {x} sum counts"} <= rough
+    assert not {"the {x} sum that counts", "name the {x} that counts"} & rough
+
+
 def test_nothing_follows_a_slot_that_ends_a_template() -> None:
     rng = random.Random(4)
     assert all(roughen(rng, "Repeat: {text}").endswith("{text}") for _ in range(500))
 
 
 def test_the_plainest_phrasing_is_never_held_out() -> None:
-    phrasings = Phrasings("(What|Which) (is|was) (this|that)( now|)(?|)")
+    phrasings = Phrasings("(What|Which) (is|was) (this|that)( now|)(?|)", opened=False)
     rng = random.Random(0)
     train = {phrasing_key(phrasings.draw(rng, Split.TRAIN)) for _ in range(500)}
     held = {phrasing_key(phrasings.draw(rng, Split.HELD_OUT)) for _ in range(500)}
@@ -58,8 +66,38 @@ def test_the_plainest_phrasing_is_never_held_out() -> None:
     assert len(train | held) == 16
 
 
+def test_a_phrasing_may_have_an_opening() -> None:
+    phrasings = Phrasings("(What|Which) (is|was) this")
+    rng = random.Random(0)
+    train = {phrasing_key(phrasings.draw(rng, Split.TRAIN)) for _ in range(1000)}
+    held = {phrasing_key(phrasings.draw(rng, Split.HELD_OUT)) for _ in range(1000)}
+    assert not train & held
+    assert {"what is this", "so, which was this", "hey parlance, what was this"} <= train | held
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        ("What is it?", ", what is it?"),
+        ("I am {name}", ", I am {name}"),
+        ("JSON of {x}", ", JSON of {x}"),
+        ("{x}: what is it?", None),
+        ("So, what is it?", None),
+    ],
+)
+def test_openings_stand_before_what_takes_one(template: str, end: str | None) -> None:
+    rng = random.Random(1)
+    drawn = {opened(rng, template) for _ in range(300)}
+    if end is None:
+        assert drawn == {template}
+    else:
+        assert f"So{end}" in drawn
+        assert all(each.lower().endswith(end[2:].lower()) for each in drawn)
+        assert len(drawn) > 10
+
+
 def test_of_few_phrasings_two_are_held_out() -> None:
-    phrasings = Phrasings("(Hello|Hi|Hey|Ahoy)")
+    phrasings = Phrasings("(Hello|Hi|Hey|Ahoy)", opened=False)
     rng = random.Random(0)
     held = {phrasings.draw(rng, Split.HELD_OUT) for _ in range(50)}
     train = {phrasings.draw(rng, Split.TRAIN) for _ in range(50)}
@@ -70,7 +108,7 @@ def test_of_few_phrasings_two_are_held_out() -> None:
 
 def test_phrasings_without_a_held_out_one_say_so() -> None:
     with pytest.raises(ValueError, match="add alternatives"):
-        Phrasings("Hello").draw(random.Random(0), Split.HELD_OUT)
+        Phrasings("Hello", opened=False).draw(random.Random(0), Split.HELD_OUT)
 
 
 @pytest.mark.parametrize("items", [WORDS, NAMES])

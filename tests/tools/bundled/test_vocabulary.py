@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from model import bundled
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from tools.bundled_data.vocabulary import CONTROLS, MARKERS, build_tokenizer
+from tools.bundled_data.words import COMMON_NAMES, NAMES, SPELLED
 
 
 def texts(tokenizer: SentencePieceTokenizer, text: str) -> list[str]:
@@ -53,6 +54,13 @@ def test_the_vocabulary_has_controls_markers_and_every_byte(
 
 def test_words_are_whole_or_spelled(tokenizer: SentencePieceTokenizer) -> None:
     assert texts(tokenizer, "What is 12 zmrx") == ["What", " is", " ", "1", "2", " ", *"zmrx"]
+
+
+def test_a_word_that_may_be_held_out_is_no_piece(tokenizer: SentencePieceTokenizer) -> None:
+    assert "trumpet" in SPELLED
+    for each in (tokenizer, SentencePieceTokenizer(bundled.directory() / "tokenizer.model")):
+        for word in (*SPELLED, *(name for name in NAMES if name not in COMMON_NAMES)):
+            assert len(texts(each, f" {word}")) > 1
 
 
 def test_what_json_repeats_is_one_piece(tokenizer: SentencePieceTokenizer) -> None:

@@ -4,6 +4,7 @@ from tools.bundled_data.exchange import Exchange, Situation
 from tools.bundled_data.grammar import Phrasings, Split, fill, in_split, roughen
 from tools.bundled_data.judges import exactly
 from tools.bundled_data.lists_of_things import items_of
+from tools.bundled_data.skills.arithmetic import multiplied
 from tools.bundled_data.tables import rows_of, table
 
 DATES, UNITS = "dates", "units"
@@ -51,14 +52,22 @@ def units(now: Situation) -> list[Exchange]:
     while True:
         row = rng.choice(_UNITS)
         number = rng.randint(1, int(row["most"]))
-        if in_split(f"{number} {row['from']} {row['to']}", now.split):
+        # What one is can't be worked out.
+        if number == 1:
+            if now.split is Split.TRAIN:
+                break
+        elif in_split(f"{number} {row['from']} {row['to']}", now.split):
             break
     count, result = str(number), str(number * int(row["factor"]))
     source = row["from"] if number > 1 else _singular(row["from"])
-    slots = {"n": count, "from": source, "to": row["to"]}
+    asked = (
+        rng.choice((count, "an" if source[0] in "aeiou" else "a", "one")) if number == 1 else count
+    )
+    slots = {"n": asked, "from": source, "to": row["to"]}
     user = fill(roughen(rng, _CONVERT.draw(rng, now.split)), slots)
     answer = f"{count} {source} {'is' if number == 1 else 'are'} {result} {row['to']}."
-    thought = f"{count} * {row['factor']} = {result}"
+    thought = multiplied(number, int(row["factor"])) if set(row["factor"]) - set("10") else ""
+    thought = thought or f"{count} * {row['factor']} = {result}"
     judge = exactly(answer, result)
     return [Exchange(UNITS, user, answer, judge, thought, works=number > 1, brief=result)]
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.bundled_data.exchange import Exchange, Situation
-from tools.bundled_data.grammar import Phrasings, fill, part, roughen
+from tools.bundled_data.grammar import Phrasings, fill, roughen
 from tools.bundled_data.judges import JsonEqual
+from tools.bundled_data.skills.dates import DAYS
 from tools.bundled_data.skills.memory import value_of
 from tools.bundled_data.tables import table
+from tools.bundled_data.words import value_among
 
 SKILL = "extraction"
 FORMAT_RATE = 0.35
@@ -98,5 +100,7 @@ def _value(now: Situation, slot: str) -> str:
             return "".join(rng.choice(_DIGITS) for _ in range(rng.randint(5, 9)))
         case "stock":
             return rng.choice(list(_IN_STOCK))
+        case "day":
+            return rng.choice(DAYS)
         case _:
-            return rng.choice(part(tuple(_WORDS[slot]), now.split, 7))
+            return value_among(rng, now.split, _WORDS[slot], 7)

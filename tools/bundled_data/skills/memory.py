@@ -7,10 +7,10 @@ from typing import Any
 
 from tools.bundled_data.exchange import Exchange, Situation, plain
 from tools.bundled_data.facts import CITIES
-from tools.bundled_data.grammar import Phrasings, Split, fill, in_split, part, roughen
+from tools.bundled_data.grammar import Phrasings, Split, fill, in_split, roughen
 from tools.bundled_data.judges import exactly
 from tools.bundled_data.tables import table
-from tools.bundled_data.words import WORDS, name_of, word_of
+from tools.bundled_data.words import WORDS, name_of, value_among, word_of
 
 TELL, ASK = "being told", "remembering"
 LONGEST_REPEATED = 120
@@ -48,7 +48,7 @@ def value_of(rng: random.Random, split: Split, kind: str) -> str:
         case "name":
             return name_of(rng, split)
         case "city":
-            return rng.choice(part(CITIES, split))
+            return name_of(rng, split, CITIES)
         case "word":
             return word_of(rng, split)
         case "age" | "number":
@@ -57,7 +57,7 @@ def value_of(rng: random.Random, split: Split, kind: str) -> str:
                 if in_split(f"{kind} {value}", split):
                     return value
         case _:
-            return rng.choice(part(tuple(_TABLE["values"][kind]), split, 6))
+            return value_among(rng, split, _TABLE["values"][kind], 6)
 
 
 def telling(now: Situation) -> list[Exchange]:

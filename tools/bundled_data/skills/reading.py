@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.bundled_data.exchange import Exchange, Situation, plain
-from tools.bundled_data.grammar import Pattern, Phrasings, fill, part, pattern, roughen
+from tools.bundled_data.grammar import Pattern, Phrasings, fill, pattern, roughen
 from tools.bundled_data.judges import exactly
+from tools.bundled_data.skills.dates import DAYS
 from tools.bundled_data.skills.memory import value_of
 from tools.bundled_data.tables import table
+from tools.bundled_data.words import value_among, word_of
 
 YES_NO, WHAT = "yes or no", "reading"
 _TABLE = table("reading")
-_FRAME = Phrasings(*_TABLE["request"]["frame"])
+_FRAME, _AMONG = (Phrasings(*_TABLE["request"][name]) for name in ("frame", "among"))
+AMONG_RATE = 0.4
 _YES, _NO = _TABLE["request"]["yes"], _TABLE["request"]["no"]
 
 
@@ -43,8 +46,10 @@ def _value(now: Situation, slot: str) -> str:
             return value_of(now.rng, now.split, slot)
         case "n":
             return str(now.rng.randint(2, 90))
+        case "day":
+            return now.rng.choice(DAYS)
         case _:
-            return now.rng.choice(part(tuple(_TABLE["words"][slot]), now.split, 7))
+            return value_among(now.rng, now.split, _TABLE["words"][slot], 7)
 
 
 def _values(now: Situation) -> dict[str, str]:
@@ -66,21 +71,46 @@ def _framed(now: Situation, text: str, question: str) -> str:
     return fill(roughen(now.rng, template), {"text": text, "question": question})
 
 
-def yes_or_no(now: Situation) -> list[Exchange]:
-    """Is it so? Where it is not, one thing in the question is another than in the text."""
+def _compared(one: str, other: str) -> str:
+    return f"{one} and {other}: {'yes' if one == other else 'no'}"
+
+
+def _among(now: Situation) -> list[Exchange]:
+    """Is a word in a list? The thought compares it with each."""
     rng = now.rng
+    items = list(dict.fromkeys(word_of(rng, now.split) for _ in range(rng.randint(2, 5))))
+    item = rng.choice(items)
+    if rng.random() < 0.5:
+        while item in items:
+            item = word_of(rng, now.split)
+    request = roughen(rng, _AMONG.draw(rng, now.split))
+    user = fill(request, {"item": item, "items": ", ".join(items)})
+    thought = ", ".join(_compared(each, item) for each in items)
+    answer = _YES if item in items else _NO
+    judge = exactly(answer, answer.rstrip("."))
+    return [Exchange(YES_NO, user, answer, judge, thought, works=True)]
+
+
+def yes_or_no(now: Situation) -> list[Exchange]:
+    """Is it so? Where it is not, one thing in the question is another than in the text.
+
+    The thought compares what the text has with what is asked.
+    """
+    rng = now.rng
+    if rng.random() < AMONG_RATE:
+        return _among(now)
     text, sentence, slots = _scene(now)
+    told = slots[sentence.value]
     true = rng.random() < 0.5
     if not true:
-        other = slots[sentence.value]
-        while other == slots[sentence.value]:
-            other = _value(now, sentence.value)
+        while (other := _value(now, sentence.value)) == told:
+            pass
         slots = {**slots, sentence.value: other}
     question = fill(sentence.asks.draw(rng), slots)
+    thought = _compared(told, slots[sentence.value])
     answer = _YES if true else _NO
     judge = exactly(answer, answer.rstrip("."))
-    brief = answer.rstrip(".")
-    return [Exchange(YES_NO, _framed(now, text, question), answer, judge, brief=brief)]
+    return [Exchange(YES_NO, _framed(now, text, question), answer, judge, thought, works=True)]
 
 
 def reading(now: Situation) -> list[Exchange]:

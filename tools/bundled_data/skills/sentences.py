@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from tools.bundled_data.exchange import Situation
-from tools.bundled_data.grammar import fill, part
+from tools.bundled_data.grammar import fill
 from tools.bundled_data.tables import table
-from tools.bundled_data.words import name_of
+from tools.bundled_data.words import name_of, value_among
 
 _SENTENCES: list[str] = table("editing")["sentences"]
 _WORDS: Mapping[str, list[str]] = table("reading")["words"]
@@ -14,7 +14,7 @@ _WORDS: Mapping[str, list[str]] = table("reading")["words"]
 def sentence(now: Situation) -> str:
     """One sentence."""
     words = {
-        f"{kind}{number}": now.rng.choice(part(tuple(items), now.split, 7))
+        f"{kind}{number}": value_among(now.rng, now.split, items, 7)
         for kind, items in _WORDS.items()
         for number in ("", "2")
     }

@@ -4,17 +4,20 @@ Where letters must be told apart the thought spells the word first, for a freque
 token and shows no letters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from string import ascii_lowercase
 
 from tools.bundled_data.exchange import Exchange, Situation, plain
 from tools.bundled_data.grammar import Phrasings, fill, roughen
 from tools.bundled_data.judges import exactly
+from tools.bundled_data.skills.lists import NUMBERS
 from tools.bundled_data.skills.sentences import sentence
 from tools.bundled_data.tables import table
 from tools.bundled_data.words import cased, word_of
 
 _PHRASINGS = {name: Phrasings(*lines) for name, lines in table("strings").items()}
 SENTENCE_RATE = 0.25
+COUNTED_UP = 20
 REVERSE, COPY, COUNT, SORT = "reversing", "copying", "counting", "sorting"
 
 
@@ -38,6 +41,10 @@ def spelled(word: str) -> str:
     return "-".join(word)
 
 
+def _numbered(words: list[str]) -> Iterator[str]:
+    return (f"{number} {word}" for number, word in enumerate(words, 1))
+
+
 def _repeat(now: Situation) -> list[Exchange]:
     if now.rng.random() < SENTENCE_RATE:
         text = sentence(now)
@@ -51,8 +58,10 @@ def _repeat(now: Situation) -> list[Exchange]:
 
 def _reverse_words(now: Situation) -> list[Exchange]:
     words = _phrase(now, 2, 5)
-    answer = " ".join(reversed(words))
-    return plain(REVERSE, _asked(now, "reverse_words", " ".join(words)), answer)
+    numbered = list(_numbered(words))
+    thought = "\n".join(", ".join(row) for row in (numbered, reversed(numbered)))
+    user = _asked(now, "reverse_words", " ".join(words))
+    return _worked(REVERSE, user, " ".join(reversed(words)), thought)
 
 
 def _reverse_letters(now: Situation) -> list[Exchange]:
@@ -74,6 +83,12 @@ def _case(now: Situation) -> list[Exchange]:
     return plain(COPY, _asked(now, "lowercase", text.upper()), text)
 
 
+def _count_up(now: Situation) -> list[Exchange]:
+    last = now.rng.randint(2, COUNTED_UP)
+    text = str(last) if last > len(NUMBERS) or now.rng.random() < 0.6 else NUMBERS[last - 1]
+    return plain(COPY, _asked(now, "count_up", text), ", ".join(map(str, range(1, last + 1))))
+
+
 def _edge_word(now: Situation) -> list[Exchange]:
     words = _phrase(now, 3, 8)
     first = now.rng.random() < 0.5
@@ -90,14 +105,15 @@ def _edge_letter(now: Situation) -> list[Exchange]:
 def _count_letter(now: Situation) -> list[Exchange]:
     rng, word = now.rng, word_of(now.rng, now.split)
     letter = rng.choice(word) if rng.random() < 0.85 else rng.choice("abcdefghijklmnoprstuw")
-    number, marked = 0, list[str]()
+    number, compared = 0, list[str]()
     for each in word:
         number += each == letter
-        marked.append(f"{each}{number}" if each == letter else each)
+        compared.append(f"{each}-{letter}{number if each == letter else ''}")
     user = _asked(now, "count_letter", word, letter)
     answer = f"{letter} appears {number} time{'' if number == 1 else 's'} in {word}."
     judge = exactly(answer, str(number))
-    return [Exchange(COUNT, user, answer, judge, "-".join(marked), works=True, brief=str(number))]
+    thought = "\n".join(compared)
+    return [Exchange(COUNT, user, answer, judge, thought, works=True, brief=str(number))]
 
 
 def _count_letters(now: Situation) -> list[Exchange]:
@@ -110,33 +126,44 @@ def _count_letters(now: Situation) -> list[Exchange]:
 
 def _count_words(now: Situation) -> list[Exchange]:
     words = [word_of(now.rng, now.split) for _ in range(now.rng.randint(2, 8))]
-    thought = " ".join(f"{word} {number}" for number, word in enumerate(words, 1))
+    thought = ", ".join(_numbered(words))
     user, answer = _asked(now, "count_words", " ".join(words)), f"There are {len(words)} words."
     brief = str(len(words))
     return [Exchange(COUNT, user, answer, exactly(answer), thought, works=True, brief=brief)]
 
 
 def _sort_words(now: Situation) -> list[Exchange]:
+    """Words by their first letters: the thought goes through the alphabet and places each."""
     by_first: dict[str, str] = {}
-    wanted = now.rng.randint(3, 5)
+    wanted = now.rng.randint(2, 5)
     while len(by_first) < wanted:
         word = word_of(now.rng, now.split)
         by_first.setdefault(word[0], word)
     words = list(by_first.values())
     now.rng.shuffle(words)
     ordered = sorted(words)
-    thought = ", ".join(f"{word[0]} {word}" for word in words)
-    thought += "\n" + "-".join(word[0] for word in ordered)
+    keyed = (f"{word[0]}: {word}" for word in words)
+    alphabet = (f"{key}: {by_first[key]}" if key in by_first else key for key in ascii_lowercase)
+    thought = "\n".join((*keyed, "", *alphabet))
     separator = now.rng.choice([", ", ", ", " "])
     user = _asked(now, "sort_words", separator.join(words))
     return _worked(SORT, user, ", ".join(ordered), thought)
 
 
+def _row(tens: int, numbers: list[str]) -> str:
+    return f"{tens}: {', '.join(numbers)}" if numbers else str(tens)
+
+
 def _sort_numbers(now: Situation) -> list[Exchange]:
+    """Numbers up to 99: the thought goes through the tens and places each."""
     highest = now.rng.choice([9, 20, 99])
     numbers = now.rng.sample(range(highest + 1), now.rng.randint(3, 5))
+    ordered = sorted(numbers)
+    by_tens = [[f"{number:02}" for number in ordered if number // 10 == tens] for tens in range(10)]
+    lines = (", ".join(f"{number:02}" for number in numbers), *map(_row, range(10), by_tens))
+    thought = "\n".join(lines)
     user = _asked(now, "sort_numbers", ", ".join(map(str, numbers)))
-    return plain(SORT, user, ", ".join(map(str, sorted(numbers))))
+    return _worked(SORT, user, ", ".join(map(str, ordered)), thought)
 
 
 _Maker = Callable[[Situation], list[Exchange]]
@@ -150,6 +177,8 @@ def _one_of(*makers: _Maker) -> _Maker:
 
 
 reversing = _one_of(_reverse_letters, _reverse_letters, _reverse_words)
-copying = _one_of(_repeat, _repeat, _spell, _case, _edge_word, _edge_letter)
+copying = _one_of(
+    _repeat, _repeat, _repeat, _spell, _spell, _case, _case, _edge_word, _edge_letter, _count_up
+)
 counting = _one_of(_count_letter, _count_letter, _count_letters, _count_words)
 sorting = _one_of(_sort_words, _sort_numbers)

@@ -6,20 +6,25 @@ Both have a kind answer that ends. What the model does know must not appear in
 
 import random
 import string
+from functools import partial
 
 from tools.bundled_data.exchange import Exchange, Situation
 from tools.bundled_data.grammar import Phrasings, Split, fill, part, roughen
 from tools.bundled_data.judges import exactly
 from tools.bundled_data.tables import table
-from tools.bundled_data.words import NAMES, WORDS, pseudo_word
+from tools.bundled_data.words import COMMON, NAMES, WORDS, pseudo_word
 
 UNKNOWN = "I don't know that. I am only a small model."
 UNCLEAR = "I don't understand that. I am a small model and read only English."
-LONG_RATE = 0.05
+LONG_RATE = 0.12
+LONGEST = 1640
+REPEATED_RATE = 0.4
+MADE_UP_RATE = 0.15
 
 _TABLE = {name: tuple(values) for name, values in table("unrelated").items()}
 _PHRASINGS = Phrasings(*_TABLE["phrasings"])
 _PRINTABLE = string.ascii_letters + string.digits + string.punctuation + " "
+_WHOLE = frozenset(COMMON)
 _JUDGE = exactly(UNKNOWN, UNCLEAR)
 
 
@@ -33,15 +38,23 @@ def unclear(now: Situation) -> list[Exchange]:
     """Another language, code, noise, or a long text without a question."""
     rng = now.rng
     if rng.random() < LONG_RATE:
-        user = _long_text(now)
-    else:
-        match rng.randrange(6):
-            case 0 | 1:
-                user = foreign(rng, now.split)
-            case 2:
-                user = rng.choice(part(_TABLE["code"], now.split))
-            case _:
-                user = _noise(rng, 60)
+        return long_text(now)
+    match rng.randrange(6):
+        case 0 | 1:
+            user = foreign(rng, now.split)
+        case 2:
+            user = rng.choice(part(_TABLE["code"], now.split))
+        case _:
+            user = _noise(rng, 60)
+    return _unclear(user)
+
+
+def long_text(now: Situation) -> list[Exchange]:
+    """Words, noise or one thing again and again, up to what a context holds."""
+    return _unclear(_long_text(now))
+
+
+def _unclear(user: str) -> list[Exchange]:
     return [Exchange("unclear", user, UNCLEAR, _JUDGE, "This is no question that I can read.")]
 
 
@@ -61,7 +74,9 @@ def _slots(now: Situation) -> dict[str, str]:
         "n": str(rng.randint(0, 100)),
         "n2": str(rng.randint(0, 100)),
     }
-    if rng.random() < 0.3:
+    if rng.random() < MADE_UP_RATE:
+        slots["topic"] = pseudo_word(rng)
+    elif rng.random() < 0.3:
         slots["topic"] = slots["topic"].lower()
     return slots
 
@@ -96,18 +111,28 @@ def _characters(rng: random.Random, alphabet: str, longest: int) -> str:
 
 
 def _long_text(now: Situation) -> str:
-    """Up to 1,500 bytes and a piece, which are as many tokens where no word is one."""
-    rng, wanted = now.rng, now.rng.randint(200, 1500)
+    """As many tokens, about, as a context holds beside an answer; fewer where tools take of it."""
+    rng = now.rng
+    wanted = rng.randint(150, 600 if now.tools else LONGEST)
+    make = rng.choice(
+        (
+            lambda: rng.choice(WORDS),
+            lambda: rng.choice(COMMON),
+            lambda: foreign(rng, now.split) if now.split is Split.TRAIN else _noise(rng, 40),
+            lambda: pseudo_word(rng),
+        )
+    )
+    if rng.random() < REPEATED_RATE:
+        line = " ".join(make() for _ in range(rng.randint(1, 8)))
+        make = partial(str, rng.choice((line[:200], _noise(rng, 30))))
     pieces: list[str] = []
-    kind = rng.randrange(3)
-    while sum(len(piece.encode()) for piece in pieces) < wanted:
-        match kind:
-            case 0:
-                pieces.append(rng.choice(WORDS))
-            case 1:
-                pieces.append(
-                    foreign(rng, now.split) if now.split is Split.TRAIN else _noise(rng, 40)
-                )
-            case _:
-                pieces.append(pieces[0] if pieces else _noise(rng, 30))
+    spent = 0
+    while spent < wanted:
+        pieces.append(make())
+        spent += _about_tokens(pieces[-1])
     return " ".join(pieces)
+
+
+def _about_tokens(text: str) -> int:
+    """One for a common word, otherwise one a byte."""
+    return sum(1 if word in _WHOLE else len(word.encode()) + 1 for word in text.split(" "))
