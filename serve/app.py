@@ -9,15 +9,20 @@ from typing import Any, cast
 from quart import Quart, request
 
 from model.tokenizer import Tokenizer
-from serve.api import failures
-from serve.api.chat import ChatEndpoint
-from serve.api.cross_origin import CrossOrigin
-from serve.api.docs_page import DocsEndpoint
+from serve.api.answering.answerer import Answerer
+from serve.api.asking.constraint import Constraints
+from serve.api.asking.conversation import ConversationRenderer
+from serve.api.asking.prepare import Preparer
 from serve.api.exchange import exchange_of
-from serve.api.health import HealthEndpoint
-from serve.api.keys import ApiKeys
-from serve.api.middleware import Envelope
-from serve.api.models import ModelsEndpoint
+from serve.api.http import error_responses
+from serve.api.http.chat import ChatEndpoint
+from serve.api.http.cross_origin import CrossOrigin
+from serve.api.http.docs_page import DocsEndpoint
+from serve.api.http.health import HealthEndpoint
+from serve.api.http.keys import ApiKeys
+from serve.api.http.middleware import Envelope
+from serve.api.http.models import ModelsEndpoint
+from serve.api.http.routes import add_routes
 from serve.api.settings import ApiSettings
 from serve.engine.types import EngineClient
 from serve.grammar.compiler import GrammarCompiler, GrammarLimits
@@ -52,27 +57,13 @@ def create_app(
     app.json.sort_keys = False  # pyright: ignore[reportAttributeAccessIssue]
     metrics.watch(engine)
 
-    limits = GrammarLimits(settings.max_grammar_bytes, settings.grammar_seconds)
-    grammars = GrammarCompiler(tokenizer, engine.info.vocab_size, end_ids, limits)
-    call_format = choose(settings.tool_format, renderer.template.source)
-    logger.info("calls of tools are written in the format %s", call_format.name)
-    chat = ChatEndpoint(
-        engine, renderer, tokenizer, end_ids, settings, metrics, grammars, call_format
+    add_routes(
+        app,
+        chat=_chat_endpoint(engine, renderer, tokenizer, end_ids, settings, metrics),
+        models=ModelsEndpoint(settings),
+        health=HealthEndpoint(engine, settings, metrics),
+        docs=DocsEndpoint(settings),
     )
-    models = ModelsEndpoint(settings)
-    health = HealthEndpoint(engine, settings, metrics)
-    docs = DocsEndpoint(settings)
-    for prefix in ("/v1", ""):
-        _route(app, "POST", f"{prefix}/chat/completions", chat.__call__)
-        _route(app, "GET", f"{prefix}/models", models.list)
-        _route(app, "GET", f"{prefix}/models/<path:model_id>", models.retrieve)
-    _route(app, "GET", "/health/live", health.live)
-    _route(app, "GET", "/health/ready", health.ready)
-    _route(app, "GET", "/health", health.ready)
-    _route(app, "GET", "/metrics", health.metrics)
-    _route(app, "GET", "/openapi.json", docs.openapi)
-    _route(app, "GET", "/docs", docs.page)
-
     keys = ApiKeys(settings.api_keys)
 
     async def admit() -> None:
@@ -81,11 +72,27 @@ def create_app(
         keys.check(request.path, request.headers.get("Authorization", ""))
 
     app.before_request(admit)
-    failures.install(app, settings.max_body_bytes)
+    error_responses.install(app, settings.max_body_bytes)
     envelope = Envelope(app.asgi_app, CrossOrigin(settings.cors_origins), metrics)
     app.asgi_app = cast("Any", envelope)
     return app
 
 
-def _route(app: Quart, method: str, path: str, handler: Any) -> None:
-    app.add_url_rule(path, f"{method} {path}", handler, methods=[method])
+def _chat_endpoint(
+    engine: EngineClient,
+    renderer: Renderer,
+    tokenizer: Tokenizer,
+    end_ids: frozenset[int],
+    settings: ApiSettings,
+    metrics: Metrics,
+) -> ChatEndpoint:
+    info = engine.info
+    limits = GrammarLimits(settings.max_grammar_bytes, settings.grammar_seconds)
+    grammars = GrammarCompiler(tokenizer, info.vocab_size, end_ids, limits)
+    call_format = choose(settings.tool_format, renderer.template.source)
+    logger.info("calls of tools are written in the format %s", call_format.name)
+    conversations = ConversationRenderer(renderer, call_format, settings.schema_in_prompt)
+    constraints = Constraints(grammars, call_format, tokenizer.controls)
+    preparer = Preparer(conversations, constraints, info, end_ids, settings)
+    answerer = Answerer(settings.model_id, info.fingerprint, tokenizer, call_format, metrics)
+    return ChatEndpoint(engine, preparer, answerer, settings)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from serve.api.contract import controls_table, field_table
+from serve.api.wire.contract_tables import controls_table, field_table
 from serve.grammar.keywords import keyword_table
 from tools.families import families_table, variants_table
 

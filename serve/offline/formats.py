@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from model.tokenizer import Tokenizer
-from serve.api.faults import first_fault, path_of
-from serve.api.response_format import AnswerSchema, ResponseFormat, answer_schema
+from serve.api.asking.answer_schema import AnswerSchema, answer_schema
+from serve.api.asking.validation import first_fault
+from serve.api.wire.faults import path_of
+from serve.api.wire.response_format import ResponseFormat
 from serve.engine.types import Constraint
 from serve.grammar.compiler import GrammarCompiler
 from serve.grammar.schema import SchemaError, compile_schema

@@ -11,8 +11,10 @@ from annotated_types import MinLen
 from pydantic import ValidationError, model_validator
 
 from model.tokenizer import Tokenizer
-from serve.api.faults import first_fault
-from serve.api.messages import Message, Strict, check_tool_answers, template_messages
+from serve.api.asking.conversation import template_messages
+from serve.api.asking.validation import first_fault
+from serve.api.wire.messages import Message, check_tool_answers
+from serve.api.wire.strict import Strict
 from serve.text.calls.history import with_system, with_system_of_user
 from serve.text.render import Renderer
 from serve.text.template import ConversationError

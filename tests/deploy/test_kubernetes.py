@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from support.manifests import DEPLOY, pods, resources, validate
 
 from serve.__main__ import cli
-from serve.api.openapi import document
+from serve.api.http.openapi import document
 from serve.api.settings import ApiSettings
 from serve.config import ServeConfig
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model.tokenizer import Tokenizer
-from serve.api.response_format import JsonSchemaFormat, JsonSchemaSpec, answer_schema
+from serve.api.asking.answer_schema import answer_schema
+from serve.api.wire.response_format import JsonSchemaFormat, JsonSchemaSpec
 from tools.bundled_data.conversations import Conversation, Message
 from tools.bundled_data.judges import THOUGHT_CLOSE, THOUGHT_OPEN
 from tools.bundled_data.vocabulary import MARKERS, TURN_END, TURN_START

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from sampling.params import SamplingParams
-from serve.api.contract import CONTRACT, Row, controls_table, field_table
-from serve.api.schema import ChatRequest
+from serve.api.wire.contract import CONTRACT
+from serve.api.wire.contract_row import Row
+from serve.api.wire.contract_tables import controls_table, field_table
+from serve.api.wire.request import ChatRequest
 from tools.make_docs import with_part
 
 TESTS = Path(__file__).parents[2]

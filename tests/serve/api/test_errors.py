@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from serve.api.answers import ErrorBody
+from serve.api.wire.response import ErrorBody
 from serve.engine.types import EngineState, EngineUnavailableError, QueueFullError, TokenEvent
 
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from serve.api.answers import Health
+from serve.api.wire.response import Health
 from serve.engine.types import EngineState
 
 

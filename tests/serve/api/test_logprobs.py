@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serve.api.answers import ChatCompletion, ChatCompletionChunk
-from serve.api.logprobs import EntryWriter, logprobs_json
+from serve.api.answering.logprobs import EntryWriter, logprobs_json
+from serve.api.wire.response import ChatCompletion, ChatCompletionChunk
 from serve.engine.types import TokenEvent, TokenLogprobs
 
 STOP = TokenEvent(0, None, "stop")

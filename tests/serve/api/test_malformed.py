@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from serve.api.answers import ErrorBody
+from serve.api.wire.response import ErrorBody
 
 USER = {"role": "user", "content": "Hi"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from serve.api.answers import ModelList, ModelObject
+from serve.api.wire.response import ModelList, ModelObject
 
 
 @pytest.mark.parametrize("prefix", ["/v1", ""])

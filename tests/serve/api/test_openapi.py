@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
-from serve.api.schema import ChatRequest
+from serve.api.wire.request import ChatRequest
 
 
 def references(value: Any) -> Iterator[str]:

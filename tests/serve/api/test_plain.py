@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from serve.api.answers import ChatCompletion
+from serve.api.wire.response import ChatCompletion
 from serve.engine.types import TokenEvent
 
 

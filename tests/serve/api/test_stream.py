@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serve.api.answers import ChatCompletionChunk, ErrorBody
+from serve.api.wire.response import ChatCompletionChunk, ErrorBody
 from serve.engine.types import EngineState, EngineUnavailableError, TokenEvent
 
 

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
-from serve.api.response_format import answer_schema
-from serve.api.schema import ChatRequest
+from serve.api.asking.answer_schema import answer_schema
+from serve.api.wire.request import ChatRequest
 from serve.text.calls.detect import detect
 from serve.text.calls.history import with_system
 from serve.text.render import Renderer

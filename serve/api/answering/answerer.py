@@ -1,0 +1,97 @@
+"""Begins answers: puts together what one completion needs, for one model.
+
+The two ways to tell an answer are `whole.py` and `stream.py`.
+"""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from model.tokenizer import Tokenizer
+from serve.api.answering.calls import CallLog
+from serve.api.answering.choices import Answer, CallReading
+from serve.api.answering.head import Head
+from serve.api.answering.logprobs import EntryWriter
+from serve.api.answering.run import Run
+from serve.api.answering.token_clock import TokenClock
+from serve.api.exchange import Exchange
+from serve.api.wire.request import ChatRequest
+from serve.engine.types import Generation
+from serve.metrics import Metrics
+from serve.text.calls.format import CallFormat
+from serve.text.calls.tools import Tool
+
+
+class Answerer:
+    """Begins the answers of one model.
+
+    Args:
+        model_id: its name in responses.
+        fingerprint: of all that can change the numbers.
+        tokenizer: turns sampled ids into bytes.
+        call_format: how the model writes calls of tools.
+        metrics: told of tokens and their times.
+    """
+
+    def __init__(
+        self,
+        model_id: str,
+        fingerprint: str,
+        tokenizer: Tokenizer,
+        call_format: CallFormat,
+        metrics: Metrics,
+    ) -> None:
+        self._model_id = model_id
+        self._fingerprint = fingerprint
+        self._tokenizer = tokenizer
+        self._call_format = call_format
+        self._metrics = metrics
+        self._markers = {token: spelling for spelling, token in tokenizer.controls.items()}
+        self._writer = EntryWriter(tokenizer)
+
+    def begin(
+        self,
+        completion_id: str,
+        wire: ChatRequest,
+        prompt_tokens: int,
+        callable_tools: Sequence[Tool] | None,
+        generation: Generation,
+        exchange: Exchange,
+    ) -> Run:
+        """The answer to a request that the engine has taken.
+
+        Args:
+            completion_id: its name.
+            wire: the request.
+            prompt_tokens: of its prompt.
+            callable_tools: those that may be called; None where the request has no tools.
+            generation: the engine's events.
+            exchange: ends the run with the request.
+        """
+        head = Head(
+            id=completion_id,
+            created=int(time.time()),
+            model=self._model_id,
+            fingerprint=self._fingerprint,
+            service_tier=wire.service_tier,
+        )
+        reading = self._reading(callable_tools)
+        legacy = wire.functions is not None
+        return Run(
+            wire=wire,
+            prompt_tokens=prompt_tokens,
+            may_call=bool(callable_tools),
+            head=head,
+            generation=generation,
+            answer=Answer(self._tokenizer, wire.stops, wire.choices, generation, reading),
+            exchange=exchange,
+            clock=TokenClock(self._metrics, exchange.started),
+            writer=self._writer,
+            calls=[CallLog(legacy=legacy) for _ in range(wire.choices)],
+        )
+
+    def _reading(self, tools: Sequence[Tool] | None) -> CallReading:
+        if tools is None:
+            return CallReading()
+        parser = partial(self._call_format.parser, tools, self._tokenizer.controls)
+        return CallReading(parser, self._markers)

@@ -1,0 +1,78 @@
+"""One completion under way: what is known of it, and what each batch of events brings.
+
+Knows nothing of whether it is told at once or as it comes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serve.api.answering.calls import CallLog
+from serve.api.answering.choices import Answer, ChoiceDelta
+from serve.api.answering.head import Head
+from serve.api.answering.logprobs import EntryWriter
+from serve.api.answering.token_clock import TokenClock
+from serve.api.answering.usage import Usage
+from serve.api.exchange import Exchange
+from serve.api.wire.request import ChatRequest
+from serve.engine.types import Generation, TokenEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The generation and what is made of it.
+
+    Attributes:
+        wire: the request.
+        prompt_tokens: of its prompt.
+        may_call: whether choices may hold calls, and then perhaps nothing else.
+        head: what all of the answer says alike.
+        generation: the engine's events.
+        answer: makes text of them.
+        exchange: ends the run with the request.
+        clock: told of tokens.
+        writer: of log-probabilities.
+        calls: of each choice.
+    """
+
+    wire: ChatRequest
+    prompt_tokens: int
+    may_call: bool
+    head: Head
+    generation: Generation
+    answer: Answer
+    exchange: Exchange
+    clock: TokenClock
+    writer: EntryWriter
+    calls: list[CallLog]
+
+    def feed(self, batch: Sequence[TokenEvent]) -> list[ChoiceDelta]:
+        """What the next batch of events adds to the choices."""
+        deltas = self.answer.feed(batch)
+        self.clock.tick(deltas)
+        self.exchange.completion_tokens = self.answer.completion_tokens
+        return deltas
+
+    def check_finished(self) -> None:
+        """Raises RuntimeError if the engine has broken its promise to end every choice."""
+        if not self.answer.finished:
+            raise RuntimeError("the engine ended the generation before its choices had ended")
+
+    def entries(self, delta: ChoiceDelta) -> list[str] | None:
+        """The log-probabilities of a delta's tokens as JSON; None where nobody asked."""
+        alternatives = self.wire.alternatives
+        return None if alternatives is None else self.writer.entries(delta.events, alternatives)
+
+    def reason(self, delta: ChoiceDelta) -> str | None:
+        """How a choice has ended, if it has: at the end of its turn with calls, if it made any."""
+        if delta.finish_reason != "stop":
+            return delta.finish_reason
+        return self.calls[delta.index].reason or "stop"
+
+    @property
+    def usage(self) -> Usage:
+        """Token counts so far."""
+        return Usage(
+            prompt=self.prompt_tokens,
+            completion=self.answer.completion_tokens,
+            cached=self.generation.cached_tokens,
+        )

@@ -1,0 +1,59 @@
+"""An answer told at once, when all of its choices have ended.
+
+Knows nothing of HTTP.
+"""
+
+import asyncio
+
+from serve.api.answering.completion import EndedChoice, completion
+from serve.api.answering.failures import constraint_failed, unavailable
+from serve.api.answering.run import Run
+from serve.api.settings import ApiSettings
+from serve.engine.types import ConstraintError, EngineUnavailableError
+
+
+async def whole_body(run: Run, settings: ApiSettings) -> str:
+    """The body of the plain response.
+
+    Raises:
+        ApiError: the engine failed, or an answer could not go on as the request asks.
+    """
+    # A task of its own, so that the exchange can end it.
+    collecting = asyncio.create_task(_collect(run))
+    run.exchange.on_close(collecting.cancel)
+    try:
+        choices = await collecting
+    except EngineUnavailableError as error:
+        raise unavailable(error, settings.retry_after_seconds) from error
+    except ConstraintError as error:
+        raise constraint_failed(error, run.wire.constrained_by) from error
+    finally:
+        collecting.cancel()
+    return completion(run.head, choices, run.usage)
+
+
+async def _collect(run: Run) -> list[EndedChoice]:
+    asked = run.wire.alternatives is not None
+    texts = [list[str]() for _ in range(run.wire.choices)]
+    # Written as they come, so that no answer, however long, holds up the others at its end.
+    entries = [list[str]() for _ in texts]
+    reasons: dict[int, str] = {}
+    async for batch in run.generation:
+        for delta in run.feed(batch):
+            texts[delta.index].append(delta.text)
+            entries[delta.index] += run.entries(delta) or ()
+            run.calls[delta.index].deltas(delta.calls)
+            if (reason := run.reason(delta)) is not None:
+                reasons[delta.index] = reason
+        if run.answer.finished:
+            break
+    run.check_finished()
+    return [
+        EndedChoice(
+            "".join(text) or (None if run.may_call else ""),
+            entries[index] if asked else None,
+            reasons[index],
+            run.calls[index].members,
+        )
+        for index, text in enumerate(texts)
+    ]

@@ -1,0 +1,1 @@
+"""From a request's body to what the engine is asked for: valid, rendered, bounded, compiled."""

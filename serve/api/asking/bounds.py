@@ -1,0 +1,48 @@
+"""How much a request may ask for: choices, and tokens of each one's answer."""
+
+from serve.api.wire.errors import invalid
+from serve.api.wire.request import ChatRequest
+
+
+def check_choices(wire: ChatRequest, most: int) -> None:
+    """Refuse more choices than the server allows.
+
+    Raises:
+        ApiError: 400.
+    """
+    if wire.choices > most:
+        raise invalid(
+            "integer_above_max_value",
+            f"Invalid 'n': integer above maximum value. Expected a value <= {most}, but got "
+            f"{wire.n} instead.",
+            "n",
+        )
+
+
+def token_bound(wire: ChatRequest, prompt_length: int, context_length: int) -> int:
+    """The most tokens that a choice may have: what is asked for, within the context.
+
+    Raises:
+        ApiError: 400; the prompt leaves no room, or less than `min_tokens`.
+    """
+    limit = context_length
+    if prompt_length >= limit:
+        raise invalid(
+            "context_length_exceeded",
+            f"This model's maximum context length is {limit} tokens. However, your messages "
+            f"resulted in {prompt_length} tokens. Input tokens exceed the configured limit "
+            f"of {limit} tokens, which must also hold the answer. Please reduce the length "
+            f"of the messages.",
+            "messages",
+        )
+    room = limit - prompt_length
+    bound = min(wire.max_completion_tokens or wire.max_tokens or room, room)
+    if (wire.min_tokens or 0) > bound:
+        raise invalid(
+            "invalid_value",
+            f"Invalid 'min_tokens': it is {wire.min_tokens}, but this answer has at most "
+            f"{bound} tokens, for which 'max_completion_tokens', or what the messages leave "
+            f"of the context, is the bound.",
+            "min_tokens",
+        )
+    return bound

@@ -1,0 +1,141 @@
+"""What an answer must follow, compiled: its tools, its response format, or both together.
+
+Knows nothing of how a family writes calls, nor of how grammars are compiled.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from serve.api.asking.answer_schema import AnswerSchema
+from serve.api.asking.asked_tools import AskedTools
+from serve.api.wire.errors import ApiError, invalid
+from serve.api.wire.faults import path_of
+from serve.engine.types import Constraint
+from serve.grammar.compiler import Compilation, Grammar, GrammarCompiler, check_size
+from serve.grammar.custom import check_lark, check_regex
+from serve.grammar.library import GrammarError
+from serve.grammar.schema import SchemaError, check_schema_size, compile_schema, enforceable
+from serve.text.calls.format import CallFormat
+from serve.text.calls.tools import CustomTool, Tool
+
+
+def check_sizes(schema: AnswerSchema | None, tools: AskedTools | None, most: int) -> None:
+    """Refuse schemas and grammars for their size alone; quick, whatever is in them.
+
+    The rest is for the compiler to say. Call it before they are rendered.
+
+    Raises:
+        ApiError: 400, at the schema or grammar that has more than `most` bytes.
+    """
+    if schema is not None:
+        try:
+            check_schema_size(schema.schema, most)
+        except SchemaError as error:
+            raise schema.refused(error) from error
+    if tools is None:
+        return
+    for tool, place in zip(tools.tools, tools.places, strict=True):
+        try:
+            if isinstance(tool, CustomTool):
+                check_size(tool.lark or tool.regex or "", most)
+            else:
+                check_schema_size(tool.schema, most)
+        except GrammarError as error:
+            raise _refused(tool, error, place) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """Compiles what answers of one model must follow.
+
+    Attributes:
+        grammars: compiles, on threads of its own.
+        call_format: how the model writes calls.
+        controls: spelling → id of the tokenizer's control tokens.
+    """
+
+    grammars: GrammarCompiler
+    call_format: CallFormat
+    controls: Mapping[str, int]
+
+    async def compiled(
+        self, schema: AnswerSchema | None, tools: AskedTools | None
+    ) -> Constraint | None:
+        """What holds answers to what is asked; None where any text will do.
+
+        Args:
+            schema: what an answer without calls must be, if not just text.
+            tools: all are checked, also those that may not be called.
+
+        Raises:
+            ApiError: 400, at the schema or grammar that cannot be followed.
+        """
+        if tools is not None:
+            job = partial(self._with_calls, asked=tools, schema=schema)
+            return await asyncio.wrap_future(self.grammars.soon(job))
+        if schema is None:
+            return None
+        job = partial(compile_schema, schema=schema.schema, strict=schema.strict)
+        try:
+            return await asyncio.wrap_future(self.grammars.soon(job))
+        except SchemaError as error:
+            raise schema.refused(error) from error
+
+    def _with_calls(
+        self, compilation: Compilation, asked: AskedTools, schema: AnswerSchema | None
+    ) -> Constraint:
+        checked = {
+            tool.name: _checked(compilation, tool, place)
+            for tool, place in zip(asked.tools, asked.places, strict=True)
+        }
+        content = None if schema is None else _content(compilation, schema)
+        tools = [checked[tool.name] for tool in asked.callable]
+        param = "functions" if asked.legacy else "tools"
+        try:
+            text = self.call_format.grammar(tools, asked.choice, self.controls, content)
+            return compilation.compile(Grammar.lark(text))
+        except ValueError as error:
+            raise invalid(
+                "invalid_value", f"The tools cannot be offered together: {error}.", param
+            ) from error
+
+
+def _checked(compilation: Compilation, tool: Tool, place: str) -> Tool:
+    """The tool as it is enforced."""
+    try:
+        if isinstance(tool, CustomTool):
+            if tool.lark is not None:
+                check_lark(compilation, tool.lark)
+            elif tool.regex is not None:
+                check_regex(compilation, tool.regex)
+            return tool
+        if tool.schema is None:
+            return tool
+        schema = enforceable(compilation, tool.schema, strict=tool.strict)
+    except GrammarError as error:
+        raise _refused(tool, error, place) from error
+    return replace(tool, schema=schema)
+
+
+def _content(compilation: Compilation, schema: AnswerSchema) -> str:
+    """The rule body of an answer of that form: JSON without white space."""
+    try:
+        whole: Any = enforceable(compilation, schema.schema, strict=schema.strict)
+    except SchemaError as error:
+        raise schema.refused(error) from error
+    options = {"whitespace_flexible": False, "coerce_one_of": not schema.strict}
+    return "%json " + json.dumps({**whole, "x-guidance": options})
+
+
+def _refused(tool: Tool, error: GrammarError, place: str) -> ApiError:
+    if not isinstance(error, SchemaError):
+        message = f"Invalid grammar for custom tool '{tool.name}': {error}."
+        return invalid("invalid_value", message, place)
+    where = f" at '{path_of(error.path)}'" if error.path else ""
+    path = path_of((*place.split("."), *error.path))
+    message = f"Invalid schema for function '{tool.name}'{where}: {error}."
+    return invalid("invalid_value", message, path)

@@ -1,0 +1,118 @@
+"""A request's messages to the token ids of its prompt.
+
+Owns what is added to a conversation on its way: the schema in words, and histories of calls in
+the model's own form. Knows nothing of how templates or tokenizers work.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serve.api.asking.answer_schema import AnswerSchema
+from serve.api.asking.asked_tools import AskedTools
+from serve.api.wire.errors import invalid
+from serve.api.wire.messages import AssistantMessage, Message, TextPart, ToolMessage
+from serve.text.calls.format import CallFormat
+from serve.text.calls.history import with_system, with_system_of_user
+from serve.text.render import Renderer
+from serve.text.template import ConversationError
+
+_OF_CALLS = ("tool_calls", "function_call", "tool_call_id")
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRenderer:
+    """Renders conversations for one model.
+
+    Attributes:
+        renderer: makes prompts of messages.
+        call_format: how the model writes calls of tools.
+        schema_in_prompt: show the model the schema that its answer must follow.
+    """
+
+    renderer: Renderer
+    call_format: CallFormat
+    schema_in_prompt: bool
+
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        schema: AnswerSchema | None,
+        tools: AskedTools | None,
+    ) -> list[int]:
+        """The token ids of a conversation.
+
+        Args:
+            messages: of the request.
+            schema: what the answer must be, if not just text.
+            tools: what may be called, if anything.
+
+        Raises:
+            ApiError: 400; the model's template cannot render the conversation.
+        """
+        try:
+            return self._render(template_messages(messages), schema, tools)
+        except ConversationError as error:
+            raise invalid("invalid_value", str(error), "messages") from error
+
+    def _render(
+        self,
+        messages: Sequence[Mapping[str, object]],
+        schema: AnswerSchema | None,
+        tools: AskedTools | None,
+    ) -> list[int]:
+        told = messages
+        if schema is not None and self.schema_in_prompt:
+            told = with_system(messages, schema.instructions)
+        shown, own = None, {}
+        if tools is not None or _is_of_calls(messages):
+            fitted = self.call_format.for_template(told, () if tools is None else tools.tools)
+            told, shown, own = fitted.messages, fitted.tools, fitted.own
+        try:
+            return self.renderer.render(told, shown, own=own)
+        except ConversationError:
+            if told[0]["role"] == messages[0]["role"]:
+                raise
+            # The system part is not the request's: the template may know none.
+            return self.renderer.render(with_system_of_user(told), shown, own=own)
+
+
+def template_messages(messages: Sequence[Message]) -> list[dict[str, object]]:
+    """The messages as `Renderer.render` takes them.
+
+    Content is a string, or a list of text parts where parts were sent; absent fields are absent.
+    """
+    return [_for_template(message) for message in messages]
+
+
+def _for_template(message: Message) -> dict[str, object]:
+    fields: dict[str, Any] = {"role": message.role, "content": _content(message)}
+    if isinstance(message, AssistantMessage):
+        if message.tool_calls:
+            fields["tool_calls"] = [call.model_dump() for call in message.tool_calls]
+        if message.function_call:
+            fields["function_call"] = message.function_call.model_dump()
+    if isinstance(message, ToolMessage):
+        fields["tool_call_id"] = message.tool_call_id
+    elif message.name is not None:
+        fields["name"] = message.name
+    return fields
+
+
+def _content(message: Message) -> str | list[dict[str, str]]:
+    content = message.content
+    refusal = (isinstance(message, AssistantMessage) and message.refusal) or ""
+    if not isinstance(content, list):
+        return (content or "") + refusal
+    texts = [part.text if isinstance(part, TextPart) else part.refusal for part in content]
+    if refusal:
+        texts.append(refusal)
+    return [{"type": "text", "text": text} for text in texts]
+
+
+def _is_of_calls(messages: Sequence[Mapping[str, object]]) -> bool:
+    """Whether a conversation holds calls of tools, or results."""
+    return any(
+        message["role"] == "function" or any(field in message for field in _OF_CALLS)
+        for message in messages
+    )

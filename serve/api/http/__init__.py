@@ -1,0 +1,1 @@
+"""The web framework's side: routes, keys, headers, errors, documentation."""

@@ -1,0 +1,92 @@
+"""`POST /chat/completions`: hands a body on, from being asked to being answered.
+
+Knows nothing of validation's rules, of JSON's shape, or of how the engine works.
+"""
+
+import hashlib
+
+from quart import Response, request
+
+from serve.api.answering import sse
+from serve.api.answering.answerer import Answerer
+from serve.api.answering.failures import queue_full, unavailable
+from serve.api.answering.head import new_completion_id
+from serve.api.answering.stream import stream_frames
+from serve.api.answering.whole import whole_body
+from serve.api.asking.prepare import Prepared, Preparer
+from serve.api.exchange import Exchange, exchange_of
+from serve.api.http.json_request import json_bytes
+from serve.api.settings import ApiSettings
+from serve.engine.types import (
+    EngineClient,
+    EngineUnavailableError,
+    Generation,
+    GenerationRequest,
+    QueueFullError,
+)
+
+
+class ChatEndpoint:
+    """The handler.
+
+    Args:
+        engine: generates.
+        preparer: makes a request of a body.
+        answerer: makes an answer of a generation.
+        settings: of the HTTP side.
+    """
+
+    def __init__(
+        self,
+        engine: EngineClient,
+        preparer: Preparer,
+        answerer: Answerer,
+        settings: ApiSettings,
+    ) -> None:
+        self._engine = engine
+        self._preparer = preparer
+        self._answerer = answerer
+        self._settings = settings
+
+    async def __call__(self) -> Response:
+        """Answer the current request."""
+        exchange = exchange_of(request.scope)
+        completion_id = new_completion_id()
+        prepared = await self._preparer.prepare(await json_bytes(request), completion_id)
+        self._note(prepared, exchange)
+        generation = self._submit(prepared.submission)
+        # However the exchange ends, and even if the answer below is never begun.
+        exchange.on_close(generation.cancel)
+        exchange.prompt_tokens = len(prepared.submission.prompt)
+        run = self._answerer.begin(
+            completion_id,
+            prepared.wire,
+            exchange.prompt_tokens,
+            prepared.tools and prepared.tools.callable,
+            generation,
+            exchange,
+        )
+        if prepared.wire.stream:
+            response = Response(stream_frames(run, self._settings), headers=sse.HEADERS)
+            response.timeout = None
+            return response
+        body = await whole_body(run, self._settings)
+        return Response(body, content_type="application/json")
+
+    def _note(self, prepared: Prepared, exchange: Exchange) -> None:
+        """Tell the log and the metrics who asks."""
+        exchange.metadata = prepared.wire.metadata
+        caller = prepared.wire.caller
+        exchange.caller = caller and self._hashed(caller)
+
+    def _hashed(self, caller: str) -> str:
+        key = self._settings.caller_hash_key
+        return hashlib.blake2b(caller.encode(), key=key, digest_size=8).hexdigest()
+
+    def _submit(self, submission: GenerationRequest) -> Generation:
+        try:
+            return self._engine.submit(submission)
+        except QueueFullError as error:
+            raise queue_full(error) from error
+        except EngineUnavailableError as error:
+            raise unavailable(error, self._settings.retry_after_seconds) from error

@@ -1,0 +1,173 @@
+"""Around every request: its id, the headers all responses carry, its log line, its end.
+
+An ASGI layer below the web framework, because only here the true end of a response is seen,
+whether the last byte was sent, the client left, or the handler was never reached. Knows
+nothing of routes.
+"""
+
+import asyncio
+import json
+import logging
+from contextlib import suppress
+from typing import Any
+
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ASGISendEvent,
+    Scope,
+)
+
+from serve.api.exchange import Exchange, attach, request_id_of
+from serve.api.http.cross_origin import CrossOrigin, Headers
+from serve.metrics import Metrics
+
+_ACCESS = logging.getLogger("parlance.access")
+
+# The version of the API that the responses follow, as its official servers name it.
+API_VERSION = b"2020-10-01"
+
+# A client that is told of an error while it still sends its body often misses the answer, so
+# the body is awaited (and dropped) for this long first.
+_BODY_GRACE_SECONDS = 2.0
+
+_CLIENT_GONE = 499
+
+
+class Envelope:
+    """Wraps the application.
+
+    Args:
+        app: the ASGI application inside.
+        cross_origin: answers preflight requests and adds headers.
+        metrics: counts every request.
+    """
+
+    def __init__(self, app: ASGIFramework, cross_origin: CrossOrigin, metrics: Metrics) -> None:
+        self._app = app
+        self._cross_origin = cross_origin
+        self._metrics = metrics
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        exchange = Exchange(
+            request_id_of(headers.get(b"x-request-id", b"").decode("latin-1")), scope["method"]
+        )
+        attach(scope, exchange)  # pyright: ignore[reportArgumentType]
+        traffic = _Traffic(
+            exchange,
+            self._cross_origin.response_headers(headers.get(b"origin")),
+            receive,
+            send,
+        )
+        try:
+            if (
+                self._cross_origin.enabled
+                and scope["method"] == "OPTIONS"
+                and b"access-control-request-method" in headers
+            ):
+                exchange.route = "preflight"
+                await _answer_preflight(
+                    send, exchange, self._cross_origin.preflight_headers(headers.get(b"origin"))
+                )
+            else:
+                await self._app(scope, traffic.receive, traffic.send)
+        finally:
+            exchange.close()
+            self._record(exchange)
+
+    def _record(self, exchange: Exchange) -> None:
+        status = exchange.status or _CLIENT_GONE
+        self._metrics.observe_request(exchange.route, status, exchange.seconds)
+        if exchange.prompt_tokens:
+            self._metrics.count_tokens(
+                exchange.prompt_tokens, exchange.completion_tokens, exchange.caller
+            )
+        _ACCESS.info(
+            "id=%s method=%s route=%s status=%d complete=%s prompt_tokens=%d "
+            "completion_tokens=%d ms=%.1f caller=%s metadata=%s",
+            exchange.request_id,
+            exchange.method,
+            exchange.route,
+            status,
+            "yes" if exchange.complete else "no",
+            exchange.prompt_tokens,
+            exchange.completion_tokens,
+            exchange.seconds * 1000,
+            exchange.caller or "-",
+            # ASCII JSON: what a client sends cannot end the line or look like another.
+            json.dumps(exchange.metadata or {}, separators=(",", ":")),
+        )
+
+
+class _Traffic:
+    """The messages of one request on their way."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        extra: Headers,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+    ) -> None:
+        self._exchange = exchange
+        self._extra = extra
+        self._receive = receive
+        self._send = send
+        self._body_received = asyncio.Event()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            # The framework cancels its handler now, but the handler may be at a point that
+            # swallows it (`asyncio.wait_for` of Python 3.11 does, when what it waits for is
+            # there at the same moment): so what the request has begun is ended here.
+            self._exchange.close()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._body_received.set()
+        return message
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == "http.response.start":
+            if not self._body_received.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_BODY_GRACE_SECONDS):
+                        await self._body_received.wait()
+            self._exchange.status = message["status"]
+            message = {
+                **message,
+                "headers": [*message["headers"], *common_headers(self._exchange), *self._extra],
+            }
+        await self._send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self._exchange.complete = True
+
+
+def common_headers(exchange: Exchange) -> Headers:
+    """Headers of every response."""
+    return [
+        (b"x-request-id", exchange.request_id.encode()),
+        (b"openai-processing-ms", str(round(exchange.seconds * 1000)).encode()),
+        (b"openai-version", API_VERSION),
+    ]
+
+
+async def _answer_preflight(send: ASGISendCallable, exchange: Exchange, headers: Headers) -> None:
+    exchange.status = 204
+    start: Any = {
+        "type": "http.response.start",
+        "status": 204,
+        "headers": [*common_headers(exchange), *headers],
+    }
+    end: Any = {"type": "http.response.body", "body": b"", "more_body": False}
+    await send(start)
+    await send(end)
+    exchange.complete = True

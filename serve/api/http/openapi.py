@@ -1,0 +1,199 @@
+"""The OpenAPI 3.1 document, made from the schema that validates and from the contract's rows."""
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from serve.api.settings import ApiSettings
+from serve.api.wire import response
+from serve.api.wire.contract import CONTRACT
+from serve.api.wire.request import ChatRequest
+
+_RESPONSES = (
+    response.ChatCompletion,
+    response.ChatCompletionChunk,
+    response.ErrorBody,
+    response.ModelObject,
+    response.ModelList,
+    response.Health,
+)
+_ERRORS = {
+    400: "The request is wrong: `param` and `code` say where and how.",
+    401: "The API key is missing or wrong.",
+    404: "There is no such route or model.",
+    405: "The route does not take this method.",
+    413: "The body is longer than allowed.",
+    415: "The body is not JSON.",
+    429: "The queue is full; `Retry-After` says when to come again.",
+    500: "An unforeseen fault; the message names the request id.",
+    503: "The engine is starting, draining or dead; see `Retry-After`.",
+}
+_STREAM = (
+    "Server-sent events. Each is `data:` and a ChatCompletionChunk, the last one "
+    '`data: [DONE]`. A failure after the start is `data: {"error": …}` without `[DONE]`. '
+    "An idle stream gets the comment `: keep-alive`."
+)
+
+
+def document(settings: ApiSettings) -> dict[str, Any]:
+    """The whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Parlance",
+            "version": _version(),
+            "description": "The Chat Completions API, served from JAX. Routes below /v1 are "
+            "also served without that prefix.",
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"apiKey": []}] if settings.api_keys else [],
+        "paths": _paths(settings),
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _version() -> str:
+    try:
+        return version("parlance")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _schemas() -> dict[str, Any]:
+    of_responses: JsonSchemaMode = "serialization"
+    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (ChatRequest, "validation"),
+        *((model, of_responses) for model in _RESPONSES),
+    ]
+    _, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")
+    schemas: dict[str, Any] = definitions["$defs"]
+    properties = schemas["ChatRequest"]["properties"]
+    for row in CONTRACT:
+        note = "" if row.state == "honoured" else f" ({row.state})"
+        properties[row.field]["description"] = f"{row.summary} Accepted: {row.accepted}.{note}"
+    return schemas
+
+
+def _paths(settings: ApiSettings) -> dict[str, Any]:
+    prometheus = {"text/plain": {"schema": {"type": "string"}}}
+    return {
+        "/v1/chat/completions": {"post": _chat_operation(settings)},
+        "/v1/models": {
+            "get": _operation(
+                "listModels",
+                "The names under which the model is served.",
+                _json("ModelList"),
+                [401, 500],
+            ),
+        },
+        "/v1/models/{model_id}": {
+            "get": {
+                **_operation(
+                    "retrieveModel", "One of the names.", _json("ModelObject"), [401, 404, 500]
+                ),
+                "parameters": [
+                    {
+                        "name": "model_id",
+                        "in": "path",
+                        "required": True,
+                        "schema": {"type": "string"},
+                    }
+                ],
+            },
+        },
+        "/health": {"get": _open(_health("health", "The same as /health/ready."))},
+        "/health/ready": {
+            "get": _open(_health("ready", "200 only while requests can be answered."))
+        },
+        "/health/live": {
+            "get": _open(_operation("live", "200 while the process response.", _status(), [500]))
+        },
+        "/metrics": {"get": _open(_operation("metrics", "Prometheus metrics.", prometheus, [500]))},
+    }
+
+
+def _chat_operation(settings: ApiSettings) -> dict[str, Any]:
+    content = {
+        **_json("ChatCompletion"),
+        "text/event-stream": {
+            "schema": {"type": "string", "description": _STREAM},
+            "x-event-schema": _ref("ChatCompletionChunk"),
+        },
+    }
+    errors = [400, 401, 404, 413, 415, 429, 500, 503]
+    return {
+        **_operation("createChatCompletion", "Answer a conversation.", content, errors),
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": _ref("ChatRequest"),
+                    "example": {
+                        "model": settings.model_id,
+                        "messages": [{"role": "user", "content": "Hello!"}],
+                    },
+                }
+            },
+        },
+    }
+
+
+def _operation(
+    name: str, summary: str, content: dict[str, Any], errors: Sequence[int]
+) -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "responses": {
+            "200": {"description": "Success.", "headers": _HEADERS, "content": content},
+            **{str(status): _error(status) for status in errors},
+        },
+    }
+
+
+_HEADERS = {
+    name: {"description": text, "schema": {"type": kind}}
+    for name, text, kind in (
+        ("x-request-id", "The caller's own if it is sane, else fresh.", "string"),
+        ("openai-processing-ms", "Time until the response began.", "integer"),
+        ("openai-version", "Of the API that responses follow.", "string"),
+    )
+}
+
+
+def _health(name: str, summary: str) -> dict[str, Any]:
+    return _operation(name, summary, _json("Health"), [500, 503])
+
+
+def _open(operation: dict[str, Any]) -> dict[str, Any]:
+    return {**operation, "security": []}
+
+
+def _error(status: int) -> dict[str, Any]:
+    headers = dict[str, Any](_HEADERS)
+    if status in (429, 503):
+        headers["Retry-After"] = {"description": "Seconds.", "schema": {"type": "integer"}}
+    return {"description": _ERRORS[status], "headers": headers, "content": _json("ErrorBody")}
+
+
+def _status() -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": {"status": {"const": "live"}},
+        "required": ["status"],
+    }
+    return {"application/json": {"schema": schema}}
+
+
+def _json(model: str) -> dict[str, Any]:
+    return {"application/json": {"schema": _ref(model)}}
+
+
+def _ref(model: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model}"}

@@ -1,0 +1,35 @@
+"""Which path is answered by which handler."""
+
+from typing import Any
+
+from quart import Quart
+
+from serve.api.http.chat import ChatEndpoint
+from serve.api.http.docs_page import DocsEndpoint
+from serve.api.http.health import HealthEndpoint
+from serve.api.http.models import ModelsEndpoint
+
+
+def add_routes(
+    app: Quart,
+    *,
+    chat: ChatEndpoint,
+    models: ModelsEndpoint,
+    health: HealthEndpoint,
+    docs: DocsEndpoint,
+) -> None:
+    """Have `app` answer every path that there is. The API's own are there without `/v1` too."""
+    for prefix in ("/v1", ""):
+        _add(app, "POST", f"{prefix}/chat/completions", chat.__call__)
+        _add(app, "GET", f"{prefix}/models", models.list)
+        _add(app, "GET", f"{prefix}/models/<path:model_id>", models.retrieve)
+    _add(app, "GET", "/health/live", health.live)
+    _add(app, "GET", "/health/ready", health.ready)
+    _add(app, "GET", "/health", health.ready)
+    _add(app, "GET", "/metrics", health.metrics)
+    _add(app, "GET", "/openapi.json", docs.openapi)
+    _add(app, "GET", "/docs", docs.page)
+
+
+def _add(app: Quart, method: str, path: str, handler: Any) -> None:
+    app.add_url_rule(path, f"{method} {path}", handler, methods=[method])

@@ -1,0 +1,1 @@
+"""What travels: the shapes of requests, responses and errors, and the contract they keep."""

@@ -1,0 +1,303 @@
+"""The contract as data: what the server does with each field of a request.
+
+One row for each field of `request.ChatRequest`, in its order. The field table of `docs/api.md`,
+the table of sampling controls in the README and the descriptions in the OpenAPI document are made
+from these rows.
+"""
+
+from serve.api.wire.contract_row import Row
+
+# What a control does to real answers, in one test for each.
+_EFFECTS = "e2e/test_controls.py::test_"
+_LATER = "serve/api/test_later_fields.py::test_is_refused_unless_neutral"
+
+
+def _later(field: str, summary: str, neutral: str = "") -> Row:
+    return Row(field, "later", f"null{neutral and ' or ' + neutral}", summary, _LATER)
+
+
+CONTRACT: tuple[Row, ...] = (
+    Row(
+        "messages",
+        "honoured",
+        "1 or more messages",
+        "The conversation. Roles `developer`, `system`, `user`, `assistant`, `tool` and "
+        "`function`; content is a string or an array of text parts, which are joined unless the "
+        "model's template goes through parts. "
+        "`developer` is `system` where the model's template knows only that. `name`, "
+        "`tool_calls`, `function_call` and `tool_call_id` reach the template in the form that the "
+        "model's format of calls wants; a refusal of the assistant is rendered as its text. "
+        "A `tool` message must answer a call before it.",
+        "serve/api/test_prompt.py::test_messages_reach_the_template",
+    ),
+    Row(
+        "model",
+        "honoured",
+        "the served model or an alias",
+        "Which model answers. Any other name is answered with 404 `model_not_found`.",
+        "serve/api/test_models.py::test_unserved_model_is_404",
+    ),
+    Row(
+        "temperature",
+        "honoured",
+        "0 to 2",
+        "Divides the logits. 0 takes the likeliest token, the lowest id of equals.",
+        f"{_EFFECTS}temperature",
+        default="1",
+        step=5,
+    ),
+    Row(
+        "top_p",
+        "honoured",
+        "0 to 1",
+        "Keeps the smallest set of likeliest tokens whose mass reaches `top_p`, the token that "
+        "crosses it included. 0 keeps one.",
+        f"{_EFFECTS}top_p",
+        default="1",
+        step=7,
+    ),
+    Row(
+        "frequency_penalty",
+        "honoured",
+        "-2 to 2",
+        "Subtracted from a token's logit for each time that this choice has sampled it.",
+        f"{_EFFECTS}frequency_penalty",
+        default="0",
+        step=3,
+    ),
+    Row(
+        "presence_penalty",
+        "honoured",
+        "-2 to 2",
+        "Subtracted once from the logits of the tokens that this choice has sampled.",
+        f"{_EFFECTS}presence_penalty",
+        default="0",
+        step=3,
+    ),
+    Row(
+        "logit_bias",
+        "honoured",
+        "token ids with numbers -100 to 100; at most 1,024, and not every token banned",
+        "Added to the logits of these tokens. -100 bans a token, 100 all but forces it.",
+        f"{_EFFECTS}logit_bias",
+        default="{}",
+        step=2,
+    ),
+    Row(
+        "logprobs",
+        "honoured",
+        "true or false",
+        "Report the log-probability of each of the answer's tokens, read from the model's own "
+        "distribution: the raw logits.",
+        "serve/api/test_logprobs.py::test_shape_of_logprobs",
+        default="false",
+        step=1,
+    ),
+    Row(
+        "top_logprobs",
+        "honoured",
+        "0 to 20, with `logprobs: true` only",
+        "How many of the likeliest tokens to list with each token.",
+        "serve/api/test_logprobs.py::test_top_logprobs",
+        default="0",
+        step=1,
+    ),
+    Row(
+        "max_completion_tokens",
+        "honoured",
+        "1 or more",
+        "An upper bound on the tokens of each choice; `finish_reason` is `length` where it was "
+        "reached. A larger one than the context leaves is lowered to that.",
+        "serve/api/test_sampling_fields.py::test_token_bound",
+        default="what the context leaves",
+    ),
+    Row(
+        "max_tokens",
+        "honoured",
+        "1 or more",
+        "The older name of `max_completion_tokens`. Both may be sent if they are equal.",
+        "serve/api/test_sampling_fields.py::test_token_bound",
+    ),
+    Row(
+        "n",
+        "honoured",
+        "1 to 128, or what the server's --max-choices allows",
+        "How many choices to generate. The prompt is computed once for all of them.",
+        "serve/api/test_plain.py::test_each_choice_has_its_own_text",
+        default="1",
+    ),
+    Row(
+        "seed",
+        "honoured",
+        "a 64-bit integer",
+        "Keys the draw: the same request with the same seed and `system_fingerprint` draws the "
+        "same tokens. Choice i draws with a key of (seed, i).",
+        f"{_EFFECTS}seed",
+        default="a fresh one for each request",
+        step=9,
+    ),
+    Row(
+        "stop",
+        "honoured",
+        "a string, or 1 to 4 strings; none empty",
+        "The answer ends before the first of these strings, wherever tokens begin and end.",
+        "serve/api/test_plain.py::test_stop_string_ends_the_choice",
+    ),
+    Row(
+        "stream",
+        "honoured",
+        "true or false",
+        "Send the answer as server-sent events while it is generated.",
+        "serve/api/test_stream.py::test_shape_of_a_stream",
+        default="false",
+    ),
+    Row(
+        "stream_options",
+        "honoured",
+        "an object, with `stream: true` only",
+        "`include_usage` (default false): a last chunk with the usage, `usage: null` on the "
+        "others. `include_obfuscation` (default true): a random string on each chunk of a "
+        "choice that evens out the sizes of chunks.",
+        "serve/api/test_stream.py::test_usage_chunk",
+    ),
+    Row(
+        "user",
+        "honoured",
+        "up to 64 characters",
+        "Who asks, for the server's log and metrics, where it appears as a hash.",
+        "serve/api/test_access_log.py::test_caller_is_hashed",
+    ),
+    Row(
+        "safety_identifier",
+        "honoured",
+        "up to 64 characters",
+        "The newer name of `user`; wins if both are sent.",
+        "serve/api/test_access_log.py::test_caller_is_hashed",
+    ),
+    Row(
+        "metadata",
+        "honoured",
+        "up to 16 pairs; keys to 64 characters, values strings to 512",
+        "Written to the server's log with the request.",
+        "serve/api/test_access_log.py::test_metadata_is_logged",
+    ),
+    Row(
+        "modalities",
+        "honoured",
+        '["text"]',
+        "Text is what there is; `audio` is refused with `unsupported_parameter`.",
+        "serve/api/test_malformed.py::test_is_refused",
+    ),
+    Row(
+        "response_format",
+        "honoured",
+        "type `text`, `json_object`, or `json_schema` with a `name`, `schema`, `description` and "
+        "`strict`",
+        "What the answer must be: text, any JSON object, or JSON that the schema describes. A "
+        "grammar makes anything else impossible, whatever the model would say. With "
+        "`strict: true` a schema that cannot be enforced in full is refused; else what cannot "
+        "be enforced is left to the model. See docs/structured-output.md.",
+        "serve/api/test_response_format.py::test_answers_follow_the_format",
+        default='{"type": "text"}',
+    ),
+    Row(
+        "tools",
+        "honoured",
+        "1 to 128 tools with names of their own: `function` with `name`, `description`, "
+        "`parameters` and `strict`, or `custom` with `name`, `description` and `format` (`text`, "
+        "or `grammar` with `lark` or `regex`)",
+        "What the model may call. Shown to the model by its own template, or in words where that "
+        "knows no tools. A grammar makes calls impossible that no tool takes: arguments follow "
+        "`parameters`, a custom tool's input its grammar. With `strict: true` a schema that "
+        "cannot be enforced in full is refused. See docs/tool-formats.md.",
+        "serve/api/test_tools.py::test_every_form_of_the_choice_is_kept",
+    ),
+    Row(
+        "tool_choice",
+        "honoured",
+        "`none`, `auto`, `required`, a named tool of type `function` or `custom`, or "
+        "`allowed_tools` with the `mode` `auto` or `required`; other than `none` with `tools` only",
+        "Whether tools are called, and which; kept by the grammar, whatever the model would say. "
+        "`none`: no call; `required`: at least one; a named tool: one call of it and nothing "
+        "else; `allowed_tools`: only these.",
+        "serve/api/test_tools.py::test_every_form_of_the_choice_is_kept",
+        default="auto with `tools`, else none",
+    ),
+    Row(
+        "parallel_tool_calls",
+        "honoured",
+        "true or false, with `tools` only",
+        "Whether an answer may hold more than one call, where the model's format has a way to "
+        "write that.",
+        "serve/api/test_tools.py::test_every_form_of_the_choice_is_kept",
+        default="true",
+    ),
+    Row(
+        "functions",
+        "honoured",
+        "1 to 128 functions with names of their own; not with `tools`",
+        "The older form of `tools`: the answer has one call, in `function_call`.",
+        "serve/api/test_tools.py::test_functions_are_called_in_the_older_form",
+    ),
+    Row(
+        "function_call",
+        "honoured",
+        "`none`, `auto`, or an object with the `name` of a function; other than `none` with "
+        "`functions` only",
+        "The older form of `tool_choice`.",
+        "serve/api/test_tools.py::test_functions_are_called_in_the_older_form",
+        default="auto with `functions`, else none",
+    ),
+    _later("prediction", "Content that the answer is expected to have."),
+    _later("prompt_cache_key", "Groups requests that share a prompt's beginning."),
+    _later("prompt_cache_retention", "How long a prompt's cache is kept."),
+    _later("reasoning_effort", "How much the model reasons."),
+    _later("verbosity", "How long-winded the answer is."),
+    Row(
+        "service_tier",
+        "honoured",
+        '"auto" or "default"',
+        "Echoed in the response; other tiers are refused with `unsupported_parameter`.",
+        "serve/api/test_plain.py::test_service_tier_is_echoed",
+    ),
+    _later("store", "Keep the completion.", "false"),
+    _later("audio", "Audio output."),
+    _later("web_search_options", "Search the web for the answer."),
+    Row(
+        "top_k",
+        "extension",
+        "0 or more; 0 for all",
+        "Keeps the k likeliest tokens, the lowest ids of equals.",
+        f"{_EFFECTS}top_k",
+        default="0",
+        step=6,
+    ),
+    Row(
+        "min_p",
+        "extension",
+        "0 to 1",
+        "Keeps the tokens that are at least `min_p` times as likely as the likeliest.",
+        f"{_EFFECTS}min_p",
+        default="0",
+        step=8,
+    ),
+    Row(
+        "min_tokens",
+        "extension",
+        "0 or more, up to the bound on the answer's tokens",
+        "Bans the end-of-turn tokens until so many tokens are sampled. A stop string ends the "
+        "answer before that all the same.",
+        f"{_EFFECTS}min_tokens",
+        default="0",
+        step=4,
+    ),
+    Row(
+        "ignore_eos",
+        "extension",
+        "true or false",
+        "Bans the end-of-turn tokens throughout.",
+        f"{_EFFECTS}ignore_eos",
+        default="false",
+        step=4,
+    ),
+)

@@ -1,0 +1,174 @@
+"""The request of `POST /chat/completions`: every field, its type and range.
+
+What a field means is told in `contract.py`; a test holds the two together.
+"""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import AfterValidator, BeforeValidator, Tag, model_validator
+
+from sampling.params import MAX_LOGIT_BIAS
+from serve.api.wire.faults import TAG, fault
+from serve.api.wire.messages import Message, check_tool_answers
+from serve.api.wire.response_format import ResponseFormat
+from serve.api.wire.strict import Strict
+from serve.api.wire.tools import (
+    MOST_TOOLS,
+    FunctionCallChoice,
+    LegacyFunction,
+    ToolChoice,
+    ToolDefinition,
+    check_functions,
+    check_tools,
+)
+from serve.api.wire.validators import later, one_of, string_or_array, token_id
+
+# The highest `n` of the API; `--max-choices` may allow fewer.
+MOST_CHOICES = 128
+# The highest `top_logprobs` of the API.
+MOST_ALTERNATIVES = 20
+
+_NonEmpty = Annotated[str, MinLen(1)]
+_TokenId = Annotated[int, BeforeValidator(token_id)]
+
+
+class StreamOptions(Strict):
+    """Options of a streamed response."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+def _text_alone(value: list[str]) -> list[str]:
+    if "audio" in value:
+        raise fault(
+            "unsupported_parameter",
+            "This server does not take 'audio' yet. Supported values are: 'text'.",
+        )
+    return value
+
+
+class ChatRequest(Strict):
+    """The body of a chat completion request."""
+
+    messages: Annotated[list[Message], MinLen(1)]
+    model: str
+    temperature: Annotated[float, Ge(0), Le(2)] | None = None
+    top_p: Annotated[float, Ge(0), Le(1)] | None = None
+    frequency_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
+    presence_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
+    logit_bias: (
+        Annotated[
+            dict[_TokenId, Annotated[float, Ge(-100), Le(100)]],
+            MaxLen(MAX_LOGIT_BIAS),
+        ]
+        | None
+    ) = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Ge(0), Le(MOST_ALTERNATIVES)] | None = None
+    max_completion_tokens: Annotated[int, Ge(1)] | None = None
+    max_tokens: Annotated[int, Ge(1)] | None = None
+    n: Annotated[int, Ge(1), Le(MOST_CHOICES)] | None = None
+    seed: Annotated[int, Ge(-(2**63)), Le(2**64 - 1)] | None = None
+    stop: (
+        Annotated[
+            Annotated[_NonEmpty, Tag(TAG + "string")]
+            | Annotated[list[_NonEmpty], MinLen(1), MaxLen(4), Tag(TAG + "array")],
+            *string_or_array("strings"),
+        ]
+        | None
+    ) = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: Annotated[str, MaxLen(64)] | None = None
+    safety_identifier: Annotated[str, MaxLen(64)] | None = None
+    metadata: (
+        Annotated[
+            dict[Annotated[str, MaxLen(64)], Annotated[str, MaxLen(512)]],
+            MaxLen(16),
+        ]
+        | None
+    ) = None
+    modalities: (
+        Annotated[list[Literal["text", "audio"]], MinLen(1), AfterValidator(_text_alone)] | None
+    ) = None
+    response_format: ResponseFormat | None = None
+    tools: Annotated[list[ToolDefinition], MinLen(1), MaxLen(MOST_TOOLS)] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    functions: Annotated[list[LegacyFunction], MinLen(1), MaxLen(MOST_TOOLS)] | None = None
+    function_call: FunctionCallChoice | None = None
+    prediction: Annotated[object, *later()] = None
+    prompt_cache_key: Annotated[object, *later()] = None
+    prompt_cache_retention: Annotated[object, *later()] = None
+    reasoning_effort: Annotated[object, *later()] = None
+    verbosity: Annotated[object, *later()] = None
+    service_tier: (
+        Annotated[
+            Literal["auto", "default"],
+            one_of(["auto", "default"], ["flex", "scale", "priority"]),
+        ]
+        | None
+    ) = None
+    store: Annotated[object, *later(False)] = None
+    audio: Annotated[object, *later()] = None
+    web_search_options: Annotated[object, *later()] = None
+    top_k: Annotated[int, Ge(0)] | None = None
+    min_p: Annotated[float, Ge(0), Le(1)] | None = None
+    min_tokens: Annotated[int, Ge(0)] | None = None
+    ignore_eos: bool | None = None
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> "ChatRequest":
+        check_tool_answers(self.messages)
+        check_functions(self.functions, self.function_call, with_tools=self.tools is not None)
+        check_tools(self.tools, self.tool_choice, self.parallel_tool_calls)
+        if self.stream_options is not None and not self.stream:
+            raise fault(
+                "invalid_value",
+                "The 'stream_options' parameter is only allowed when 'stream' is true.",
+                at="stream_options",
+            )
+        if self.top_logprobs is not None and not self.logprobs:
+            raise fault(
+                "invalid_value",
+                "The 'top_logprobs' parameter is only allowed when 'logprobs' is true.",
+                at="top_logprobs",
+            )
+        bounds = {self.max_tokens, self.max_completion_tokens} - {None}
+        if len(bounds) > 1:
+            raise fault(
+                "invalid_value",
+                f"'max_tokens' is {self.max_tokens} and 'max_completion_tokens' is "
+                f"{self.max_completion_tokens}: they mean the same, send one of them.",
+                at="max_tokens",
+            )
+        return self
+
+    @property
+    def choices(self) -> int:
+        """How many answers are asked for."""
+        return self.n or 1
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings, if any."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def alternatives(self) -> int | None:
+        """How many of the likeliest tokens to list with each token; None: no log-probabilities."""
+        return self.top_logprobs or 0 if self.logprobs else None
+
+    @property
+    def caller(self) -> str | None:
+        """Who asks, as far as the client says."""
+        return self.safety_identifier or self.user
+
+    @property
+    def constrained_by(self) -> str:
+        """The field that says what answers must be, if there is one."""
+        if self.functions is not None:
+            return "functions"
+        return "response_format" if self.tools is None else "tools"

@@ -1,0 +1,226 @@
+"""The shapes of responses, for the OpenAPI document and for the tests.
+
+Responses are written by `serve.api.answering`, which does not go through these models on each
+token; the tests hold what it writes against them.
+"""
+
+from typing import Annotated, Literal
+
+from annotated_types import MinLen
+from pydantic import BaseModel, ConfigDict
+
+Finish = Literal["stop", "length", "tool_calls", "function_call"]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Error(_Answer):
+    """What went wrong. All four members are always there."""
+
+    message: str
+    type: Literal["invalid_request_error", "rate_limit_error", "server_error"]
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(_Answer):
+    """Every answer other than success."""
+
+    error: Error
+
+
+class PromptTokensDetails(_Answer):
+    """Of the prompt's tokens."""
+
+    audio_tokens: int
+    cached_tokens: int
+
+
+class CompletionTokensDetails(_Answer):
+    """Of the answer's tokens."""
+
+    accepted_prediction_tokens: int
+    audio_tokens: int
+    reasoning_tokens: int
+    rejected_prediction_tokens: int
+
+
+class Usage(_Answer):
+    """Tokens of the prompt and of all choices; end-of-turn tokens are not counted."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
+
+
+class CalledFunction(_Answer):
+    """A function and its arguments, JSON text of an object unless it was cut off."""
+
+    name: str
+    arguments: str
+
+
+class CalledCustom(_Answer):
+    """A custom tool and its input."""
+
+    name: str
+    input: str
+
+
+class FunctionCall(_Answer):
+    """A call of a function tool."""
+
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
+class CustomCall(_Answer):
+    """A call of a custom tool."""
+
+    id: str
+    type: Literal["custom"]
+    custom: CalledCustom
+
+
+class AnswerMessage(_Answer):
+    """What the model says. Content is null where tools are called without a word."""
+
+    role: Literal["assistant"]
+    content: str | None
+    tool_calls: Annotated[list[FunctionCall | CustomCall], MinLen(1)] | None = None
+    function_call: CalledFunction | None = None
+    refusal: None
+    annotations: list[object]
+
+
+class TopLogprob(_Answer):
+    """One of the likeliest tokens at a position."""
+
+    token: str
+    bytes: list[int] | None
+    logprob: float
+
+
+class TokenLogprob(_Answer):
+    """A sampled token; its `logprob` is -9999.0 if it is not among the 20 likeliest."""
+
+    token: str
+    bytes: list[int] | None
+    logprob: float
+    top_logprobs: list[TopLogprob]
+
+
+class Logprobs(_Answer):
+    """The tokens of an answer, or those that a chunk completes."""
+
+    content: list[TokenLogprob]
+    refusal: None
+
+
+class Choice(_Answer):
+    """One of the answers that were asked for."""
+
+    index: int
+    message: AnswerMessage
+    logprobs: Logprobs | None
+    finish_reason: Finish
+
+
+class ChatCompletion(_Answer):
+    """The answer to a request without `stream`."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    system_fingerprint: str
+    service_tier: Literal["auto", "default"] | None = None
+    choices: list[Choice]
+    usage: Usage
+
+
+class FunctionPiece(_Answer):
+    """The name of a function, in the first piece of its call, and more of its arguments."""
+
+    name: str | None = None
+    arguments: str
+
+
+class CustomPiece(_Answer):
+    """The name of a custom tool, in the first piece of its call, and more of its input."""
+
+    name: str | None = None
+    input: str
+
+
+class CallPiece(_Answer):
+    """A piece of the call number `index`. The first one has its id and its type."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function", "custom"] | None = None
+    function: FunctionPiece | None = None
+    custom: CustomPiece | None = None
+
+
+class ChunkDelta(_Answer):
+    """What a chunk adds to a choice's message."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    refusal: None = None
+    tool_calls: Annotated[list[CallPiece], MinLen(1)] | None = None
+    function_call: FunctionPiece | None = None
+
+
+class ChunkChoice(_Answer):
+    """The choice that a chunk belongs to."""
+
+    index: int
+    delta: ChunkDelta
+    logprobs: Logprobs | None
+    finish_reason: Finish | None
+
+
+class ChatCompletionChunk(_Answer):
+    """The data of one server-sent event of a stream."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    system_fingerprint: str
+    service_tier: Literal["auto", "default"] | None = None
+    choices: list[ChunkChoice]
+    usage: Usage | None = None
+    obfuscation: str | None = None
+
+
+class ModelObject(_Answer):
+    """A name under which the model is served."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(_Answer):
+    """All names under which the model is served."""
+
+    object: Literal["list"]
+    data: list[ModelObject]
+
+
+class Health(_Answer):
+    """How the server is."""
+
+    status: str
+    model: str
+    running: int
+    waiting: int
