@@ -15,9 +15,10 @@ from typing import Any
 
 import click
 
-from serve.config import ConfigError, settings
+from serve.config import ConfigError
 from serve.options import GroupedCommand, make_options, origin, render_config, resolve
 from serve.plan.environment import PLAN_ENVIRONMENT
+from serve.setting_names import settings
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -24,7 +24,7 @@ from model.mesh import MeshError
 from model.tokenizer import TokenizerError
 from serve.api.settings import ApiSettings
 from serve.app import create_app
-from serve.config import ConfigError, ServeConfig, read_api_keys
+from serve.config import ConfigError, ServeConfig
 from serve.engine.bridge import EngineBridge
 from serve.engine.config import EngineConfigError
 from serve.engine.engine import Engine
@@ -35,6 +35,7 @@ from serve.hosts.follower import Follower
 from serve.hosts.leader import Leader
 from serve.hosts.meeting import meet
 from serve.hosts.processes import Processes, check_mesh, join
+from serve.key_file import read_api_keys
 from serve.leaving import leave_at_once
 from serve.metrics import Metrics
 from serve.server import ListenError, Server, http_config, listen

@@ -16,14 +16,9 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 import click
 from click.core import ParameterSource
 
-from serve.config import (
-    ConfigError,
-    ServeConfig,
-    Setting,
-    environment_name,
-    flag_name,
-    settings,
-)
+from serve.config import ConfigError, ServeConfig
+from serve.setting_field import Setting
+from serve.setting_names import environment_name, flag_name, settings
 
 _CONFIG_FILE = "parlance.config_file"
 

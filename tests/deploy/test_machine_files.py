@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from support.manifests import DEPLOY
 
-from serve.config import ServeConfig, environment_name, settings
+from serve.config import ServeConfig
+from serve.setting_names import environment_name, settings
 
 ROOT = DEPLOY.parent
 DOCKERFILE = DEPLOY / "Dockerfile"

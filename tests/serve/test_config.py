@@ -7,16 +7,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from serve.config import (
-    BUNDLED_MODEL_ID,
-    ConfigError,
-    ServeConfig,
-    bundled_model,
-    environment_name,
-    flag_name,
-    read_api_keys,
-    settings,
-)
+from serve.config import BUNDLED_MODEL_ID, ConfigError, ServeConfig, bundled_model
+from serve.key_file import read_api_keys
 from serve.options import (
     GroupedCommand,
     ResolvedConfig,
@@ -25,6 +17,7 @@ from serve.options import (
     render_config,
     resolve,
 )
+from serve.setting_names import environment_name, flag_name, settings
 from serve.text.calls.detect import FORMATS
 
 
