@@ -88,9 +88,7 @@ def load_engine(
         EngineConfigError: the settings cannot work.
     """
     if compile_cache is not None:
-        jax.config.update("jax_compilation_cache_dir", str(compile_cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        _keep_programs(compile_cache)
     model = load_model(directory, mesh, dtype)
     tokenizer = load_tokenizer(directory, model.config)
     end_ids = load_end_ids(directory, model.config, tokenizer)
@@ -117,6 +115,13 @@ def load_engine(
     )
     runner = Runner(model, config, followers)
     return LoadedEngine(Engine(runner, config, info), runner, tokenizer, end_ids)
+
+
+def _keep_programs(directory: Path) -> None:
+    """Have JAX keep whatever it compiles from now on."""
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def _context_length(context: int, config: ModelConfig) -> int:

@@ -1,19 +1,18 @@
 """Which sequence does what in the next step, and what came of the last one.
 
-Owns the queue, the row slots and every sequence's pages; knows nothing of devices, threads
-or text. `plan` decides a step and advances the counters as if it had run; `commit` takes the
-tokens when they come back, one step later. What a step writes, all steps planned after it
-can read, because the device runs them in order: so pages may be shared, freed and given out
-again at planning time.
+Owns the queue and the row slots; which pages a sequence holds is the affair of `holdings.py`.
+Knows nothing of devices, threads or text. `plan` decides a step and advances the counters as if
+it had run; `commit` takes the tokens when they come back, one step later. What a step writes, all
+steps planned after it can read, because the device runs them in order: so pages may be shared,
+freed and given out again at planning time.
 """
 
 from collections import deque
 from typing import NamedTuple
 
 from serve.engine.config import EngineConfig
-from serve.engine.pages import PagePool
+from serve.engine.holdings import Holdings
 from serve.engine.plan import DecodeRow, Fork, PrefillChunk, Sampled, StepPlan
-from serve.engine.prefix_cache import ROOT, PrefixCache, page_name, page_names
 from serve.engine.sequence import Phase, Sequence
 from serve.engine.types import (
     ConstraintError,
@@ -38,8 +37,7 @@ class Scheduler:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
-        self._prefixes = PrefixCache()
-        self._pool = PagePool(config.num_pages, self._prefixes.forget)
+        self._holdings = Holdings(config)
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
         self._free_slots = list(range(config.max_rows - 1, -1, -1))
@@ -115,8 +113,7 @@ class Scheduler:
         Returns False when the sequence itself was the youngest and has been put back.
         """
         while position // self._config.page_size >= len(sequence.pages):
-            if self._pool.available:
-                sequence.pages += self._pool.take(1)
+            if self._holdings.grow(sequence):
                 continue
             youngest = max(self._running, key=lambda running: running.arrival)
             self._put_back(youngest)
@@ -155,45 +152,17 @@ class Scheduler:
         return first is not sequence and first.phase is Phase.PREFILLING
 
     def _admit(self, sequence: Sequence) -> bool:
-        """Give a waiting sequence a slot, the cached pages of its prefix, and the rest new."""
-        config = self._config
-        known = len(sequence.names) * config.page_size
-        if known + config.page_size <= len(sequence.tokens):
-            sequence.names = page_names(sequence.tokens, config.page_size)
-        # One token at least must be computed: its logits are what is wanted.
-        usable = (len(sequence.tokens) - 1) // config.page_size
-        cached = self._prefixes.find(sequence.names[:usable])
-        if config.deterministic:
-            del cached[len(cached) - len(cached) % self._chunk_pages :]
-        needed = config.pages_for(self._reserved_tokens(sequence)) - len(cached)
+        """Give a waiting sequence a slot and pages, if there are enough."""
         # Leave the running rows a page each, or they would soon put this one back again.
-        margin = 0 if config.deterministic else len(self._running)
-        if needed + margin > self._pool.available_without(cached):
+        margin = 0 if self._config.deterministic else len(self._running)
+        if not self._holdings.begin(sequence, margin):
             return False
         self._waiting.remove(sequence)
-        self._pool.hold(cached)
-        sequence.pages = cached + self._pool.take(needed)
-        sequence.computed = len(cached) * config.page_size
-        sequence.registered = len(cached)
         if sequence.cached_tokens < 0:
             sequence.cached_tokens = min(sequence.computed, sequence.prompt_length)
             self._cached_tokens += sequence.cached_tokens
         self._seat(sequence, Phase.PREFILLING)
         return True
-
-    def _reserved_tokens(self, sequence: Sequence) -> int:
-        """Tokens whose pages a sequence is given when it starts.
-
-        A deterministic row gets all that it can ever need, so that it is never recomputed:
-        prefill would not give the bits that decode gave.
-        """
-        if self._config.deterministic:
-            return sequence.prompt_length + sequence.request.max_tokens - 1
-        return len(sequence.tokens)
-
-    @property
-    def _chunk_pages(self) -> int:
-        return self._config.prefill_chunk // self._config.page_size
 
     def _plan_chunk(
         self,
@@ -216,7 +185,7 @@ class Scheduler:
         chunk = PrefillChunk(sequence.slot, start, sequence.tokens[start:end], sequence.pages)
         chunks.append(chunk)
         sequence.computed = end
-        self._register(sequence)
+        self._holdings.register(sequence)
         if end == len(sequence.tokens):
             self._begin_decoding(sequence, chunk)
             if sequence.choice == 0 and not sequence.outputs:
@@ -236,26 +205,16 @@ class Scheduler:
         They hold its full pages and get a copy of the last, partly filled one. A choice for
         which there is no slot or page now starts later by itself, from the prefix cache.
         """
-        size = self._config.page_size
-        shared = first.prompt_length // size
         for sequence in self._requests[first.request.id][1:]:
-            needed = self._config.pages_for(self._reserved_tokens(sequence)) - shared
-            if not self._free_slots or needed > self._pool.available:
+            if not self._free_slots or not self._holdings.can_share(first, sequence):
                 return
             if sequence.phase is not Phase.WAITING or sequence.sampled:
                 continue
             self._waiting.remove(sequence)
-            own = self._pool.take(needed)
-            self._pool.hold(first.pages[:shared])
-            sequence.pages = first.pages[:shared] + own
-            sequence.names = first.names[:shared]
-            sequence.registered = shared
-            sequence.computed = first.prompt_length
+            source, target = self._holdings.share(first, sequence)
             sequence.cached_tokens = first.cached_tokens
             self._seat(sequence, Phase.DECODING)
             loads.append(sequence)
-            copies = first.prompt_length % size > 0
-            source, target = (first.pages[shared], own[0]) if copies else (-1, -1)
             forks.append(Fork(sequence.slot, sequence.pages, source, target))
             self._begin_decoding(sequence, chunk)
 
@@ -263,26 +222,6 @@ class Scheduler:
         sequence.slot = self._free_slots.pop()
         sequence.phase = phase
         self._running.append(sequence)
-
-    def _register(self, sequence: Sequence) -> None:
-        """Tell the prefix cache of pages that are full and whose tokens are known.
-
-        A deterministic engine shares only what whole prefill chunks computed: the same bits
-        as any other prompt with that prefix would get.
-        """
-        config = self._config
-        known = min(sequence.computed, len(sequence.tokens))
-        if config.deterministic:
-            known = min(known, sequence.prompt_length)
-            known -= known % config.prefill_chunk
-        for index in range(sequence.registered, known // config.page_size):
-            if index == len(sequence.names):
-                start = index * config.page_size
-                parent = sequence.names[-1] if sequence.names else ROOT
-                page_tokens = sequence.tokens[start : start + config.page_size]
-                sequence.names.append(page_name(parent, page_tokens))
-            self._prefixes.add(sequence.names[index], sequence.pages[index])
-            sequence.registered = index + 1
 
     # --- results -----------------------------------------------------------------------
 
@@ -327,7 +266,7 @@ class Scheduler:
         self._generated_tokens += 1
         finish: FinishReason | None = None
         if sequence.phase is Phase.DECODING:
-            self._register(sequence)
+            self._holdings.register(sequence)
         if matcher is not None and matcher.finished:
             self._finish(sequence)
             finish = "stop"
@@ -347,8 +286,7 @@ class Scheduler:
             del self._requests[sequence.request.id]
 
     def _vacate(self, sequence: Sequence) -> None:
-        self._pool.release(sequence.pages, self._prefixes.knows)
-        sequence.pages = []
+        self._holdings.release(sequence)
         self._free_slots.append(sequence.slot)
         sequence.slot = -1
         self._running.remove(sequence)
@@ -360,9 +298,9 @@ class Scheduler:
         return EngineStats(
             running=len(self._running),
             waiting=len(self._waiting),
-            pages_total=self._pool.total,
-            pages_free=self._pool.free,
-            pages_cached=self._pool.kept,
+            pages_total=self._holdings.total,
+            pages_free=self._holdings.free,
+            pages_cached=self._holdings.kept,
             prompt_tokens=self._prompt_tokens,
             cached_tokens=self._cached_tokens,
             generated_tokens=self._generated_tokens,
@@ -377,7 +315,7 @@ class Scheduler:
         Raises:
             AssertionError: something is lost or counted twice.
         """
-        self._pool.check((running.pages for running in self._running), self._prefixes.knows)
+        self._holdings.check(self._running)
         slots = sorted([*self._free_slots, *(running.slot for running in self._running)])
         if slots != list(range(self._config.max_rows)):
             raise AssertionError("the row slots are not exactly the free and the running ones")

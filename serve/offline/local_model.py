@@ -173,7 +173,6 @@ class LocalModel:
         schema = None if response_format is None else self._formats.schema(response_format)
         constraint = None if schema is None else self._formats.constraint(schema)
         instructions = schema.instructions if schema is not None and schema_in_prompt else ""
-        inbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         requests = [
             replace(request, constraint=constraint)
             for request in self._requests(prompts, params, n, max_tokens, instructions)
@@ -182,7 +181,18 @@ class LocalModel:
         running = {
             request.id: [Collector(self.tokenizer, stops) for _ in range(n)] for request in requests
         }
-        left = n * len(requests)
+        self._gather(requests, running)
+        return [
+            Answer(tuple(request.prompt), tuple(each.choice() for each in running[request.id]))
+            for request in requests
+        ]
+
+    def _gather(
+        self, requests: Sequence[GenerationRequest], running: Mapping[str, Sequence[Collector]]
+    ) -> None:
+        """Have the engine run requests until each choice's collector has all of its answer."""
+        inbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        left = sum(map(len, running.values()))
         self._inboxes |= dict.fromkeys(running, inbox)
         try:
             for request in requests:
@@ -207,10 +217,6 @@ class LocalModel:
                 del self._inboxes[name]
                 if left:
                     self._engine.cancel(name)
-        return [
-            Answer(tuple(request.prompt), tuple(each.choice() for each in running[request.id]))
-            for request in requests
-        ]
 
     def allowed(self, choice: Choice, response_format: Mapping[str, object]) -> NDArray[np.bool_]:
         """Which tokens a format let the sampler draw at each place of a choice that follows it.

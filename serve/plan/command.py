@@ -6,11 +6,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from model.config import ModelConfig
 from model.families.registry import read_config
 from model.mesh import MeshShape, parse_mesh
 from serve.plan.chips import CHIPS, offered, parse_slice
 from serve.plan.compiler import compiler_is_there
-from serve.plan.deployment import Workload, deploy, proposals
+from serve.plan.deployment import Deployment, Workload, deploy, proposals
 from serve.plan.errors import PlanError
 from serve.plan.plan import Plan, make_plan
 from serve.plan.presets import model_directory
@@ -45,16 +46,7 @@ def run_plan(
     wanted: MeshShape | None = parse_mesh(mesh) if mesh else None
 
     def planned(topology: str) -> Plan:
-        deployment = deploy(config, parse_slice(topology), work, wanted)
-        with tqdm(
-            desc=f"compiling for {topology}", unit="program", leave=False, disable=None
-        ) as bar:
-
-            def on_progress(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
-            return make_plan(deployment, on_progress)
+        return _compiled(topology, deploy(config, parse_slice(topology), work, wanted))
 
     if topology:
         plan = planned(topology)
@@ -63,6 +55,30 @@ def run_plan(
         return plan.fits
     if wanted is not None:
         raise PlanError(f"mesh is {wanted} without a topology; give the slice that it divides")
+    return _plan_smallest(config, model, work, planned, as_json=as_json, say=say)
+
+
+def _compiled(topology: str, deployment: Deployment) -> Plan:
+    """The plan of a deployment, with a bar while its programs are compiled."""
+    with tqdm(desc=f"compiling for {topology}", unit="program", leave=False, disable=None) as bar:
+
+        def on_progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return make_plan(deployment, on_progress)
+
+
+def _plan_smallest(
+    config: ModelConfig,
+    model: str,
+    work: Workload,
+    planned: Callable[[str], Plan],
+    *,
+    as_json: bool,
+    say: Say,
+) -> bool:
+    """Plan for the smallest slice of each kind of chip."""
     found = proposals(config, work, [offered(chip) for chip in CHIPS.values()])
     if not found:
         raise PlanError(
