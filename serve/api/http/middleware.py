@@ -2,7 +2,7 @@
 
 An ASGI layer below the web framework, because only here the true end of a response is seen,
 whether the last byte was sent, the client left, or the handler was never reached. Knows
-nothing of routes.
+nothing of what answers a route, only which ones are probes.
 """
 
 import asyncio
@@ -34,6 +34,9 @@ API_VERSION = b"2020-10-01"
 _BODY_GRACE_SECONDS = 2.0
 
 _CLIENT_GONE = 499
+
+# Asked every few seconds by whatever watches over the server.
+_PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 
 
 class Envelope:
@@ -91,7 +94,10 @@ class Envelope:
             self._metrics.count_tokens(
                 exchange.prompt_tokens, exchange.completion_tokens, exchange.caller
             )
-        _ACCESS.info(
+        # A probe's answer is told by its asker, a 503 while the model loads too: at `info`, probes
+        # would bury the requests.
+        _ACCESS.log(
+            logging.DEBUG if exchange.route in _PROBES else logging.INFO,
             "id=%s method=%s route=%s status=%d complete=%s prompt_tokens=%d "
             "completion_tokens=%d ms=%.1f caller=%s metadata=%s",
             exchange.request_id,

@@ -3,6 +3,8 @@ from typing import Any
 
 import pytest
 
+from serve.engine.types import EngineState
+
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Any:
@@ -52,3 +54,17 @@ async def test_metadata_is_logged(house: Any, ask: Any, lines: Any) -> None:
     (line,) = lines()
     assert line.endswith('metadata={"job":"a\\nid=forged \\u00e9"}')
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("state", [EngineState.READY, EngineState.STARTING])
+async def test_probes_are_logged_at_debug(
+    make_house: Any, caplog: pytest.LogCaptureFixture, state: EngineState
+) -> None:
+    caplog.set_level(logging.DEBUG, "parlance.access")
+    house = make_house(state=state)
+    for path in ("/health", "/health/live", "/health/ready", "/metrics"):
+        await house.get(path)
+    await house.get("/v1/models")
+    await house.get("/health/nothing")
+    logged = [record for record in caplog.records if record.name == "parlance.access"]
+    assert [record.levelno for record in logged] == [logging.DEBUG] * 4 + [logging.INFO] * 2
