@@ -1,9 +1,8 @@
 """What decides the bundled model's weights: its shape, its data and its training."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from model.config import LayerConfig, ModelConfig
 from model.rope import plain_rope
@@ -27,8 +26,7 @@ class Settings:
         first_steps: this many steps see conversations of one exchange only, in rows of
             `first_length`: with less to look at, copying is found sooner.
         learning_rate: reached after `warmup` steps, and kept until the last `cooldown` of the
-            steps, over which it falls to nothing: as long as it is kept, a run may still
-            become longer or shorter (Hägele et al. 2024).
+            steps, over which it falls to nothing (Hägele et al. 2024).
         compute: number format of the activations; weights and optimizer are float32.
         attention: "dense" anywhere, "cudnn" on NVIDIA's GPUs in bfloat16.
         vocab_size, embed_dim, num_layers, num_heads, num_kv_heads, head_dim, ffn_dim,
@@ -92,27 +90,18 @@ class Settings:
         return training_batch(tokenizer, seed, rows, length, self.context_length, make)
 
 
-_GPU = replace(
-    Settings(),
-    steps=11_500,
-    rows=96,
-    length=512,
-    first_steps=1000,
-    first_length=512,
-    warmup=300,
-    compute="bfloat16",
-    attention="cudnn",
-)
-
-_FURTHER: Mapping[str, Any] = {"steps": 3000, "first_steps": 0, "warmup": 30, "cooldown": 0.9}
-
 PRESETS = {
     "cpu": Settings(),
-    "cpu-further": replace(Settings(), **_FURTHER, learning_rate=5e-4),
-    "gpu": _GPU,
-    "gpu-further": replace(_GPU, **_FURTHER, learning_rate=1.5e-3),
+    "gpu": replace(
+        Settings(),
+        steps=11_500,
+        rows=96,
+        length=512,
+        first_steps=1000,
+        first_length=512,
+        warmup=300,
+        compute="bfloat16",
+        attention="cudnn",
+    ),
 }
-"""By hardware: two cores in a night, or one large GPU in minutes. The `further` ones are for a run
-that starts with another's weights: at a lower learning rate, whose noise hides less of what was
-learnt last.
-"""
+"""By hardware: two cores in a night or two, or one large GPU in minutes."""

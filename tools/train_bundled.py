@@ -1,14 +1,11 @@
 """Train the bundled model from scratch on the conversations of `tools.bundled_data`.
 
 `python -m tools.train_bundled` trains, resuming from the last checkpoint under `--out`; with
-`--export` it ends by writing a checkpoint directory that can be served. `--start` begins a run with
-the weights of such a directory, or of another run, whose learning rate has fallen already. On a
-terminal it shows a progress bar; figures go to `OUT/log.jsonl`, which `tools.plot_training` draws.
+`--export` it ends by writing a checkpoint directory that can be served. On a terminal it shows a
+progress bar; figures go to `OUT/log.jsonl`.
 """
 
 import json
-import math
-import shutil
 import time
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -21,8 +18,6 @@ import numpy as np
 import orbax.checkpoint as ocp
 from tqdm import tqdm
 
-from model.loading import load_model
-from model.mesh import make_mesh
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from tools.bundled_data.conversations import ALL_SKILLS
 from tools.bundled_data.stream import batches
@@ -40,25 +35,14 @@ class SettingsChangedError(click.ClickException):
     """A run is resumed with settings other than those it was started with."""
 
 
-class StartError(click.ClickException):
-    """A run is to start with weights that there are not, or that are of another shape."""
-
-
-def _claim(out: Path, settings: Settings, done: int) -> None:
-    """Note the settings of a new run; compare them with what a run of `done` steps had."""
+def _claim(out: Path, settings: Settings) -> None:
+    """Note the settings of a new run; compare them with what a run had that is resumed."""
     path = out / "settings.json"
     mine = asdict(settings)
     if path.exists():
         noted = json.loads(path.read_text())
         changed = {name for name in mine | noted if mine.get(name) != noted.get(name)}
-        if changed == {"steps"}:
-            last = min(settings.cooldown_start, Settings(**noted).cooldown_start)
-            if done > last:
-                raise SettingsChangedError(
-                    f"the run in {out} has done {done} steps; their number could be changed up "
-                    f"to step {last}, before the learning rate fell"
-                )
-        elif changed:
+        if changed:
             raise SettingsChangedError(
                 f"{path} belongs to a run with other {', '.join(sorted(changed))}; give the same "
                 "settings to resume it, or another --out to start afresh"
@@ -78,14 +62,12 @@ class Checkpoints:
         """The steps that were done when the last was saved."""
         return self._manager.latest_step() or 0
 
-    def restore(self, trainer: Trainer, *, weights_only: bool = False) -> None:
+    def restore(self, trainer: Trainer) -> None:
         """Give the trainer what was saved last, if anything was."""
         if self.done:
             target = {"parameters": trainer.parameters, "state": trainer.state}
             restored = self._manager.restore(self.done, args=ocp.args.StandardRestore(target))  # pyright: ignore[reportCallIssue]
-            trainer.parameters = restored["parameters"]
-            if not weights_only:
-                trainer.state = restored["state"]
+            trainer.parameters, trainer.state = restored["parameters"], restored["state"]
 
     def save(self, trainer: Trainer, done: int) -> None:
         """Keep the trainer's weights and state."""
@@ -101,11 +83,11 @@ class Checkpoints:
 class Log:
     """One JSON object a line: `step` with the loss since the line before, or `held_out`."""
 
-    def __init__(self, out: Path, settings: Settings, first: int) -> None:
+    def __init__(self, out: Path, settings: Settings) -> None:
         self._file = (out / "log.jsonl").open("a", buffering=1)
         self._rate = schedule(settings)
         self._waiting: list[jax.Array] = []
-        self._tokens, self._first, self._began = 0, first, time.perf_counter()
+        self._tokens, self._began = 0, time.perf_counter()
 
     def step(self, done: int, loss: jax.Array, tokens: int, *, last: bool) -> float | None:
         """Note a step; returns the mean loss when it writes a line.
@@ -136,42 +118,6 @@ class Log:
         self._file.close()
 
 
-def _trainer(
-    settings: Settings, out: Path, start: Path | None, checkpoints: Checkpoints
-) -> Trainer:
-    """The run's trainer as it was saved last, or as the run begins."""
-    if not checkpoints.done and start is not None:
-        return _started(settings, out, start)
-    tokenizer = out / TOKENIZER
-    if not tokenizer.exists():
-        build_tokenizer(tokenizer, settings.vocab_size, VOCABULARY_SAMPLE, settings.seed)
-    trainer = Trainer(settings, SentencePieceTokenizer(tokenizer))
-    checkpoints.restore(trainer)
-    return trainer
-
-
-def _started(settings: Settings, out: Path, start: Path) -> Trainer:
-    """A trainer with the vocabulary and the weights in `start`."""
-    nothing = StartError(
-        f"--start: {start} has no checkpoint; give another run's --out or an exported model"
-    )
-    if not (start / TOKENIZER).exists():
-        raise nothing
-    tokenizer = shutil.copyfile(start / TOKENIZER, out / TOKENIZER)
-    trainer = Trainer(settings, SentencePieceTokenizer(tokenizer))
-    if (start / "config.json").exists():
-        model = load_model(start, make_mesh(), "float32")
-        if model.config != settings.model:
-            raise StartError(f"--start: the model in {start} has another shape than the preset's")
-        trainer.parameters = model.parameters
-        return trainer
-    with closing(Checkpoints(start)) as other:
-        if not other.done:
-            raise nothing
-        other.restore(trainer, weights_only=True)
-    return trainer
-
-
 def train(
     settings: Settings,
     out: Path,
@@ -181,39 +127,33 @@ def train(
     evaluate_every: int,
     cases: int,
     workers: int,
-    minutes: float = math.inf,
-    start: Path | None = None,
 ) -> Trainer:
     """Train up to step `until`, resuming the run in `out` if there is one.
 
-    After so many `minutes` it ends early, and can be resumed from there. A run that is not resumed
-    begins with the vocabulary and the weights in `start`, if given: another run's, or a model's.
-
     Raises:
-        StartError: `start` has no weights, or a model of another shape.
-        SettingsChangedError: the run in `out` has other settings. Another number of steps is
-            none as long as the learning rate would have been the same so far.
+        SettingsChangedError: the run in `out` has other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(out)
     first = checkpoints.done
-    _claim(out, settings, first)
-    trainer = _trainer(settings, out, start, checkpoints)
-    log = Log(out, settings, first)
-    deadline = time.monotonic() + 60 * minutes
-    with closing(batches(settings.batch, out / TOKENIZER, first, until, workers)) as stream:
+    _claim(out, settings)
+    tokenizer = out / TOKENIZER
+    if not tokenizer.exists():
+        build_tokenizer(tokenizer, settings.vocab_size, VOCABULARY_SAMPLE, settings.seed)
+    trainer = Trainer(settings, SentencePieceTokenizer(tokenizer))
+    checkpoints.restore(trainer)
+    log = Log(out, settings)
+    with closing(batches(settings.batch, tokenizer, first, until, workers)) as stream:
         bar = tqdm(stream, initial=first, total=until, unit="step", disable=None)
         for done, batch in enumerate(bar, first + 1):
-            last = done == until or time.monotonic() >= deadline
+            last = done == until
             mean = log.step(done, trainer.step(batch), batch.tokens.size, last=last)
             if mean is not None:
                 bar.set_postfix(loss=f"{mean:.3f}")
-            if done % evaluate_every == 0 or done == until:
+            if done % evaluate_every == 0 or last:
                 log.write(step=done, held_out=trainer.evaluate(ALL_SKILLS, cases))
             if done % save_every == 0 or last:
                 checkpoints.save(trainer, done)
-            if last:
-                break
     log.close()
     checkpoints.close()
     return trainer
@@ -223,13 +163,8 @@ def train(
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="cpu", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/bundled"))
 @click.option("--export", "target", type=click.Path(path_type=Path), help="Write the model here.")
-@click.option(
-    "--start", type=click.Path(path_type=Path, exists=True), help="A model, or another run's --out."
-)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--steps", type=int, help="Length of the schedule, if not the preset's.")
-@click.option("--until", type=int, help="Stop early at this step; --steps sets the schedule.")
-@click.option("--minutes", default=math.inf, help="Stop early, with a checkpoint, after so long.")
+@click.option("--until", type=int, help="Stop early at this step.")
 @click.option("--save-every", default=250, show_default=True)
 @click.option("--evaluate-every", default=1000, show_default=True)
 @click.option("--cases", default=64, show_default=True, help="Evaluation cases per skill.")
@@ -238,18 +173,15 @@ def main(
     preset: str,
     out: Path,
     target: Path | None,
-    start: Path | None,
     seed: int,
-    steps: int | None,
     until: int | None,
     save_every: int,
     evaluate_every: int,
     cases: int,
     workers: int,
-    minutes: float,
 ) -> None:
     """Train the bundled model from scratch, resuming from --out."""
-    settings = replace(PRESETS[preset], seed=seed, steps=steps or PRESETS[preset].steps)
+    settings = replace(PRESETS[preset], seed=seed)
     trainer = train(
         settings,
         out,
@@ -258,8 +190,6 @@ def main(
         evaluate_every=evaluate_every,
         cases=cases,
         workers=workers,
-        minutes=minutes,
-        start=start,
     )
     if target is not None:
         export(settings, trainer.parameters, out / TOKENIZER, target)

@@ -6,7 +6,7 @@ system message, on the tools, and on whether thinking is switched on or off.
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -253,10 +253,3 @@ def long_conversation(rng: random.Random, split: Split) -> Conversation:
         made = long_text(builder.now)[0]
         return builder.finished(made.skill, builder.add(made))
     return conversation(rng, split, exchanges=LONG_EXCHANGES)
-
-
-def conversations(seed: int, split: Split = Split.TRAIN) -> Iterator[Conversation]:
-    """Conversations without end; the same seed gives the same ones."""
-    rng = random.Random(seed)
-    while True:
-        yield conversation(rng, split)

@@ -1,11 +1,14 @@
 import random
+from collections.abc import Iterable
+from itertools import islice
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
-from tools.bundled_data.batches import evaluation_batch, training_batch
+from tools.bundled_data.batches import Batch, evaluation_batch, training_batch
 from tools.bundled_data.stream import batches
 from tools.bundled_settings import PRESETS, Settings
 
@@ -42,20 +45,28 @@ def test_evaluation_counts_the_last_answer_only(tokenizer: SentencePieceTokenize
         assert (counted == end).sum() == 1
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_workers_make_the_batches_that_are_made_here(vocabulary: Path, workers: int) -> None:
-    settings = Settings(rows=2, length=256, first_steps=3, first_length=256, long_every=4)
-    tokenizer = SentencePieceTokenizer(vocabulary)
-    made = batches(settings.batch, vocabulary, 2, 5, workers)
-    for step, batch in zip(range(2, 5), made, strict=True):
-        for found, wanted in zip(batch, settings.batch(tokenizer, step), strict=True):
+SETTINGS = Settings(rows=2, length=256, first_steps=3, first_length=256, long_every=4)
+
+
+def assert_same(made: Iterable[Batch], tokenizer: SentencePieceTokenizer, steps: range) -> None:
+    for step, batch in zip(steps, made, strict=True):
+        for found, wanted in zip(batch, SETTINGS.batch(tokenizer, step), strict=True):
             np.testing.assert_array_equal(found, wanted)
 
 
-def test_a_stream_that_is_left_ends_its_workers(vocabulary: Path) -> None:
-    stream = batches(Settings(rows=1).batch, vocabulary, 0, 1_000_000, 1)
-    next(stream)
+def test_without_workers_batches_are_made_here(
+    vocabulary: Path, tokenizer: SentencePieceTokenizer
+) -> None:
+    assert_same(batches(SETTINGS.batch, vocabulary, 2, 5, 0), tokenizer, range(2, 5))
+
+
+def test_workers_make_the_same_batches_and_end_when_the_stream_is_left(
+    vocabulary: Path, tokenizer: SentencePieceTokenizer
+) -> None:
+    stream = batches(SETTINGS.batch, vocabulary, 2, 1_000_000, 2)
+    assert_same(islice(stream, 3), tokenizer, range(2, 5))
     stream.close()
+    assert not active_children()
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -63,9 +74,11 @@ def test_shapes_follow_the_schedule(tokenizer: SentencePieceTokenizer, name: str
     preset = PRESETS[name]
     tokens = preset.rows * preset.length
     first = preset.first_steps
-    lengths = {first: preset.length, first + preset.long_every - 1: preset.long_length}
-    if first:
-        lengths[0] = preset.first_length
+    lengths = {
+        0: preset.first_length,
+        first: preset.length,
+        first + preset.long_every - 1: preset.long_length,
+    }
     for step, length in lengths.items():
         shape = (max(1, tokens // length), length)
         assert preset.batch(tokenizer, step).tokens.shape == shape

@@ -17,6 +17,8 @@ from tools.bundled_data.grammar import Split
 from tools.bundled_data.judges import exactly
 
 SOURCE = TEMPLATE.read_text()
+OPEN = ChatTemplate(SOURCE)
+CLOSED = ChatTemplate("{%- set enable_thinking = false -%}" + SOURCE)
 
 
 def prompt(tokenizer: SentencePieceTokenizer, item: Conversation) -> list[int]:
@@ -28,9 +30,8 @@ def prompt(tokenizer: SentencePieceTokenizer, item: Conversation) -> list[int]:
         schema = answer_schema(ChatRequest.model_validate(asked).response_format)
         assert schema is not None
         messages = with_system(messages, schema.instructions)
-    source = "{%- set enable_thinking = false -%}" + SOURCE if item.closed else SOURCE
     told = detect(SOURCE).for_template(messages, ())
-    return Renderer(tokenizer, ChatTemplate(source)).render(
+    return Renderer(tokenizer, CLOSED if item.closed else OPEN).render(
         told.messages, item.tools or None, own=told.own
     )
 
@@ -40,7 +41,7 @@ def test_an_answer_follows_the_servers_prompt(
     tokenizer: SentencePieceTokenizer, skill: str
 ) -> None:
     rng = random.Random(skill)
-    for number in range(30):
+    for number in range(20):
         item = conversation(rng, list(Split)[number % 2], skill)
         found = document(tokenizer, item)
         before = prompt(tokenizer, item)
@@ -95,7 +96,7 @@ TOOL = {"type": "function", "function": {"name": "f", "description": "F.", "para
 
 def test_the_template_in_full() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
-    text = ChatTemplate(SOURCE).render(
+    text = OPEN.render(
         [
             {"role": "developer", "content": "Be brief."},
             {"role": "user", "name": "Mara", "content": "Hi"},

@@ -1,22 +1,19 @@
 import json
 import random
-from itertools import islice
 
 import pytest
 
-from tools.bundled_data.conversations import (
-    ALL_SKILLS,
-    Conversation,
-    conversation,
-    conversations,
-)
+from tools.bundled_data.conversations import ALL_SKILLS, Conversation, conversation
 from tools.bundled_data.grammar import Split
 
 
 def test_the_same_seed_gives_the_same_conversations() -> None:
+    def made(seed: int) -> list[Conversation]:
+        rng = random.Random(seed)
+        return [conversation(rng, Split.TRAIN) for _ in range(50)]
+
     first, same, other = (
-        [(item.messages, item.thoughts, item.tools) for item in islice(conversations(seed), 50)]
-        for seed in (7, 7, 8)
+        [(item.messages, item.thoughts, item.tools) for item in made(seed)] for seed in (7, 7, 8)
     )
     assert first == same
     assert first != other
