@@ -11,6 +11,9 @@ PYTHON ?= $(shell for candidate in python3.13 python3.12 python3.11 python3 pyth
 	"$$candidate" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo "$$candidate" && break; done)
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# A worker for each core, but no more than memory is likely to hold; see tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest --durations 20
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --no-loadscope-reorder
 # Passed on: make serve ARGS="--port 8080", make test ARGS="tests/serve -x"
 ARGS ?=
 
@@ -30,16 +33,16 @@ chat: $(BASE) ## talk to the running server in this terminal
 	@$(BIN)/parlance chat $(ARGS)
 
 test: $(DEV) ## run the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
 
 test-slow: $(DEV) ## run the slow tests
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) -m slow $(ARGS)
 
 test-mesh: export XLA_FLAGS := --xla_force_host_platform_device_count=8
 test-mesh: export NPROC := 16
 test-mesh: export PARLANCE_MESH := data=2,model=4
 test-mesh: $(DEV) ## run the end-to-end tests against servers on eight devices
-	$(BIN)/python -m pytest tests/e2e -m "not slow" --ignore tests/e2e/test_hosts.py --timeout 900 $(ARGS)
+	$(PYTEST) tests/e2e -m "not slow" --ignore tests/e2e/test_hosts.py --timeout 900 $(ARGS)
 
 check: $(DEV) ## check format, lint, types and import directions
 	$(BIN)/ruff format --check .

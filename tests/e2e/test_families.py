@@ -29,8 +29,8 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     "name",
     [
         "llama-3.1",
-        "gemma-3",
         "gpt-oss-mxfp4",
+        pytest.param("gemma-3", marks=pytest.mark.slow),
         pytest.param("qwen-3-moe", marks=pytest.mark.slow),
         pytest.param("mistral", marks=pytest.mark.slow),
         pytest.param("olmo-2", marks=pytest.mark.slow),

@@ -7,7 +7,6 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -109,20 +108,6 @@ def is_ready(url: str) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
-def pair(compile_cache) -> Iterator[HostGroup]:
-    with running_group(compile_cache, 2, *DETERMINISTIC) as group:
-        yield group
-        group.members[1].process.send_signal(signal.SIGTERM)
-        assert group.exit_codes() == [0, 0], group.output
-
-
-def test_32_mixed_streams_of_two_processes_are_those_of_one(pair, deterministic_server):
-    assert answers(pair.server, 32) == answers(deterministic_server, 32)
-    assert pair.server.metric("parlance_engine_compilations_total") == 0
-    pair.server.wait_idle(10)
-
-
 def test_processes_that_were_started_differently_are_refused(compile_cache):
     with spawned_group(compile_cache, [["--rows", "16"], ["--rows", "8"]]) as group:
         assert group.exit_codes(60) == [2, 2]
@@ -173,6 +158,8 @@ def test_a_process_that_stays_alone_ends_with_a_sentence(compile_cache, alone):
 def test_32_mixed_streams_of_four_processes_are_those_of_one(compile_cache, deterministic_server):
     with running_group(compile_cache, 4, *DETERMINISTIC) as group:
         assert answers(group.server, 32) == answers(deterministic_server, 32)
+        assert group.server.metric("parlance_engine_compilations_total") == 0
+        group.server.wait_idle(30)
         stream = EndlessStream(group)
         group.members[2].process.kill()
         assert json.loads(stream.last())["error"]["code"] == "engine_dead"

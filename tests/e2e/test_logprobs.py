@@ -362,7 +362,7 @@ async def test_100_seeded_requests_repeat_byte_for_byte_under_load(
     assert quiet == first[:10]
     for each, (choices, tokens) in zip(asked, first, strict=True):
         check(each, choices, tokens, looks)
-    await asyncio.to_thread(deterministic_server.wait_idle, 5)
+    await asyncio.to_thread(deterministic_server.wait_idle, 30)
 
 
 @pytest.mark.slow
@@ -391,4 +391,4 @@ async def test_500_random_requests_compile_nothing(server, tokenizer):
         await asyncio.gather(*requests)
     assert before == 0
     assert server.metric("parlance_engine_compilations_total") == 0
-    await asyncio.to_thread(server.wait_idle, 5)
+    await asyncio.to_thread(server.wait_idle, 30)

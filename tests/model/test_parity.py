@@ -55,7 +55,9 @@ class Case:
         )
         # Pages in no order, and another row's between them.
         pages = np.random.default_rng(0).permutation(2 * WIDTH).reshape(2, WIDTH)
-        return empty._replace(tables=jnp.asarray(pages, jnp.int32))
+        empty = empty._replace(tables=jnp.asarray(pages, jnp.int32))
+        # Where the programs' own results lie: else the second call would compile again.
+        return jax.device_put(empty, jax.devices()[0])
 
     def _forward_impl(self, parameters, cache, tokens, positions):
         decoder = decoder_with(self.config, parameters)

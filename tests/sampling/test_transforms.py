@@ -18,6 +18,8 @@ from sampling.transforms import (
     subtract_penalties,
 )
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 # Called one by one, their loops would be compiled at every call.
 keep_top_k = jax.jit(top_k_rule.keep_top_k)
 TOP_K_WAYS = {"selection": keep_top_k, "search": jax.jit(top_k_rule.keep_top_k_by_search)}
@@ -111,7 +113,7 @@ def test_top_k_keeps_the_first_of_equals(way, top_k, ids):
     assert kept_k(way, HALVES, top_k) == ids
 
 
-@pytest.mark.parametrize("vocab", [2, 3, 255, 257, 1000])
+@pytest.mark.parametrize("vocab", [2, 257, 1000])
 def test_top_k_of_equal_tokens_keeps_the_lowest_ids(way, vocab):
     for top_k in (1, 2, vocab - 1, vocab):
         assert kept_k(way, jnp.full((1, vocab), -7.5), top_k) == list(range(top_k))
@@ -239,7 +241,7 @@ def keys(count: int) -> jax.Array:
     return jnp.stack([jnp.full(count, 7, jnp.uint32), jnp.arange(count, dtype=jnp.uint32)], axis=1)
 
 
-@pytest.mark.parametrize("vocab", [2, 255, 256, 257, 1000])
+@pytest.mark.parametrize("vocab", [2, 256, 257, 1000])
 def test_draw_follows_the_distribution(vocab):
     """Chi-square over 20,000 draws, seed fixed; passes when p > 0.001."""
     count = 20_000

@@ -63,7 +63,7 @@ def weights() -> LoadedModel:
 
 def wait_idle(model: LocalModel) -> None:
     """Wait until the engine runs nothing, and see that every page is back."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while model._engine.stats.running or model._engine.stats.waiting:
         assert time.monotonic() < deadline
         time.sleep(0.005)

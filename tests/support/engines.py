@@ -36,7 +36,7 @@ async def bridged(engine: Engine) -> AsyncIterator[EngineBridge]:
     bridge = EngineBridge(engine)
     engine._listener = bridge.on_step
     yield bridge
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while engine.stats.running or engine.stats.waiting:  # noqa: ASYNC110  (a thread's state)
             await asyncio.sleep(0.005)
     stats = engine.stats

@@ -94,10 +94,10 @@ def end_server(server: ServerProcess) -> int:
     """Ask the server to end, and see that it does; returns its exit code."""
     server.process.terminate()
     try:
-        return server.process.wait(20)
+        return server.process.wait(60)
     except subprocess.TimeoutExpired:
         server.process.kill()
         return server.process.wait(20)
     finally:
-        server.reader.join(10)
+        server.reader.join(30)
         server.process.stdout.close()

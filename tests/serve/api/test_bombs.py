@@ -110,15 +110,14 @@ async def set_off(house: RealHouse, fields: dict[str, Any], param: str, *, strea
     return "refused"
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-async def test_bombs_are_refused_or_harmless(
-    engine: Any, make_tokenizer: Any, stream: bool
-) -> None:
+async def test_bombs_are_refused_or_harmless(engine: Any, make_tokenizer: Any) -> None:
+    """A refusal comes before there is a stream; what is followed is followed in one too."""
     async with disturbed(engine, make_tokenizer, schema_in_prompt=False) as house:
         for name, fields, param in BOMBS:
-            outcome = await set_off(house, fields, param, stream=stream)
-            assert (outcome != "refused") == (name in FOLLOWED), (name, param, outcome)
-            assert await house.choices(body(max_tokens=3))
+            for stream in (False, True) if name in FOLLOWED else (False,):
+                outcome = await set_off(house, fields, param, stream=stream)
+                assert (outcome != "refused") == (name in FOLLOWED), (name, param, outcome)
+                assert await house.choices(body(max_tokens=3))
     assert engine.stats.running == 0
 
 

@@ -18,7 +18,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110  what is waited for knows no events
             await asyncio.sleep(0.01)
 

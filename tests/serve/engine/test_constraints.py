@@ -3,27 +3,15 @@
 import asyncio
 import itertools
 import random
-from collections.abc import Iterator
 
 import pytest
 from support.counting_grammar import Counting, is_counted
-from support.engines import answers, bridged, engine_of, events_of, prompt_of, request
+from support.engines import CONTEXT, answers, bridged, engine_of, events_of, prompt_of, request
 
 from serve.engine.bridge import EngineBridge
-from serve.engine.engine import Engine
 from serve.engine.types import ConstraintError, StepReport
 
 ENDS = frozenset([0, 66])
-
-
-@pytest.fixture(scope="module")
-def engines() -> Iterator[dict[bool, Engine]]:
-    engines = {flag: engine_of(deterministic=flag) for flag in (False, True)}
-    for engine in engines.values():
-        engine.start(lambda deliveries: None, lambda report: None, lambda done, total: None)
-    yield engines
-    for engine in engines.values():
-        engine.stop()
 
 
 def counting(last: int, fails_at: int = -1) -> dict:
@@ -138,24 +126,26 @@ async def test_a_masked_row_draws_the_same_alone_and_in_a_crowd(engines):
     assert alone[0] != alone[1]
 
 
-async def test_rows_put_back_go_on_where_their_constraints_were():
+async def test_rows_put_back_go_on_where_their_constraints_were(engines):
     """In a pool so small that rows are recomputed, answers are those of a large one."""
-    context, found = 90, []
-    for cache_tokens in (8 * context, context + 16):
-        engine = engine_of(context_length=context, cache_tokens=cache_tokens, max_rows=4)
-        bridge = EngineBridge(engine)
-        await asyncio.to_thread(
-            engine.start, bridge.on_step, lambda report: None, lambda done, total: None
-        )
-        asked = [
-            request(prompt_of(seed, 6 + seed), 60, temperature=0.0, **counting(56))
-            for seed in range(4)
-        ]
-        found.append(await asyncio.gather(*(answers(bridge, each) for each in asked)))
-        preemptions = engine.stats.preemptions
-        await asyncio.to_thread(engine.stop)
+    settings = {"temperature": 0.0, **counting(56)}
+
+    async def answers_of(bridge: EngineBridge) -> list[list[list[int | None]]]:
+        asked = [request(prompt_of(seed, 6 + seed), 60, **settings) for seed in range(4)]
+        return await asyncio.gather(*(answers(bridge, each) for each in asked))
+
+    async with bridged(engines[False]) as bridge:
+        wanted = await answers_of(bridge)
+    engine = engine_of(cache_tokens=CONTEXT + 16, max_rows=4)
+    bridge = EngineBridge(engine)
+    await asyncio.to_thread(
+        engine.start, bridge.on_step, lambda report: None, lambda done, total: None
+    )
+    found = await answers_of(bridge)
+    preemptions = engine.stats.preemptions
+    await asyncio.to_thread(engine.stop)
     assert preemptions > 0
-    assert found[0] == found[1]
+    assert found == wanted
 
 
 async def test_cancelled_choices_leave_the_others_to_their_matchers(engines):

@@ -3,7 +3,6 @@
 import asyncio
 import math
 import random
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from support.naive import naive_logits
 from support.tiny import TINY, tiny_model
 
 from serve.engine.bridge import EngineBridge
-from serve.engine.engine import Engine
 from serve.engine.types import (
     EngineState,
     EngineUnavailableError,
@@ -28,17 +26,6 @@ from serve.engine.types import (
     QueueFullError,
     TokenEvent,
 )
-
-
-@pytest.fixture(scope="module")
-def engines() -> Iterator[dict[bool, Engine]]:
-    """A fast and a deterministic engine; the listener is set by `bridged`."""
-    engines = {flag: engine_of(deterministic=flag) for flag in (False, True)}
-    for engine in engines.values():
-        engine.start(lambda deliveries: None, lambda report: None, lambda done, total: None)
-    yield engines
-    for engine in engines.values():
-        engine.stop()
 
 
 async def test_greedy_tokens_are_the_references(engines):

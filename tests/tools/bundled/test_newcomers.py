@@ -45,6 +45,7 @@ def model() -> Iterator[LocalModel]:
         yield ready
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_answer_to_a_newcomer_ends_and_says_something(model: LocalModel) -> None:
     conversations = [[{"role": "user", "content": prompt}] for prompt in PROMPTS]
