@@ -178,12 +178,15 @@ class Compilation:
 
 
 def check_size(text: str, most: int) -> None:
-    """Refuse a grammar, or what is to become one, for its size alone.
+    """Refuse a grammar, or what is to become one, for its size alone, or where it is no text.
 
     Raises:
-        GrammarError: it has more than `most` bytes.
+        GrammarError: it has more than `most` bytes, or a lone surrogate.
     """
-    size = len(text.encode(errors="surrogatepass"))
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise GrammarError("it has a lone surrogate, which no answer can have") from error
     if size > most:
         raise GrammarError(
             f"it has {size:,} bytes and at most {most:,} are allowed; make it smaller"

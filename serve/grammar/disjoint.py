@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from serve.grammar.keywords import TYPES
+from serve.grammar.places import named
 
 Schema = Mapping[str, Any]
 
@@ -62,13 +63,11 @@ class _Part:
         if not isinstance(self.schema, dict) or depth == 0:
             return
         schema = cast("Schema", self.schema)
-        # From here on references start.
-        here = _Part(schema, schema if "$id" in schema else self.root)
-        yield here
+        yield self
         if "$ref" in schema:
-            yield from here.within(_resolved(schema["$ref"], here.root)).views(depth - 1)
+            yield from self.within(named(self.root, schema["$ref"])).views(depth - 1)
         for each in schema.get("allOf", ()):
-            yield from here.within(each).views(depth - 1)
+            yield from self.within(each).views(depth - 1)
 
 
 class _Proof:
@@ -125,19 +124,6 @@ class _Proof:
             if both and self.apart(one.within(ours[name]), other.within(theirs[name]), depth - 1):
                 return True
         return False
-
-
-def _resolved(reference: str, root: Any) -> object:
-    """What a reference to a place of the same schema names; None for any other."""
-    if reference != "#" and not reference.startswith("#/"):
-        return None
-    place = root
-    for step in reference.split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        if not isinstance(place, dict) or name not in place:
-            return None
-        place = cast("Schema", place)[name]
-    return place
 
 
 def _types(schema: Schema) -> set[str]:

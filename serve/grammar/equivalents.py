@@ -3,16 +3,19 @@
 Knows nothing of what is refused.
 """
 
+import math
 from collections.abc import Mapping
 from itertools import combinations
 from math import comb
 from typing import Any, cast
 
 from serve.grammar.disjoint import are_disjoint
-from serve.grammar.keywords import KEYWORDS
+from serve.grammar.places import rebuilt
 
 # Ways to choose the properties that are there; each becomes a branch.
 _MOST_CHOICES = 64
+# Doubles go on to 5e-324, which the library cannot write out.
+_NEXT_TO_ZERO = 1e-30
 
 
 def can_be_listed(schema: Mapping[str, Any]) -> bool:
@@ -26,18 +29,19 @@ def can_be_listed(schema: Mapping[str, Any]) -> bool:
 
 
 def equivalent(schema: Any, root: Any = None) -> Any:
-    """The schema, where a `oneOf` of branches that cannot both hold is an `anyOf`, and a
-    `minProperties` beyond what is required a choice of properties.
+    """The schema, where a `oneOf` of branches that cannot both hold is an `anyOf`, a
+    `minProperties` beyond what is required a choice of properties, and a bound that is left out
+    the next number.
 
     Args:
-        schema: a valid one.
-        root: the whole of which it is a part, for references.
+        schema: a well-formed one, with references that start at the root.
+        root: the whole of which it is a part; None for the whole.
     """
     if not isinstance(schema, dict):
         return schema
     given = cast("dict[str, Any]", schema)
-    root = given if root is None or "$id" in given else root
-    fields = {name: _inner(name, value, root) for name, value in given.items()}
+    root = given if root is None else root
+    fields = _with_next_bounds(rebuilt(given, lambda each: equivalent(each, root)))
     added: list[Any] = []
     if "oneOf" in given and are_disjoint(given["oneOf"], root):
         added.append({"anyOf": fields.pop("oneOf")})
@@ -53,21 +57,28 @@ def equivalent(schema: Any, root: Any = None) -> Any:
     return fields | ({"allOf": [*fields.get("allOf", ()), *added]} if added else {})
 
 
+def _with_next_bounds(schema: dict[str, Any]) -> dict[str, Any]:
+    """Where a whole number is left out, the next one after it is the bound.
+
+    The library takes it in where the other bound is less than 1 away.
+    """
+    low, high = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    bounds: dict[str, Any] = {}
+    if low is not None and low >= 0 and float(low).is_integer():
+        del schema["exclusiveMinimum"]
+        bounds["minimum"] = max(_after(low), schema.get("minimum", -math.inf))
+    if high is not None and high <= 0 and float(high).is_integer():
+        del schema["exclusiveMaximum"]
+        bounds["maximum"] = min(-_after(-high), schema.get("maximum", math.inf))
+    return schema | bounds
+
+
+def _after(bound: float) -> float:
+    return math.nextafter(bound, math.inf) if bound else _NEXT_TO_ZERO
+
+
 def _choice(schema: Mapping[str, Any]) -> tuple[list[str], int]:
     """The properties that may be left out, and how many of them have to be there."""
     required = set(schema.get("required", ()))
     free = [name for name in schema["properties"] if name not in required]
     return free, schema["minProperties"] - len(required)
-
-
-def _inner(name: str, value: Any, root: Any) -> Any:
-    holds = KEYWORDS[name].holds if name in KEYWORDS else "value"
-    match holds:
-        case "schema":
-            return equivalent(value, root)
-        case "schemas":
-            return [equivalent(each, root) for each in value]
-        case "named schemas":
-            return {key: equivalent(each, root) for key, each in value.items()}
-        case _:
-            return value

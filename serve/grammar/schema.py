@@ -13,11 +13,13 @@ from typing import Any, cast
 
 from serve.engine.types import Constraint
 from serve.grammar.compiler import Compilation, Grammar, check_size
+from serve.grammar.endless import without_endless
 from serve.grammar.equivalents import can_be_listed, equivalent
 from serve.grammar.keywords import FORMATS, KEYWORDS, TYPES, Keyword
 from serve.grammar.library import GrammarError
-
-Path = tuple[str | int, ...]
+from serve.grammar.one_spelling import with_one_spelling
+from serve.grammar.places import with_local_references
+from serve.grammar.schema_error import Path, SchemaError
 
 # Beyond it not every integer is a double, in which the library and most readers of JSON count.
 _EXACT = 2**53
@@ -28,18 +30,6 @@ _REMOVABLE = (
     *("exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems"),
 )
 _MOST_REMOVALS = 16
-
-
-class SchemaError(GrammarError):
-    """A schema that is malformed, or cannot be enforced.
-
-    Attributes:
-        path: where, below the schema.
-    """
-
-    def __init__(self, path: Path, message: str) -> None:
-        super().__init__(message)
-        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +65,14 @@ def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> An
     """
     check_schema_size(schema, compilation.limits.source_bytes)
     reader = _Reader(strict=strict)
-    whole = reader.read(schema, ())
+    whole = with_local_references(reader.read(schema, ()))
     removed: set[Path] = set()
     while True:
         try:
-            said = equivalent(whole)
+            said = _said(whole, strict=strict)
             compilation.compile(Grammar.json_schema(said, exclusive=strict))
+        except SchemaError:
+            raise
         except GrammarError as error:
             site = _culprit(str(error), reader.sites, removed)
             if strict or site is None or site.keyword == "$ref" or len(removed) == _MOST_REMOVALS:
@@ -89,6 +81,20 @@ def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> An
             whole = _without(whole, site.path)
         else:
             return said
+
+
+def _said(schema: Any, *, strict: bool) -> Any:
+    """The schema in words that the library enforces exactly."""
+    finite = without_endless(schema)
+    if finite is False and schema is not False:
+        raise SchemaError((), "nothing can satisfy it: every value would go on without an end")
+    said = equivalent(finite)
+    try:
+        return with_one_spelling(said)
+    except SchemaError:
+        if strict:
+            raise
+        return said
 
 
 def check_schema_size(schema: object, most: int) -> None:

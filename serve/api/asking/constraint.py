@@ -128,6 +128,7 @@ def _content(compilation: Compilation, schema: AnswerSchema) -> str:
     except SchemaError as error:
         raise schema.refused(error) from error
     options = {"whitespace_flexible": False, "coerce_one_of": not schema.strict}
+    options |= whole.get("x-guidance", {})
     return "%json " + json.dumps({**whole, "x-guidance": options})
 
 

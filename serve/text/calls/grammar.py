@@ -7,6 +7,7 @@ there on the grammar wants the name of an allowed tool and arguments after its s
 import json
 import re
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from serve.text.calls.shape import CallId, CallShape, Marker, Part, is_control, loosely, spelling
 from serve.text.calls.tools import Choice, CustomTool, FunctionTool, Tool
@@ -57,8 +58,9 @@ def function_arguments(tool: FunctionTool) -> str:
         raise ValueError(
             f"the parameters of {tool.name!r} have the type {kinds!r}; arguments are an object"
         )
-    spacing = _SPACING if tool.strict else {**_SPACING, "lenient": True}
-    return "%json " + json.dumps({**schema, "type": "object", "x-guidance": spacing})
+    own = cast("Mapping[str, object]", schema.get("x-guidance", {}))
+    options = {**own, **_SPACING, **({} if tool.strict else {"lenient": True})}
+    return "%json " + json.dumps({**schema, "type": "object", "x-guidance": options})
 
 
 def custom_input(tool: CustomTool, end: str) -> str:

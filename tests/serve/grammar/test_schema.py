@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
+from support.byte_tokens import END, byte_compiler
 from support.schemas import SCHEMAS, validate
 
 from serve.engine.types import Constraint
@@ -18,29 +19,12 @@ from serve.grammar.schema import SchemaError, compile_schema
 ROOT = Path(__file__).parents[3]
 
 
-END = 256
 CLOSING = {*b'"}],', END}
-
-
-class Bytes:
-    """Ids 0 to 255 are bytes; 256 ends an answer."""
-
-    vocab_size = 257
-    controls = {"<|end|>": 256}  # noqa: RUF012
-
-    def encode(self, text: str) -> list[int]:
-        return list(text.encode())
-
-    def token_bytes(self, token: int) -> bytes | None:
-        return bytes([token]) if token < 256 else None
-
-    def token_text(self, token: int) -> str:
-        return chr(token)
 
 
 @pytest.fixture(scope="module")
 def compiler() -> GrammarCompiler:
-    return GrammarCompiler(Bytes(), 257, frozenset([256]))
+    return byte_compiler()
 
 
 def random_answer(constraint: Constraint, rng: random.Random, bound: int = 200) -> bytes | None:
@@ -120,6 +104,9 @@ UNENFORCEABLE: list[tuple[Any, tuple[str | int, ...], str]] = [
     ({"minimum": -(2**54)}, ("minimum",), "beyond 2^53"),
     ({"type": "number", "multipleOf": 0.000001237}, ("multipleOf",), "too many digits"),
     ({"type": "number", "minimum": -1e300, "maximum": 1e300}, ("minimum",), "range"),
+    ({"required": ["a"], "allOf": [{"const": "\x01"}]}, ("allOf", 0, "const"), "control char"),
+    ({"properties": {"a": {"enum": [[{"\x7f": 1}]]}}}, ("properties", "a", "enum"), "control"),
+    ({"patternProperties": {r"^\x01": {}}}, ("patternProperties",), "control characters"),
 ]
 
 
@@ -200,7 +187,8 @@ MALFORMED: list[tuple[Any, tuple[str | int, ...], str]] = [
     ({"$ref": 1}, ("$ref",), "must be a string"),
     ({"$ref": "#/$defs/a"}, ("$ref",), "does not exist"),
     ({"$ref": "https://example.com/a"}, ("$ref",), "example.com"),
-    ({"$ref": "#"}, (), "nothing can satisfy it"),
+    ({"$ref": "#"}, (), "every value would go on without an end"),
+    ({"const": "\ud800"}, (), "lone surrogate"),
     (False, (), "false"),
     ({"allOf": [{"type": "null"}, {"type": "string"}]}, (), "Unsatisfiable"),
 ]

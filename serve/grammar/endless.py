@@ -1,0 +1,144 @@
+"""Parts of schemas under which only a value without an end would be valid.
+
+    {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}
+
+An answer that begins such a value cannot be finished.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from serve.grammar.keywords import TYPES
+from serve.grammar.places import named, objects, rebuilt
+
+Schema = Mapping[str, Any]
+
+# Alternatives that are looked into for one part; where there are more it is taken to be fine.
+_MOST_ALTERNATIVES = 200
+
+
+def without_endless(schema: Any) -> Any:
+    """The schema with nothing allowed where only a value without an end would be valid.
+
+    Args:
+        schema: a well-formed one, with references that start at its root.
+
+    Returns:
+        The schema, or False where that holds for all of it.
+    """
+    if not any("$ref" in fields for _, fields in objects(schema)):
+        return schema
+    finite = _Finite(schema)
+
+    def cut(part: Any) -> Any:
+        if not isinstance(part, dict):
+            return part
+        fields = rebuilt(cast("Schema", part), cut)
+        if finite.ends(cast("Schema", part)):
+            return fields
+        # The rest stays for what refers to it.
+        return {"allOf": [False]} | {k: v for k, v in fields.items() if k not in ("$ref", "allOf")}
+
+    return cut(schema) if finite.ends(schema) else False
+
+
+class _Finite:
+    """Which parts of a schema have values that end: the least set that explains itself."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._known: set[int] = set()
+        self._left = 0
+        parts = [fields for _, fields in objects(root)]
+        before = -1
+        while before < len(self._known):
+            before = len(self._known)
+            # Those inside first: fewer rounds.
+            for part in reversed(parts):
+                self._left = _MOST_ALTERNATIVES
+                if not self.ends(part) and self._together([part]):
+                    self._known.add(id(part))
+
+    def ends(self, schema: Any) -> bool:
+        """Whether a value of a part can end. Nothing is valid under False, which ends too."""
+        return isinstance(schema, bool) or id(schema) in self._known
+
+    def _together(self, parts: Sequence[Schema]) -> bool:
+        """Whether a value can end for which all the parts hold."""
+        self._left -= 1
+        views: list[Schema] = []
+        if self._left < 0 or not all(self._gather(part, views) for part in parts):
+            return self._left < 0
+        for index, view in enumerate(views):
+            for name in {"anyOf", "oneOf"} & set(view):
+                rest = [*views[:index], _without(view, name), *views[index + 1 :]]
+                ways = [each for each in view[name] if self.ends(each) and each is not False]
+                return any(
+                    self._together(rest if way is True else [*rest, way]) for way in ways
+                ) or not any(isinstance(each, dict) for each in view[name])
+        if any("const" in view or "enum" in view for view in views):
+            return True
+        types = set.intersection(*map(_types, views))
+        containers = types <= {"object", "array"}
+        return (
+            not (types and containers)
+            or ("object" in types and self._object_ends(views))
+            or ("array" in types and self._array_ends(views))
+        )
+
+    def _gather(self, part: Schema, views: list[Schema]) -> bool:
+        """Add a part and what holds with it, without its references; False where these go on."""
+        views.append({k: v for k, v in part.items() if k not in ("$ref", "allOf")})
+        held = [*part.get("allOf", ())]
+        if "$ref" in part:
+            held.append(named(self._root, part["$ref"]))
+        return all(
+            self.ends(each) and (isinstance(each, bool) or self._gather(each, views))
+            for each in held
+        )
+
+    def _object_ends(self, views: Sequence[Schema]) -> bool:
+        return all(
+            self._some(_property(view, name))
+            for view in views
+            for name in {name for view in views for name in view.get("required", ())}
+        ) and all(map(self._enough, views))
+
+    def _some(self, schemas: Sequence[Any]) -> bool:
+        """Whether a value can end under one of them, if any value is valid at all."""
+        possible = [schema for schema in schemas if schema is not False]
+        return not possible or any(map(self.ends, possible))
+
+    def _enough(self, view: Schema) -> bool:
+        """Whether as many properties end as there must be."""
+        free = [view.get("additionalProperties", True), *view.get("patternProperties", {}).values()]
+        listed = view.get("properties", {}).values()
+        return any(each is not False and self.ends(each) for each in free) or view.get(
+            "minProperties", 0
+        ) <= sum(each is not False and self.ends(each) for each in listed)
+
+    def _array_ends(self, views: Sequence[Schema]) -> bool:
+        least = max(view.get("minItems", 0) for view in views)
+        for view in views:
+            first = view.get("prefixItems", [])
+            needed = first[:least] + ([view.get("items", True)] if least > len(first) else [])
+            if not all(map(self.ends, needed)):
+                return False
+        return True
+
+
+def _property(view: Schema, name: str) -> list[Any]:
+    """What a view may ask of a property: one of these."""
+    if name in view.get("properties", {}):
+        return [view["properties"][name]]
+    return [*view.get("patternProperties", {}).values(), view.get("additionalProperties", True)]
+
+
+def _types(view: Schema) -> set[str]:
+    given = view.get("type", list(TYPES))
+    types = set(cast("list[str]", given) if isinstance(given, list) else [given])
+    return types | {"integer"} if "number" in types else types
+
+
+def _without(view: Schema, name: str) -> Schema:
+    return {k: v for k, v in view.items() if k != name}

@@ -1,0 +1,143 @@
+"""Schemas drawn at random, and answers to them by a model that knows nothing.
+
+Whatever is said so far can be finished, and what is finished is valid.
+"""
+
+import itertools
+import json
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from support.random_schemas import SchemaMaker
+from support.schemas import validate
+
+from serve.engine.types import Constraint
+from serve.grammar.compiler import GrammarCompiler
+from serve.grammar.schema import SchemaError, compile_schema
+
+# As vocabularies have them: parts of several tokens of JSON, of escapes, and of characters.
+PIECES = [
+    *(b'":', b'","', b'",', b'{"', b'"}', b'"]', b'{"a', b'"a"', b"ab", b'b"', b'":"', b'":{"'),
+    *(b'\\"', b"\\u", b"\\u0061", b"\\u00", b"\\\\", b"\\n", b'"\\', b"61", b"00", b"[]", b"{}"),
+    *(b"true", b"null", b"fal", b"se", b"-1", b"0.", b"e1", b"  ", b"\n", b'":[{"', b'"}}', b"}}"),
+    *("é".encode(), "😀".encode()[:2], "\u1111".encode(), b"x-", b"foo", b"abc", b"010"),
+    *(b"2024-", b"T0", b":00", b"://", b"@a.b", b"aa", b".1"),
+]
+END = 256
+VOCABULARY: list[bytes | None] = [*(bytes([byte]) for byte in range(256)), None, *PIECES]
+# What ends values, and what has to be in them before that, by patterns and formats.
+CLOSING = [*b'"}]', END]
+HELPFUL = [
+    *b"019abfox:/.@-\\",
+    *(VOCABULARY.index(piece) for piece in ("é".encode(), b'\\"', b"ab", b'b"', b"foo", b"x-")),
+]
+MARKS = np.array([bool(set(token or b"") & set(b'"\\')) for token in VOCABULARY])
+
+# Tokens after which an answer is brought to its end, and those that this may take.
+FREE, CLOSED = 100, 5_000
+
+
+class Pieces:
+    """Bytes, an end, and pieces."""
+
+    vocab_size = len(VOCABULARY)
+    controls = {"<|end|>": END}  # noqa: RUF012
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def token_bytes(self, token: int) -> bytes | None:
+        return VOCABULARY[token]
+
+    def token_text(self, token: int) -> str:
+        return str(VOCABULARY[token])
+
+
+@pytest.fixture(scope="module")
+def compiler() -> GrammarCompiler:
+    return GrammarCompiler(Pieces(), len(VOCABULARY), frozenset([END]))
+
+
+@dataclass(frozen=True)
+class Model:
+    """Logits that are the same for every token of an answer, at temperature 2."""
+
+    weights: NDArray[np.float64]
+    rng: random.Random
+
+    @classmethod
+    def drawn(cls, rng: random.Random) -> "Model":
+        """With a bias towards quotes and backslashes."""
+        logits = np.array([rng.gauss(0, 3) for _ in VOCABULARY])
+        return cls(np.exp((logits + 4 * MARKS) / 2), rng)
+
+    def close(self, allowed: NDArray[np.bool_]) -> int:
+        """A token that leads towards an end, if there is one."""
+        wanted = CLOSING if self.rng.random() < 0.9 else HELPFUL
+        return self.rng.choice(
+            [token for token in wanted if allowed[token]] or np.flatnonzero(allowed).tolist()
+        )
+
+    def choose(self, allowed: NDArray[np.bool_]) -> int:
+        """A token by their weights."""
+        sums = np.cumsum(self.weights * allowed)
+        return int(np.searchsorted(sums, self.rng.random() * sums[-1], side="right"))
+
+
+def answer_of(constraint: Constraint, model: Model) -> bytes:
+    """An answer by the model, which after a while is led to its end.
+
+    Raises:
+        ConstraintError: what has been said so far cannot be finished.
+        AssertionError: nor can it with what would finish any answer.
+    """
+    matcher, answer = constraint.matcher(), b""
+    words = np.zeros(-(-len(VOCABULARY) // 32), np.uint32)
+    for length in itertools.count():
+        matcher.fill(words)
+        bits = np.unpackbits(words.view(np.uint8), bitorder="little")
+        allowed = bits[: len(VOCABULARY)].astype(bool)
+        assert allowed.any(), answer
+        assert length < FREE + CLOSED, answer[-200:]
+        token = model.choose(allowed) if length < FREE else model.close(allowed)
+        if token == END:
+            return answer
+        matcher.accept(token)
+        answer += VOCABULARY[token] or b""
+        if matcher.finished:
+            return answer
+    raise AssertionError
+
+
+def search(compiler: GrammarCompiler, seed: int, schemas: int) -> None:
+    """Draw schemas, and answer those that are taken."""
+    rng = random.Random(seed)
+    maker, taken = SchemaMaker(rng), 0
+    for _ in range(schemas):
+        schema = maker.schema()
+        try:
+            constraint = compile_schema(compiler.begin(), schema, strict=True)
+        except SchemaError:
+            continue
+        taken += 1
+        for _ in range(4):
+            try:
+                validate(schema, answer_of(constraint, Model.drawn(rng)))
+            except Exception as error:
+                error.add_note(json.dumps(schema))
+                raise
+    assert taken > 0.6 * schemas
+
+
+def test_every_answer_can_be_finished_and_then_is_valid(compiler: GrammarCompiler) -> None:
+    search(compiler, seed=1, schemas=150)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 10))
+def test_so_it_is_for_many_schemas(compiler: GrammarCompiler, seed: int) -> None:
+    """Two minutes' search."""
+    search(compiler, seed, schemas=1_500)
