@@ -16,6 +16,8 @@ from serve.grammar.compiler import Compilation, Grammar, check_size
 from serve.grammar.equivalents import can_be_listed, equivalent
 from serve.grammar.keywords import FORMATS, KEYWORDS, TYPES, Keyword
 from serve.grammar.library import GrammarError
+from serve.grammar.patterns.schemas import spelled, with_patterns_spelled
+from serve.grammar.patterns.tree import PatternError
 
 Path = tuple[str | int, ...]
 
@@ -79,7 +81,7 @@ def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> An
     removed: set[Path] = set()
     while True:
         try:
-            said = equivalent(whole)
+            said = with_patterns_spelled(equivalent(whole))
             compilation.compile(Grammar.json_schema(said, exclusive=strict))
         except GrammarError as error:
             site = _culprit(str(error), reader.sites, removed)
@@ -219,6 +221,12 @@ class _Reader:
             if inexact is not None:
                 self._leave(path, f"{inexact} is beyond 2^53, from where on numbers are not exact")
                 return False
+        try:
+            # As the library names them in its errors.
+            value = spelled(name, value)
+        except PatternError as error:
+            self._leave(path, f"'{name}' cannot be enforced here: {error}")
+            return False
         if name in _REMOVABLE or name == "$ref":
             self.sites.append(_Site(path, name, value))
         return True

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
+from support.byte_tokenizer import Bytes
 from support.schemas import SCHEMAS, validate
 
 from serve.engine.types import Constraint
@@ -17,25 +18,8 @@ from serve.grammar.schema import SchemaError, compile_schema
 
 ROOT = Path(__file__).parents[3]
 
-
 END = 256
 CLOSING = {*b'"}],', END}
-
-
-class Bytes:
-    """Ids 0 to 255 are bytes; 256 ends an answer."""
-
-    vocab_size = 257
-    controls = {"<|end|>": 256}  # noqa: RUF012
-
-    def encode(self, text: str) -> list[int]:
-        return list(text.encode())
-
-    def token_bytes(self, token: int) -> bytes | None:
-        return bytes([token]) if token < 256 else None
-
-    def token_text(self, token: int) -> str:
-        return chr(token)
 
 
 @pytest.fixture(scope="module")

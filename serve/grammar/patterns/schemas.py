@@ -1,0 +1,52 @@
+"""Where schemas have patterns, and schemas with their patterns as the library is to have them."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from serve.grammar.keywords import KEYWORDS
+from serve.grammar.patterns.translate import translate
+from serve.grammar.patterns.tree import PatternError
+
+
+def spelled(keyword: str, value: Any) -> Any:
+    """The value of a keyword, its patterns in the dialect of the library.
+
+    Raises:
+        PatternError: a pattern is malformed, or cannot be enforced.
+    """
+    if keyword == "pattern":
+        return translate(value)
+    if keyword != "patternProperties":
+        return value
+    named: dict[str, Any] = {}
+    for pattern, each in value.items():
+        try:
+            # A name that a pattern failed to match would be that of another member.
+            name = translate(pattern, exact=True)
+            if name in named:
+                raise PatternError(0, "another pattern matches the same names")  # noqa: TRY301
+        except PatternError as error:
+            shown = pattern if len(pattern) <= 64 else pattern[:64] + "…"
+            raise PatternError(error.position, f"{error.reason}; in '{shown}'") from error
+        named[name] = each
+    return named
+
+
+def with_patterns_spelled(schema: Any) -> Any:
+    """A schema whose patterns are all translatable, with them in the dialect of the library."""
+    if not isinstance(schema, dict):
+        return schema
+    fields = cast("Mapping[str, Any]", schema)
+    return {name: spelled(name, _inner(name, value)) for name, value in fields.items()}
+
+
+def _inner(name: str, value: Any) -> Any:
+    match KEYWORDS[name].holds if name in KEYWORDS else "value":
+        case "schema":
+            return with_patterns_spelled(value)
+        case "schemas":
+            return [with_patterns_spelled(each) for each in value]
+        case "named schemas":
+            return {key: with_patterns_spelled(each) for key, each in value.items()}
+        case _:
+            return value
