@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from serve.grammar.keywords import TYPES
+from serve.grammar.patterns.search import is_found
 from serve.grammar.places import named, objects, rebuilt
 
 Schema = Mapping[str, Any]
@@ -99,15 +100,10 @@ class _Finite:
 
     def _object_ends(self, views: Sequence[Schema]) -> bool:
         return all(
-            self._some(_property(view, name))
+            all(map(self.ends, _property(view, name)))
             for view in views
             for name in {name for view in views for name in view.get("required", ())}
         ) and all(map(self._enough, views))
-
-    def _some(self, schemas: Sequence[Any]) -> bool:
-        """Whether a value can end under one of them, if any value is valid at all."""
-        possible = [schema for schema in schemas if schema is not False]
-        return not possible or any(map(self.ends, possible))
 
     def _enough(self, view: Schema) -> bool:
         """Whether as many properties end as there must be."""
@@ -128,10 +124,14 @@ class _Finite:
 
 
 def _property(view: Schema, name: str) -> list[Any]:
-    """What a view may ask of a property: one of these."""
-    if name in view.get("properties", {}):
-        return [view["properties"][name]]
-    return [*view.get("patternProperties", {}).values(), view.get("additionalProperties", True)]
+    """What a view asks of a property: all of these, as far as it is known."""
+    asked = [view["properties"][name]] if name in view.get("properties", {}) else []
+    unknown = False
+    for pattern, each in view.get("patternProperties", {}).items():
+        found = is_found(pattern, name)
+        asked += [each] if found else []
+        unknown |= found is None
+    return asked if asked or unknown else [view.get("additionalProperties", True)]
 
 
 def _types(view: Schema) -> set[str]:

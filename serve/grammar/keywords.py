@@ -106,7 +106,7 @@ _TABLE = [
     *_enforced("count", minItems="", maxItems="", minLength="In characters", maxLength=""),
     *_enforced(
         "text",
-        pattern="Found anywhere in the text unless anchored; no lookaround, no backreferences",
+        pattern="As ECMA-262 reads it, found anywhere in the text unless anchored; see below",
         format="One of " + ", ".join(f"`{name}`" for name in FORMATS) + ". 29 February is "
         "a date in every year",
     ),

@@ -18,6 +18,8 @@ from serve.grammar.equivalents import can_be_listed, equivalent
 from serve.grammar.keywords import FORMATS, KEYWORDS, TYPES, Keyword
 from serve.grammar.library import GrammarError
 from serve.grammar.one_spelling import with_one_spelling
+from serve.grammar.patterns.schemas import spelled, with_patterns_spelled
+from serve.grammar.patterns.tree import PatternError
 from serve.grammar.places import with_local_references
 from serve.grammar.schema_error import Path, SchemaError
 
@@ -90,11 +92,11 @@ def _said(schema: Any, *, strict: bool) -> Any:
         raise SchemaError((), "nothing can satisfy it: every value would go on without an end")
     said = equivalent(finite)
     try:
-        return with_one_spelling(said)
+        said = with_one_spelling(said)
     except SchemaError:
         if strict:
             raise
-        return said
+    return with_patterns_spelled(said)
 
 
 def check_schema_size(schema: object, most: int) -> None:
@@ -225,6 +227,12 @@ class _Reader:
             if inexact is not None:
                 self._leave(path, f"{inexact} is beyond 2^53, from where on numbers are not exact")
                 return False
+        try:
+            # As the library names them in its errors.
+            value = spelled(name, value)
+        except PatternError as error:
+            self._leave(path, f"'{name}' cannot be enforced here: {error}")
+            return False
         if name in _REMOVABLE or name == "$ref":
             self.sites.append(_Site(path, name, value))
         return True

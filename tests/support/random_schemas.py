@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 NAMES = (
-    *("a", "ab", "abc", "b", "x y", "1", "", "u", "/", "a/b", "~0", "%41"),
+    *("a", "ab", "abc", "b", "x y", "1", "u", "/", "a/b", "~0", "%41"),
     *("ᄑ", "é", "😀", '"', 'a"b', "\\", "\\u0061", "a\n"),
 )
-_TEXTS = (*NAMES, "foo", "\n", "</s>", "\u0007", "\u007f")
+_TEXTS = (*NAMES, "", "foo", "\n", "</s>", "\u0007", "\u007f")
 _PATTERNS = ("^a+$", "^[a-z]{2,4}$", "ab", r"^\\", '"', "^(foo|bar)$", r"^\d{3}$", "é", "^.$", "^$")
 _NAME_PATTERNS = ("^a", "^x-", "b$", "^[a-z]{2}$", r"^\\", '"')
 _FORMATS = ("date", "uuid", "ipv4", "email", "time", "hostname", "date-time", "ipv6", "uri")

@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,5 +24,6 @@ def validate(schema: Any, answer: str | bytes) -> None:
 
 
 def _decimal(text: str) -> Decimal | float:
-    # Digits without end, or exponents beyond those of decimals, are far from any border.
-    return Decimal(text) if len(text) < 20 else float(text)
+    # Digits without end, or exponents beyond those of doubles, are far from any border.
+    exact = len(text) < 20 and isfinite(float(text))
+    return Decimal(text) if exact else float(text)

@@ -140,7 +140,8 @@ ENDLESS: list[dict[str, Any]] = [
     {"list": {"type": "array", "prefixItems": [{"$ref": "#/$defs/list"}], "minItems": 1}},
     {"list": TREE, "tree": TREE},
     {"list": {"allOf": [{"$ref": "#/$defs/some"}]}, "some": SOME},
-    {"list": {**NAMELESS, "patternProperties": {"^x": LIST}}},
+    {"list": {**NAMELESS, "patternProperties": {"^x": {}}}},
+    {"list": {**LIST, "properties": {}, "patternProperties": {"^n": {"$ref": "#/$defs/list"}}}},
 ]
 
 

@@ -1,0 +1,5 @@
+"""Patterns of JSON schemas: ECMA-262's regular expressions, in the dialect of the library.
+
+`syntax.py` reads one to a tree (`tree.py`) of sets of characters (`characters.py`), `translate.py`
+writes the tree for the library, and `schemas.py` finds the patterns of a schema.
+"""
