@@ -200,7 +200,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} cannot be read ({error.strerror}); give the directory of a checkpoint"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error})") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds no JSON object")

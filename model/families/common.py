@@ -21,6 +21,8 @@ def read_decoder(
     windows: Iterable[int | None] | None = None,
     expert_layers: Iterable[bool] | None = None,
     ropes: Ropes | None = None,
+    theta: float = 10_000.0,
+    norm_eps: float = 1e-6,
     tied: bool = False,
     **differences: Any,
 ) -> ModelConfig:
@@ -31,17 +33,22 @@ def read_decoder(
         windows: each layer's; None for none.
         expert_layers: whether each layer has experts; None for none.
         ropes: the rotary embedding; None to read it from the usual keys.
+        theta: its base where none is given.
+        norm_eps: `rms_norm_eps` where it is not given.
         tied: `tie_word_embeddings` where it is not given.
         **differences: fields of `ModelConfig` that are not the defaults.
 
     Raises:
         CheckpointError: a key is missing, unknown, or has a value we don't implement.
     """
+    keys.require("is_causal", [True])
+    keys.require("rope_interleaved", [False, None])
+    keys.require("pruned_heads", [{}, None])
     count = num_layers(keys)
     num_heads = keys.take("num_attention_heads", int)
     embed_dim = keys.take("hidden_size", int)
     head_dim = read_head_dim(keys)
-    ropes = ropes or read_ropes(keys, head_dim)
+    ropes = ropes or read_ropes(keys, head_dim, theta)
     plain = LayerConfig(ropes.rope)
     layers = tuple(
         replace(plain, window=window, experts=has_experts)
@@ -60,7 +67,7 @@ def read_decoder(
         "ffn_dim": keys.take("intermediate_size", int),
         "context_length": ropes.context_length,
         "layers": layers,
-        "norm_eps": keys.take("rms_norm_eps", float, 1e-6),
+        "norm_eps": keys.positive("rms_norm_eps", float, norm_eps),
         "tied_head": keys.take("tie_word_embeddings", bool, tied),
         "long_rope": ropes.long,
         "long_rope_after": ropes.after,
@@ -117,15 +124,19 @@ def read_windows(keys: ConfigKeys, kinds: Iterable[str]) -> list[int | None]:
     return [window if kind == SLIDING else None for kind in chosen]
 
 
-def read_window(keys: ConfigKeys) -> int | None:
+def read_window(keys: ConfigKeys, absent: int | None = None) -> int | None:
     """The window that `sliding_window` gives, None for none.
+
+    Args:
+        keys: the config's.
+        absent: the window where the key is not there; null is none.
 
     Raises:
         CheckpointError: it is not positive.
     """
     if not keys.has("sliding_window"):
         keys.ignore("sliding_window")
-        return None
+        return None if "sliding_window" in keys else absent
     window: int = keys.take("sliding_window", int)
     if window < 1:
         raise CheckpointError(f"{keys.source} has sliding_window: {window}; it must be at least 1")

@@ -34,7 +34,9 @@ def gemma2_config(config: Mapping[str, Any], source: str) -> ModelConfig:
     windows = read_windows(
         keys, [FULL if index % 2 else SLIDING for index in range(num_layers(keys))]
     )
-    return _read_gemma(keys, windows)
+    # The same number under an older name in published files.
+    keys.require("sliding_window_size", list(dict.fromkeys([None, *windows])))
+    return _read_gemma(keys, windows, attention_cap=50.0, logit_cap=30.0)
 
 
 def gemma3_config(config: Mapping[str, Any], source: str) -> ModelConfig:
@@ -81,8 +83,14 @@ def gemma_weights(config: ModelConfig) -> Mapping[str, Stored]:
 
 
 def _read_gemma(
-    keys: ConfigKeys, windows: list[int | None], ropes: Ropes | None = None, **differences: Any
+    keys: ConfigKeys,
+    windows: list[int | None],
+    ropes: Ropes | None = None,
+    attention_cap: float | None = None,
+    logit_cap: float | None = None,
+    **differences: Any,
 ) -> ModelConfig:
+    # Caps are those where the config has no such key; null is none.
     # Gemma 2 files have both names of the activation; the second is the one that counts.
     keys.require("hidden_activation", ["gelu_pytorch_tanh", None])
     keys.require("hidden_act", [None, "gelu_pytorch_tanh"])
@@ -100,16 +108,16 @@ def _read_gemma(
         out_bias=bias,
         embed_scale=keys.positive("hidden_size", int) ** 0.5,
         query_scale=keys.positive("query_pre_attn_scalar", float, 256.0) ** -0.5,
-        attention_softcap=_cap(keys, "attn_logit_softcapping"),
-        logit_softcap=_cap(keys, "final_logit_softcapping"),
+        attention_softcap=_cap(keys, "attn_logit_softcapping", attention_cap),
+        logit_softcap=_cap(keys, "final_logit_softcapping", logit_cap),
         **differences,
     )
 
 
-def _cap(keys: ConfigKeys, name: str) -> float | None:
+def _cap(keys: ConfigKeys, name: str, absent: float | None) -> float | None:
     if not keys.has(name):
         keys.ignore(name)
-        return None
+        return None if name in keys else absent
     return float(keys.positive(name, float))
 
 

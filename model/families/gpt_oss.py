@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
-from model.config import ExpertsConfig, LayerConfig, ModelConfig
+from model.config import CheckpointError, ExpertsConfig, LayerConfig, ModelConfig
 from model.families.common import FULL, SLIDING, num_layers, read_decoder, read_windows
 from model.families.keys import ConfigKeys
 from model.families.names import attention_weights, decoder_weights
@@ -37,6 +37,9 @@ def gpt_oss_config(config: Mapping[str, Any], source: str) -> ModelConfig:
     # The same number under two names in published files.
     keys.ignore("experts_per_token")
     _require_mxfp4(keys)
+    # Where it is not there, versions of the reference implementation disagree about it.
+    if not (keys.has("rope_scaling") or keys.has("rope_parameters")):
+        raise CheckpointError(f"{keys.source} lacks rope_scaling")
     bias = keys.take("attention_bias", bool, True)
     layers = num_layers(keys)
     experts = ExpertsConfig(
@@ -55,6 +58,8 @@ def gpt_oss_config(config: Mapping[str, Any], source: str) -> ModelConfig:
         attention_sinks=True,
         qkv_bias=bias,
         out_bias=bias,
+        theta=150_000.0,
+        norm_eps=1e-5,
     )
 
 

@@ -1,71 +1,48 @@
 """Reading a published `config.json` key by key, so that no key is overlooked.
 
 Every key must be taken (it maps to something), required to have the one value we implement,
-or listed as one that cannot change the numbers. What remains is refused by name.
+or listed as one that cannot change the numbers (`inert.py`). Of what remains, null and false
+speak of a feature that is not there and pass with a line in the log; the rest is refused by
+name.
 """
 
+import logging
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from model.config import CheckpointError
+from model.families.inert import INERT, UNUSED
 
-# Keys that describe training, provenance, token ids (which generation_config.json and the
-# tokenizer settle) or what a library should return, never the forward pass.
-INERT = frozenset(
-    {
-        "_attn_implementation",
-        "_attn_implementation_autoset",
-        "_name_or_path",
-        "architectures",
-        "attention_dropout",
-        "auto_map",
-        "bos_token_id",
-        "cache_implementation",
-        "chunk_size_feed_forward",
-        "dtype",
-        "embd_pdrop",
-        "eos_token_id",
-        "id2label",
-        "initial_context_length",
-        "initializer_range",
-        "is_encoder_decoder",
-        "label2id",
-        "model_type",
-        "output_attentions",
-        "output_hidden_states",
-        "output_router_logits",
-        "pad_token_id",
-        "pretraining_tp",
-        "problem_type",
-        "resid_pdrop",
-        "return_dict",
-        "router_aux_loss_coef",
-        "router_jitter_noise",
-        "tokenizer_class",
-        "torch_dtype",
-        "transformers_version",
-        "unsloth_fixed",
-        "unsloth_version",
-        "use_cache",
-    }
-)
+logger = logging.getLogger(__name__)
 
 _MISSING = object()
+# Positions and ids are 32-bit integers, and nothing else that a config counts comes near.
+_MOST = 2**31
 
 
 class ConfigKeys:
-    """The keys of one config, ticked off as they are used."""
+    """The keys of one config, ticked off as they are used.
+
+    Args:
+        config: the config, or an object in it.
+        source: what to call it in messages.
+    """
 
     def __init__(self, config: Mapping[str, Any], source: str) -> None:
         self._config = config
         self.source = source
         self._left = set(config) - INERT
+        # Where it is in the config, and the keys of the whole config that pass unread.
+        self._within = ""
+        self._idle: list[str] = []
 
     def take(self, key: str, kind: type, default: Any = _MISSING) -> Any:
         """The value of `key`, of type `kind` (an int serves as a float).
 
         Raises:
-            CheckpointError: the key is missing without a default, or of another type.
+            CheckpointError: the key is missing without a default, of another type, or no number
+                to compute with.
         """
         self._left.discard(key)
         value = self._config.get(key, default)
@@ -73,13 +50,24 @@ class ConfigKeys:
             value = default
         if value is _MISSING:
             raise CheckpointError(f"{self.source} lacks {key}")
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
+        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return self._finite(key, value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise CheckpointError(
                 f"{self.source} has {key}: {value!r}; it must be of type {kind.__name__}"
             )
+        if isinstance(value, int) and abs(value) >= _MOST:
+            raise CheckpointError(f"{self.source} has {key}: {value}; it must be below {_MOST}")
         return value
+
+    def _finite(self, key: str, value: int | float) -> float:
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise CheckpointError(f"{self.source} has {key}: {value}; it must be a finite number")
+        return number
 
     def positive(self, key: str, kind: type, default: Any = _MISSING) -> Any:
         """As `take`, for a number that must be above zero.
@@ -107,6 +95,10 @@ class ConfigKeys:
                 f"supported: {', '.join(repr(choice) for choice in choices)}"
             )
 
+    def __contains__(self, key: str) -> bool:
+        """Whether `key` is there, null or not."""
+        return key in self._config
+
     def has(self, key: str) -> bool:
         """Whether `key` is there and not null."""
         return self._config.get(key) is not None
@@ -122,16 +114,30 @@ class ConfigKeys:
             CheckpointError: it is no object.
         """
         value = self.take(key, dict, {})
-        return ConfigKeys(value, f"{self.source} {key}") if value else None
+        if not value:
+            return None
+        keys = ConfigKeys(value, f"{self.source} {key}")
+        keys._within, keys._idle = f"{self._within}{key}.", self._idle
+        return keys
 
     def finish(self) -> None:
-        """Refuse whatever has not been used.
+        """Refuse what has not been used, and tell what passes unread.
 
         Raises:
-            CheckpointError: keys are left over.
+            CheckpointError: keys are left over that could change the numbers.
         """
-        if self._left:
+        idle = {key for key in self._left if key in UNUSED or _is_absent(self._config[key])}
+        refused = self._left - idle
+        if refused:
             raise CheckpointError(
                 f"{self.source} has keys that could change the numbers and are not supported: "
-                f"{', '.join(sorted(self._left))}"
+                f"{', '.join(sorted(refused))}"
             )
+        self._idle += [self._within + key for key in sorted(idle)]
+        if not self._within and self._idle:
+            logger.info("%s has keys that change nothing: %s", self.source, ", ".join(self._idle))
+
+
+def _is_absent(value: Any) -> bool:
+    # Not by equality: zero is a number, and numbers change numbers.
+    return value is None or value is False

@@ -33,4 +33,4 @@ def mistral_config(config: Mapping[str, Any], source: str) -> ModelConfig:
     """
     keys = ConfigKeys(config, source)
     keys.require("hidden_act", ["silu"])
-    return read_decoder(keys, windows=[read_window(keys)] * num_layers(keys))
+    return read_decoder(keys, windows=[read_window(keys, absent=4096)] * num_layers(keys))

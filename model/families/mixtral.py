@@ -33,6 +33,8 @@ def mixtral_config(config: Mapping[str, Any], source: str) -> ModelConfig:
         windows=[read_window(keys)] * layers,
         expert_layers=[True] * layers,
         experts=experts,
+        theta=1_000_000.0,
+        norm_eps=1e-5,
     )
 
 

@@ -22,7 +22,9 @@ def olmo2_config(config: Mapping[str, Any], source: str) -> ModelConfig:
     keys = ConfigKeys(config, source)
     keys.require("hidden_act", ["silu"])
     bias = keys.take("attention_bias", bool, False)
-    return read_decoder(keys, norms="after", qk_norm="width", qkv_bias=bias, out_bias=bias)
+    return read_decoder(
+        keys, norms="after", qk_norm="width", qkv_bias=bias, out_bias=bias, norm_eps=1e-5
+    )
 
 
 def olmo2_weights(config: ModelConfig) -> Mapping[str, Stored]:

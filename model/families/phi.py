@@ -21,8 +21,11 @@ def phi3_config(config: Mapping[str, Any], source: str) -> ModelConfig:
     """
     keys = ConfigKeys(config, source)
     keys.require("hidden_act", ["silu"])
-    keys.require("attention_bias", [False])
-    return read_decoder(keys, windows=[read_window(keys)] * num_layers(keys))
+    keys.require("attention_bias", [False, None])
+    # Phi-4-mini: full attention in every layer, nothing interpolated.
+    keys.require("full_attn_mod", [1, None])
+    keys.require("interpolate_factor", [1, None])
+    return read_decoder(keys, windows=[read_window(keys)] * num_layers(keys), norm_eps=1e-5)
 
 
 def phi3_weights(config: ModelConfig) -> Mapping[str, Stored]:

@@ -7,7 +7,7 @@ Keys and meanings follow the configurations that these checkpoints are published
 from collections.abc import Mapping
 from typing import Any
 
-from model.config import ExpertsConfig, ModelConfig
+from model.config import CheckpointError, ExpertsConfig, ModelConfig
 from model.families.common import FULL, SLIDING, num_layers, read_decoder, read_windows
 from model.families.keys import ConfigKeys
 from model.families.names import ExpertNames, common_weights
@@ -22,7 +22,7 @@ def qwen2_config(config: Mapping[str, Any], source: str) -> ModelConfig:
     """
     keys = ConfigKeys(config, source)
     keys.require("hidden_act", ["silu"])
-    keys.require("use_mrope", [False])
+    keys.require("use_mrope", [False, None])
     return read_decoder(keys, windows=_windows(keys), qkv_bias=True)
 
 
@@ -34,6 +34,7 @@ def qwen3_config(config: Mapping[str, Any], source: str) -> ModelConfig:
     """
     keys = ConfigKeys(config, source)
     keys.require("hidden_act", ["silu"])
+    keys.require("use_qk_norm", [True, None])
     bias = keys.take("attention_bias", bool, False)
     return read_decoder(keys, windows=_windows(keys), qkv_bias=bias, out_bias=bias, qk_norm="head")
 
@@ -46,7 +47,9 @@ def qwen3_moe_config(config: Mapping[str, Any], source: str) -> ModelConfig:
     """
     keys = ConfigKeys(config, source)
     keys.require("hidden_act", ["silu"])
-    keys.require("use_sliding_window", [False])
+    keys.require("use_qk_norm", [True, None])
+    keys.require("shared_expert_intermediate_size", [0, None])
+    keys.require("use_sliding_window", [False, None])
     keys.ignore("sliding_window", "max_window_layers")
     bias = keys.take("attention_bias", bool, False)
     renamed = "num_local_experts" if keys.has("num_local_experts") else "num_experts"
@@ -60,6 +63,10 @@ def qwen3_moe_config(config: Mapping[str, Any], source: str) -> ModelConfig:
         keys.positive("decoder_sparse_step", int, 1),
         keys.take("mlp_only_layers", list, []),
     )
+    if not all(type(index) is int for index in plain):
+        raise CheckpointError(
+            f"{keys.source} has mlp_only_layers: {plain!r}; it must be a list of layers' numbers"
+        )
     layers = [index not in plain and (index + 1) % every == 0 for index in range(num_layers(keys))]
     return read_decoder(
         keys,

@@ -62,11 +62,13 @@ def read_family(directory: Path) -> tuple[Family, ModelConfig]:
     path = directory / "config.json"
     config = read_json(path)
     names = config.get("architectures")
-    if not isinstance(names, list) or len(names) != 1 or names[0] not in FAMILIES:
+    # As text, for a list or an object cannot be looked up.
+    name = str(names[0]) if isinstance(names, list) and len(names) == 1 else None
+    if name is None or name not in FAMILIES:
         raise CheckpointError(
             f"{path} names the architecture {names!r}; supported: {', '.join(FAMILIES)}"
         )
-    family = FAMILIES[names[0]]
+    family = FAMILIES[name]
     return family, family.config(config, str(path))
 
 

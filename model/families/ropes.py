@@ -6,7 +6,7 @@ both in `rope_parameters`. The keys of each kind are those of the reference impl
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -135,6 +135,8 @@ def _ropes(
 
 
 def _yarn(keys: ConfigKeys, theta: float, width: int, context: int, original: int) -> Ropes:
+    # Of use to the authors' own code, and there for its dynamic kind alone.
+    keys.ignore("finetuned")
     factor = keys.positive("factor", float)
     attention_factor = keys.take("attention_factor", float, 0.0)
     rope = yarn_rope(
@@ -168,8 +170,8 @@ def _longrope(keys: ConfigKeys, theta: float, width: int, context: int, original
 
 
 def _divisors(keys: ConfigKeys, name: str, width: int) -> list[float]:
-    values = cast("list[object]", keys.take(name, list))
-    numbers = [float(value) for value in values if isinstance(value, int | float)]
+    values = cast("list[Any]", keys.take(name, list))
+    numbers = [float(value) for value in values if type(value) in (int, float)]
     if len(numbers) != len(values) or len(numbers) != width // 2:
         raise CheckpointError(
             f"{keys.source} has {len(values)} entries in {name}; it must be {width // 2} numbers, "
