@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from support.random_schemas import SchemaMaker
 from support.schemas import validate
 
+from sampling.params import SamplingParams
 from serve.engine.types import Constraint
 from serve.grammar.compiler import GrammarCompiler
 from serve.grammar.schema import SchemaError, compile_schema
+from serve.offline import LocalModel
 
 # As vocabularies have them: parts of several tokens of JSON, of escapes, and of characters.
 PIECES = [
@@ -141,3 +143,31 @@ def test_every_answer_can_be_finished_and_then_is_valid(compiler: GrammarCompile
 def test_so_it_is_for_many_schemas(compiler: GrammarCompiler, seed: int) -> None:
     """Two minutes' search."""
     search(compiler, seed, schemas=1_500)
+
+
+@pytest.mark.slow
+def test_so_it_is_of_answers_that_the_engine_draws() -> None:
+    rng = random.Random(10)
+    maker, finished = SchemaMaker(rng), 0
+    with LocalModel.load(rows=16, context=512) as model:
+        pieces = (model.tokenizer.token_bytes(token) for token in range(model.tokenizer.vocab_size))
+        marks = [token for token, piece in enumerate(pieces) if set(piece or b"") & set(b'"\\')]
+        params = SamplingParams(temperature=2.0, logit_bias=tuple((mark, 4.0) for mark in marks))
+        while finished < 400:
+            schema = maker.schema()
+            format_ = {"name": "drawn", "schema": schema, "strict": True}
+            try:
+                (answer,) = model.generate(
+                    [[{"role": "user", "content": "Go on."}]],
+                    params,
+                    n=16,
+                    max_tokens=60,
+                    response_format={"type": "json_schema", "json_schema": format_},
+                    schema_in_prompt=False,
+                )
+            except ValueError:  # Refused.
+                continue
+            for choice in answer.choices:
+                if choice.finish_reason == "stop":
+                    finished += 1
+                    validate(schema, choice.text)
