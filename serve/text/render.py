@@ -65,8 +65,8 @@ class Renderer:
             add_generation_prompt: end with the opening of the assistant's turn.
 
         Raises:
-            ConversationError: the template cannot render the conversation, or it renders to
-                nothing.
+            ConversationError: the template cannot render the conversation, it renders to
+                nothing, or what it renders to has a lone surrogate.
         """
         text = self.template.render(
             [self.template.fitted(message) for message in messages],
@@ -76,7 +76,10 @@ class Renderer:
         for character, spelling in own.items():
             apart = _APART if spelling in self._tokenizer.controls else _NOBODYS
             text = text.replace(character, Written(spelling, apart * len(spelling)))
-        ids = self._ids(text)
+        try:
+            ids = self._ids(text)
+        except ValueError as error:
+            raise ConversationError(f"the messages cannot be encoded: {error}") from error
         if not ids:
             raise ConversationError("the messages render to an empty prompt; send some text")
         return ids

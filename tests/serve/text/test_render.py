@@ -173,6 +173,11 @@ def test_a_formats_own_markers_stand_apart(make_tokenizer: Any) -> None:
     assert tokenizer.spell(ids) == "[[<a>]][[<b>]]<a><c>[[<a>]][[<b>]]"
 
 
+def test_text_that_has_no_bytes_is_the_conversations_fault(show: Any, chatml: str) -> None:
+    with pytest.raises(ConversationError, match="surrogate"):
+        show(chatml, user("\ud800"))
+
+
 def test_empty_prompt_is_refused(show: Any) -> None:
     with pytest.raises(ConversationError, match="empty prompt"):
         show("{{ messages[0].content }}", user(""))
