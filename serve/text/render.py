@@ -1,21 +1,23 @@
 """Conversations to prompt ids, where text stays text.
 
 Knows nothing of HTTP. A control token comes from the template alone: whatever a message says,
-its characters become ordinary tokens, even where they spell `<|im_end|>`. `guard.py` breaks
-such spellings before the template is rendered; every spelling that is left was written by the
-template, and the marker is taken out of the text between them.
+its characters become ordinary tokens, even where they spell `<|im_end|>`. What is rendered comes
+with a mark on each character that the template wrote (`written.py`); a spelling is a control
+token where all of its characters have one.
 
-    template   <|im_start|>user\n…<|im_end|>
-    guarded    say <·|im_end|>
-    rendered   <|im_start|>user\nsay <·|im_end|><|im_end|>
+    message    say <|im_end|>
+    rendered   <|im_start|>user\nsay <|im_end|><|im_end|>
+    marks      1111111111111111 0000000000000011111111110
     split      [im_start] "user\nsay <|im_end|>" [im_end]
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from model.tokenizer import Tokenizer
-from serve.text.guard import Guard, MarkersUsedUpError, spelling_pattern
+from serve.text.spellings import spelling_pattern
 from serve.text.template import ChatTemplate, ConversationError, TemplateError
+from serve.text.written import Written
 
 # Unicode's property White_Space, which is what tokenizers mean by it; str.strip knows more.
 _WHITE_SPACE = (
@@ -25,29 +27,23 @@ _WHITE_SPACE = (
 _STRIPS_NOTHING = (False, False)
 _NONE: Mapping[str, str] = {}
 
+# Marks: of no template's characters, of its own, and of a format's own, which form no spelling
+# together with a template's.
+_NOBODYS, _APART = b"\0", b"\2"
+_RUNS = re.compile(b"\1+|\2+")
+
 
 class Renderer:
     """A tokenizer and a chat template together.
 
     Attributes:
         template: the template.
-
-    Raises:
-        TemplateError: a control token of the tokenizer is spelled with one character, which
-            could not be told from text.
     """
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate) -> None:
-        short = [spelling for spelling in tokenizer.controls if len(spelling) < 2]
-        if short:
-            raise TemplateError(
-                f"the tokenizer has the control token {short[0]!r}; a control token needs "
-                f"two characters or more, so that text can be told from it"
-            )
         self._tokenizer = tokenizer
         self.template = template
         self._strips: Mapping[int | None, tuple[bool, bool]] = {**tokenizer.strips}
-        self._guard = Guard(tokenizer.controls)
         self._control = spelling_pattern(tokenizer.controls)
 
     def render(
@@ -69,23 +65,21 @@ class Renderer:
             add_generation_prompt: end with the opening of the assistant's turn.
 
         Raises:
-            ConversationError: the template cannot render the conversation, or it renders to
-                nothing.
+            ConversationError: the template cannot render the conversation, it renders to
+                nothing, or what it renders to has a lone surrogate.
         """
-        fitted = [self.template.fitted(message) for message in messages]
-        try:
-            guarded, shown, marker = self._guard.conversation(fitted, tools or (), own)
-        except MarkersUsedUpError as error:
-            raise ConversationError(str(error)) from error
         text = self.template.render(
-            guarded,
-            None if tools is None else shown,
+            [self.template.fitted(message) for message in messages],
+            tools,
             add_generation_prompt=add_generation_prompt,
         )
         for character, spelling in own.items():
-            # Between markers no spelling is formed with what stands beside it.
-            text = text.replace(character, f"{marker}{spelling}{marker}")
-        ids = self._ids(text, marker)
+            apart = _APART if spelling in self._tokenizer.controls else _NOBODYS
+            text = text.replace(character, Written(spelling, apart * len(spelling)))
+        try:
+            ids = self._ids(text)
+        except ValueError as error:
+            raise ConversationError(f"the messages cannot be encoded: {error}") from error
         if not ids:
             raise ConversationError("the messages render to an empty prompt; send some text")
         return ids
@@ -114,13 +108,14 @@ class Renderer:
         end = self._control.match(text.rpartition(said)[2].lstrip())
         return frozenset({self._tokenizer.controls[end[0]]} if end and said in text else ())
 
-    def _ids(self, rendered: str, marker: str) -> list[int]:
+    def _ids(self, rendered: Written) -> list[int]:
+        plain = rendered.plain()
         ids: list[int] = []
         position, before = 0, _STRIPS_NOTHING
-        for match in (*self._control.finditer(rendered), None):
+        for match in (*self._controls(plain, rendered.marks), None):
             control = None if match is None else self._tokenizer.controls[match[0]]
             after = self._strips.get(control, _STRIPS_NOTHING)
-            text = rendered[position : match and match.start()].replace(marker, "")
+            text = plain[position : match and match.start()]
             if before[1]:
                 text = text.lstrip(_WHITE_SPACE)
             if after[0]:
@@ -131,3 +126,7 @@ class Renderer:
                 ids.append(control)
                 position, before = match.end(), after
         return ids
+
+    def _controls(self, text: str, marks: bytes) -> Iterator[re.Match[str]]:
+        for run in _RUNS.finditer(marks):
+            yield from self._control.finditer(text, run.start(), run.end())

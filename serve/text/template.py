@@ -1,21 +1,23 @@
 """A model's chat template: the messages of a conversation to the text it was trained on.
 
-Knows nothing of tokens, nor of where templates are kept. The dialect is the one that
-checkpoints are published with: jinja2 with trimmed blocks, loop controls, `{% generation %}`,
-`raise_exception`, `strftime_now` and a plain `tojson`.
+Knows nothing of tokens, nor of where templates are kept. `dialect.py` is the language they are
+written in; here are the names that they see.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn, cast
 
 import jinja2
-import jinja2.ext
 import jinja2.nodes
-import jinja2.parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from serve.text.dialect import Dialect
+from serve.text.written import Written, own
+
+# Words of the API's own, which templates write between control marks.
+_ROLES = frozenset(
+    {"developer", "system", "user", "assistant", "tool", "tool_response", "function"}
+)
 # What a template is tried with at load; words that none has of its own.
 _PROBE, _ASIDE = "parlance-probe-text", "parlance-probe-aside"
 
@@ -28,39 +30,17 @@ class ConversationError(ValueError):
     """A conversation that the model's template cannot render; the message says why."""
 
 
-class _GenerationBlocks(jinja2.ext.Extension):
-    """`{% generation %}` marks the assistant's words for training; here it is transparent."""
-
-    tags = {"generation"}  # noqa: RUF012  jinja2's own declaration
-
-    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return jinja2.nodes.Scope(body).set_lineno(line)
-
-
 def _raise_exception(message: object) -> NoReturn:
     raise ConversationError(str(message))
 
 
+def _with_role(message: Mapping[str, object]) -> Mapping[str, object]:
+    role = message.get("role")
+    return {**message, "role": own(role)} if isinstance(role, str) and role in _ROLES else message
+
+
 def _strftime_now(layout: str) -> str:
     return datetime.now().astimezone().strftime(layout)
-
-
-def _tojson(
-    value: object,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )
 
 
 class ChatTemplate:
@@ -87,13 +67,7 @@ class ChatTemplate:
         variables: Mapping[str, str] | None = None,
         name: str = "the chat template",
     ) -> None:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True,
-            lstrip_blocks=True,
-            autoescape=False,
-            extensions=["jinja2.ext.loopcontrols", _GenerationBlocks],
-        )
-        environment.filters["tojson"] = _tojson
+        environment = Dialect()
         functions = {"raise_exception": _raise_exception, "strftime_now": _strftime_now}
         try:
             tree = environment.parse(source)
@@ -104,7 +78,7 @@ class ChatTemplate:
                 f"give the template that belongs to the checkpoint"
             ) from error
         self.source = source
-        self._variables = dict(variables or {})
+        self._variables = {name: own(value) for name, value in (variables or {}).items()}
         self.knows_developer = any(
             constant.value == "developer" for constant in tree.find_all(jinja2.nodes.Const)
         )
@@ -117,8 +91,10 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, object]] | None = None,
         *,
         add_generation_prompt: bool = True,
-    ) -> str:
+    ) -> Written:
         """The conversation as text, open for the assistant's next words if so asked.
+
+        Marked as the template's own are its words, the variables' and the names of roles.
 
         Args:
             messages: in the form that the template knows.
@@ -129,27 +105,21 @@ class ChatTemplate:
             ConversationError: the template refuses the conversation or fails on it.
         """
         try:
-            return self._template.render(
+            text = self._template.render(
                 **self._variables,
-                messages=messages,
+                messages=[_with_role(message) for message in messages],
                 tools=tools,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
             )
         except ConversationError:
             raise
-        except (
-            jinja2.TemplateError,
-            TypeError,
-            ValueError,
-            ArithmeticError,
-            LookupError,
-            AttributeError,
-            RecursionError,
-        ) as error:
+        # Whatever it is: the template ran on nothing but this conversation.
+        except Exception as error:
             raise ConversationError(
                 f"the model's chat template fails on these messages: {error}"
             ) from error
+        return cast("Written", text)
 
     def fitted(self, message: Mapping[str, object]) -> Mapping[str, object]:
         """`message` with the role and the form of content that the template knows."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+from serve.text.calls.arguments import object_or_text
 from serve.text.calls.tools import CustomTool, Tool
 
 Message = Mapping[str, object]
@@ -138,23 +139,15 @@ def call_list(calls: Sequence[Call]) -> str:
 def with_objects(messages: Sequence[Message]) -> list[Message]:
     """Arguments as objects, for templates that write them with `tojson`.
 
-    Text that is no JSON object, such as that of a call that was cut off, stays text.
+    Text that is no such object, as that of a call that was cut off, stays text.
     """
 
     def change(call: Call) -> Call:
-        arguments = _object(arguments_of(call))
+        arguments = object_or_text(arguments_of(call))
         function = {"name": name_of(call), "arguments": arguments}
         return {**call, "function": function}
 
     return _each_call(messages, change)
-
-
-def _object(text: str) -> object:
-    try:
-        value: object = json.loads(text) if text.strip() else {}
-    except ValueError:
-        return text
-    return cast("object", value) if isinstance(value, dict) else text
 
 
 def with_short_ids(messages: Sequence[Message]) -> list[Message]:

@@ -5,10 +5,12 @@ messages' words is told from them by a character for each marker, which occurs n
 conversation and which the renderer turns back into the spelling. Knows no format.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import cast
 
-from serve.text.guard import unused_characters
+# First the noncharacters, which no text should hold, then the private-use area.
+_MARKERS = (*map(chr, range(0xFDD0, 0xFDF0)), *map(chr, range(0xE000, 0xF900)))
 
 
 class OwnMarkers:
@@ -26,8 +28,7 @@ class OwnMarkers:
     def __init__(
         self, spellings: Collection[str], conversation: Sequence[Mapping[str, object]]
     ) -> None:
-        # One is left for whoever guards the conversation.
-        characters = list(islice(unused_characters(conversation), len(spellings) + 1))[:-1]
+        characters = islice(_unused_characters(conversation), len(spellings))
         longest_first = sorted(spellings, key=lambda spelling: (-len(spelling), spelling))
         self.spellings = dict(zip(characters, longest_first, strict=False))
 
@@ -36,3 +37,22 @@ class OwnMarkers:
         for character, spelling in self.spellings.items():
             words = words.replace(spelling, character)
         return words
+
+
+def _unused_characters(messages: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    used = {character for text in _strings(messages) for character in set(text)}
+    return (character for character in _MARKERS if character not in used)
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Every string in `value`, keys too, however deep it is nested."""
+    rest = [value]
+    while rest:
+        inner = rest.pop()
+        if isinstance(inner, str):
+            yield inner
+        elif isinstance(inner, Mapping):
+            fields = cast("Mapping[str, object]", inner)
+            rest += [*fields, *fields.values()]
+        elif isinstance(inner, list | tuple):
+            rest += cast("Sequence[object]", inner)

@@ -1,7 +1,8 @@
 """An answer to content and calls, by the shapes in which a family writes calls.
 
-What cannot be a call after all is text, and read again from its second character on. White
-space before a call belongs to the call. A call is told as soon as its arguments begin, and the
+What cannot be a call after all is text, and read again from its second character on. Where an
+answer is cut off in what may be a call's beginning, that is no text. White space before a call
+belongs to the call. A call is told as soon as its arguments begin, and the
 arguments as they come.
 """
 
@@ -47,7 +48,7 @@ class _Way:
         shape: the shape that says so.
         sought: what it looks like.
         kind: of the call that it opens; None where it opens none.
-        settled: after so many steps it can be nothing else.
+        settled: after so many steps it can be nothing else, even if the turn ends there.
     """
 
     shape: CallShape
@@ -83,7 +84,11 @@ class CallParser:
         }
         self._controls = controls
         self._openings = [
-            way for shape in shapes if shape.usable(controls) for way in self._opening(shape)
+            way
+            for shape in shapes
+            if shape.usable(controls)
+            for way in self._opening(shape)
+            if way.kind and self._names[way.kind]
         ]
         self._log = EventLog()
         self._calls = 0
@@ -166,9 +171,13 @@ class CallParser:
             fed = yield from self._next()
             read.append(fed)
             if fed.item is None:
-                if settled := [way for way, pattern in alive if pattern.taken >= way.settled]:
-                    # Cut off where nothing but a call was possible: no text, and no call yet.
-                    return _Gone(_Way(settled[0].shape, (), None), "")
+                if ends := [
+                    way
+                    for way, pattern in alive
+                    if pattern.taken >= way.settled or (way.kind and not self._turn_ended)
+                ]:
+                    # Cut off where a call may be beginning: no text, and no call yet.
+                    return _Gone(_Way(ends[0].shape, (), None), "")
                 break
             verdicts = [(way, pattern, pattern.advance(fed.item)) for way, pattern in alive]
             for way, pattern, verdict in verdicts:

@@ -73,6 +73,23 @@ async def test_tool_answers_reach_the_template(make_house: Any) -> None:
     assert prompt.endswith(";tool|f|7|c1;")
 
 
+@pytest.mark.parametrize("field", ["tool_calls", "function_call"])
+@pytest.mark.parametrize(
+    "arguments",
+    ['{"a": "\\ud800"}', '{"a": ' + "[" * 329 + "]" * 329 + "}", '{"a": 1e999}', '{"a": '],
+    ids=["surrogate", "deep", "overflow", "cut"],
+)
+async def test_arguments_that_are_no_object_stay_text(
+    make_house: Any, field: str, arguments: str
+) -> None:
+    house = make_house(template=SHOW_ALL, settings={"tool_format": "hermes"})
+    called = {"name": "f", "arguments": arguments}
+    calls = [{**CALL, "function": called}]
+    message = {"role": "assistant", field: called if field == "function_call" else calls}
+    prompt = await house.prompt_of([message])
+    assert json.dumps(arguments) in prompt
+
+
 async def test_an_answer_can_be_sent_back_as_it_came(house: Any, ask: Any) -> None:
     answer = await (await house.post(ask())).get_json()
     messages = [

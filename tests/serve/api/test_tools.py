@@ -314,6 +314,19 @@ async def test_a_truncated_call_says_length(hermes: Running) -> None:
     assert all(text.startswith(part) for part in seen if part is not None)
 
 
+async def test_a_call_cut_in_its_opening_words_leaves_no_trace(running: Running) -> None:
+    async with running.house() as house:
+        asked = body(tools=[function("paint")], tool_choice="required", seed=1)
+        seen = set[bool]()
+        for bound in (*range(1, 12), 20, 40):
+            (cut,) = await house.choices({**asked, "max_tokens": bound})
+            (streamed,) = await house.choices({**asked, "max_tokens": bound, "stream": True})
+            assert without_ids([streamed]) == without_ids([cut])
+            assert cut["message"]["content"] is None
+            seen.add("tool_calls" in cut["message"])
+    assert False in seen
+
+
 async def test_stop_strings_end_content_but_not_calls(hermes: Running) -> None:
     async with hermes.house() as house:
         quote = body(tools=[function("paint")], tool_choice="required", seed=1, stop=['"', ":"])

@@ -75,8 +75,8 @@ def test_text_stays_text(name: str, spelling: str, around: str) -> None:
 
     assert markup(spelling) == markup("harmless")
     whole = published.spelled(name, renderer.render(messages(spelling)))
-    unguarded = published.template(name).render(messages(spelling))
-    assert published.closed_up(whole) == published.closed_up(unguarded)
+    plain = published.template(name).render(messages(spelling))
+    assert published.closed_up(whole) == published.closed_up(plain)
     assert tokenizer.controls[spelling] not in tokenizer.encode(around.format(spelling))
 
 

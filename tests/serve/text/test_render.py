@@ -92,7 +92,7 @@ def test_roles_may_name_control_tokens(make_tokenizer: Any) -> None:
     assert tokenizer.spell(ids) == "[[<|user|>]]"
 
 
-def test_tools_reach_the_template_with_every_string_guarded(show: Any, chatml: str) -> None:
+def test_no_word_of_a_tool_is_a_control_token(show: Any, chatml: str) -> None:
     template = (
         "{{ tools is none }}{% for t in tools or [] %}{{ t | tojson }}"
         "{% for k, v in t.function.parameters.properties.items() %}<|im_{{ k }}|>{{ v.type }}"
@@ -109,7 +109,7 @@ def test_tools_reach_the_template_with_every_string_guarded(show: Any, chatml: s
     assert show(template, user("?")) == "True"
 
 
-def test_every_string_is_guarded(show: Any) -> None:
+def test_no_field_of_a_message_is_a_control_token(show: Any) -> None:
     template = "{{ messages[0].tool_calls[0].function.arguments }}{{ messages[0].name | tojson }}"
     message = {
         "role": "assistant",
@@ -145,12 +145,9 @@ def test_no_message_makes_a_control_token(
     )
 
 
-def test_marker_is_one_that_does_not_occur(show: Any, chatml: str) -> None:
-    text = "".join(map(chr, range(0xFDD0, 0xFDF0))) + "\ue000<|im_end|>"
+def test_a_message_may_hold_any_character(show: Any, chatml: str) -> None:
+    text = "".join(map(chr, [*range(0xFDD0, 0xFDF0), *range(0xE000, 0xF900)])) + "<|im_end|>"
     assert show(chatml, user(text)) == f"{START}user\n{text}{END}\n{START}assistant\n"
-    everything = "".join(map(chr, [*range(0xFDD0, 0xFDF0), *range(0xE000, 0xF900)]))
-    with pytest.raises(ConversationError, match="noncharacter"):
-        show(chatml, user(everything))
 
 
 def test_developer_is_system_where_the_template_knows_one(show: Any) -> None:
@@ -161,9 +158,24 @@ def test_developer_is_system_where_the_template_knows_one(show: Any) -> None:
     assert show(roles + "{% if 'developer' in [] %}{% endif %}", messages) == "developer user "
 
 
-def test_one_character_control_tokens_are_refused(make_tokenizer: Any) -> None:
-    with pytest.raises(TemplateError, match="two characters"):
-        Renderer(make_tokenizer(controls=["§"]), ChatTemplate(""))
+def test_control_tokens_of_one_character(make_tokenizer: Any) -> None:
+    tokenizer = make_tokenizer(controls=["§"])
+    template = ChatTemplate("§{{ messages[0].content }}§")
+    assert tokenizer.spell(Renderer(tokenizer, template).render(user("a§"))) == "[[§]]a§[[§]]"
+
+
+def test_a_formats_own_markers_stand_apart(make_tokenizer: Any) -> None:
+    """They are control tokens wherever they stand, and form none with what stands beside them."""
+    tokenizer = make_tokenizer(controls=["<a>", "<a><b>", "<b>"])
+    template = ChatTemplate("<a>{{ messages[0].content }}<b>")
+    own = {"\ufdd0": "<a>", "\ufdd1": "<b>", "\ufdd2": "<c>"}
+    ids = Renderer(tokenizer, template).render(user("\ufdd1<a>\ufdd2\ufdd0"), own=own)
+    assert tokenizer.spell(ids) == "[[<a>]][[<b>]]<a><c>[[<a>]][[<b>]]"
+
+
+def test_text_that_has_no_bytes_is_the_conversations_fault(show: Any, chatml: str) -> None:
+    with pytest.raises(ConversationError, match="surrogate"):
+        show(chatml, user("\ud800"))
 
 
 def test_empty_prompt_is_refused(show: Any) -> None:

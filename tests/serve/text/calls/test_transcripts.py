@@ -121,3 +121,52 @@ def test_foreign_control_tokens_leave_no_trace() -> None:
         events += reader.feed_control("<|x|>") if piece is None else reader.feed(piece)
     answer = assembled([*events, *reader.flush(turn_ended=True)])
     assert (answer.content, [call.text for call in answer.calls]) == ("ab", ["{}"])
+
+
+def test_a_cut_before_the_arguments_leaves_no_trace_of_the_call(transcript: Transcript) -> None:
+    """Wherever `max_tokens` cuts it, content is words of the answer, and a call has its name."""
+    whole = [
+        (is_control, piece)
+        for is_control, text in transcript.fed
+        for piece in ([text] if is_control else text)
+    ]
+    for length in range(len(whole) + 1):
+        answer = parse(parser(transcript), whole[:length], turn_ended=False)
+        assert transcript.answer.content.startswith(answer.content.rstrip())
+        assert len(answer.calls) <= len(transcript.answer.calls)
+        for got, called in zip(answer.calls, transcript.answer.calls, strict=False):
+            assert (got.name, got.kind) == (called.name, called.kind)
+            assert called.text.startswith(got.text) or not got.complete
+
+
+BEGINNINGS = {
+    "hermes": "<tool_cal",
+    "generic": "<",
+    "llama3": '{"nam',
+    "mistral": "[TOOL",
+    "mistral-ids": "[TOOL_CALLS",
+    "mistral-args": "[T",
+    "gemma3": "```tool_code",
+    "phi4-mini": "<|tool",
+    "functools": "functools",
+}
+
+
+@pytest.mark.parametrize("name", BEGINNINGS)
+@pytest.mark.parametrize("words", ["", "So:", "So:\n"])
+def test_what_may_begin_a_call_is_content_only_if_the_turn_ends(name: str, words: str) -> None:
+    if words and name == "llama3":
+        return
+    beginning = BEGINNINGS[name]
+    fed = [(False, f"{words}{beginning}")]
+    for tools, turn_ended, content in (
+        (TOOLS, False, words.strip()),
+        (TOOLS, True, words + beginning),
+        ((), False, words + beginning),
+    ):
+        answer = parse(FORMATS[name].parser(tools, ()), fed, turn_ended=turn_ended)
+        assert (answer.content, answer.calls) == (content, [])
+
+
+def test_every_format_with_markers_of_characters_is_cut() -> None:
+    assert {*BEGINNINGS, "gpt-oss"} == set(FORMATS)
