@@ -5,9 +5,8 @@ schema, what cannot be enforced is taken out. Knows nothing of HTTP.
 """
 
 import json
-import math
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,16 +14,15 @@ from serve.engine.types import Constraint
 from serve.grammar.compiler import Compilation, Grammar, check_size
 from serve.grammar.endless import without_endless
 from serve.grammar.equivalents import can_be_listed, equivalent
-from serve.grammar.keywords import FORMATS, KEYWORDS, TYPES, Keyword
+from serve.grammar.keywords import FORMATS, KEYWORDS, Keyword
 from serve.grammar.library import GrammarError
 from serve.grammar.one_spelling import with_one_spelling
 from serve.grammar.patterns.schemas import spelled, with_patterns_spelled
 from serve.grammar.patterns.tree import PatternError
 from serve.grammar.places import with_local_references
 from serve.grammar.schema_error import Path, SchemaError
+from serve.grammar.values import check_value, inexact, list_of
 
-# Beyond it not every integer is a double, in which the library and most readers of JSON count.
-_EXACT = 2**53
 # Keywords without which a schema still says what it is about.
 _REMOVABLE = (
     *("pattern", "patternProperties", "format", "multipleOf", "oneOf", "allOf"),
@@ -142,12 +140,20 @@ def _without(schema: object, path: Path) -> Any:
         items = list(cast("list[object]", schema))
         items[cast("int", step)] = _without(items[cast("int", step)], tuple(rest))
         return items
-    fields = dict(cast("dict[str, object]", schema))
+    given = cast("dict[str, Any]", schema)
+    fields = dict(given)
     if rest:
         fields[str(step)] = _without(fields[str(step)], tuple(rest))
     else:
         del fields[str(step)]
-    return fields
+    return _with_free_names(given, fields)
+
+
+def _with_free_names(schema: Mapping[str, object], kept: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a schema; without its patterns of names nothing says which are further."""
+    if "patternProperties" in schema and "patternProperties" not in kept:
+        kept.pop("additionalProperties", None)
+    return kept
 
 
 class _Reader:
@@ -180,7 +186,7 @@ class _Reader:
                     kept[name] = checked
             elif name in ("$id", "$anchor"):
                 kept[name] = value
-        return kept
+        return _with_free_names(fields, kept)
 
     def _value(self, keyword: Keyword, value: object, path: Path) -> object:
         if keyword.state == "left" and not self._strict:
@@ -189,7 +195,7 @@ class _Reader:
             case "schema":
                 return self.read(value, path)
             case "schemas":
-                schemas = _list(value, path, "schemas")
+                schemas = list_of(value, path, "schemas")
                 return [self.read(each, (*path, index)) for index, each in enumerate(schemas)]
             case "named schemas":
                 if not isinstance(value, dict):
@@ -197,7 +203,7 @@ class _Reader:
                 named = cast("dict[str, object]", value)
                 return {name: self.read(each, (*path, name)) for name, each in named.items()}
             case _:
-                _PLAIN[keyword.holds](value, path)
+                check_value(keyword.holds, value, path)
                 return value
 
     def _enforceable(
@@ -223,9 +229,9 @@ class _Reader:
                 )  # fmt: skip
                 return False
         if name in ("const", "enum", "minimum", "maximum") or name.startswith("exclusive"):
-            inexact = next(_inexact(value), None)
-            if inexact is not None:
-                self._leave(path, f"{inexact} is beyond 2^53, from where on numbers are not exact")
+            found = next(inexact(value), None)
+            if found is not None:
+                self._leave(path, f"{found} is beyond 2^53, from where on numbers are not exact")
                 return False
         try:
             # As the library names them in its errors.
@@ -243,85 +249,6 @@ class _Reader:
                 path,
                 f"{reason}; leave it out, or set 'strict' to false to leave it to the model",
             )
-
-
-def _inexact(value: object) -> Any:
-    if isinstance(value, bool):
-        return
-    if isinstance(value, int) and abs(value) > _EXACT:
-        yield value
-    elif isinstance(value, list):
-        for each in cast("list[object]", value):
-            yield from _inexact(each)
-    elif isinstance(value, dict):
-        for each in cast("dict[str, object]", value).values():
-            yield from _inexact(each)
-
-
-def _list(value: object, path: Path, of: str) -> list[object]:
-    if not isinstance(value, list) or not value:
-        raise SchemaError(path, f"it must be an array of one or more {of}")
-    return cast("list[object]", value)
-
-
-def _count(value: object, path: Path) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise SchemaError(path, "it must be an integer of 0 or more")
-
-
-def _number(value: object, path: Path) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise SchemaError(path, "it must be a number")
-
-
-def _positive(value: object, path: Path) -> None:
-    _number(value, path)
-    if cast("float", value) <= 0:
-        raise SchemaError(path, "it must be a number above 0")
-
-
-def _text(value: object, path: Path) -> None:
-    if not isinstance(value, str):
-        raise SchemaError(path, "it must be a string")
-
-
-def _texts(value: object, path: Path) -> None:
-    if not isinstance(value, list) or not all(
-        isinstance(each, str) for each in cast("list[object]", value)
-    ):
-        raise SchemaError(path, "it must be an array of strings")
-
-
-def _types(value: object, path: Path) -> None:
-    names = cast("list[object]", value) if isinstance(value, list) else [value]
-    if not names or not all(name in TYPES for name in names):
-        raise SchemaError(path, f"it must be one or more of {', '.join(TYPES)}")
-
-
-def _flag(value: object, path: Path) -> None:
-    if not isinstance(value, bool):
-        raise SchemaError(path, "it must be true or false")
-
-
-def _values(value: object, path: Path) -> None:
-    _list(value, path, "values")
-
-
-def _anything(value: object, path: Path) -> None:
-    del value, path
-
-
-_PLAIN: dict[str, Callable[[object, Path], None]] = {
-    "count": _count,
-    "number": _number,
-    "positive number": _positive,
-    "text": _text,
-    "texts": _texts,
-    "types": _types,
-    "flag": _flag,
-    "values": _values,
-    "value": _anything,
-}
 
 
 def _short(name: str) -> str:

@@ -187,3 +187,16 @@ def test_what_can_end_may_go_round(
 ) -> None:
     validate(schema, answer)
     assert allows(compile_schema(compiler.begin(), schema, strict=True), answer)
+
+
+@pytest.mark.parametrize("patterns", [("ab", "bc"), ("(?=a)b",)], ids=str)
+def test_names_of_patterns_that_are_left_are_no_further_names(
+    compiler: GrammarCompiler, patterns: tuple[str, ...]
+) -> None:
+    schema = {
+        "type": "object",
+        "patternProperties": dict.fromkeys(patterns, INTEGER),
+        "additionalProperties": False,
+    }
+    constraint = compile_schema(compiler.begin(), schema, strict=False)
+    assert allows(constraint, '{"ab":1}')
