@@ -54,6 +54,33 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith("parlance ")
 
 
+def test_a_user_without_a_home_directory() -> None:
+    """As whoever runs in a container by a number that it knows no user of."""
+    code = "import os; os.getuid = lambda: 2**31 - 7; from serve.__main__ import main; main()"
+    homeless = {
+        name: os.environ[name] for name in os.environ if name not in ("HOME", "XDG_CACHE_HOME")
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "serve", "--print-config"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=homeless,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert 'compile_cache = "off" ' in ended.stdout
+
+
+def test_a_path_in_a_home_directory_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("serve", "plan"):
+        code, out, err = parlance(capsys, command, "--model", "~nobody-here/model")
+        assert (code, out) == (2, "")
+        assert err == (
+            "parlance: ~nobody-here/model begins with the home directory of a user that is not "
+            "there; write the whole path\n"
+        )
+
+
 def test_print_config(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = parlance(capsys, "serve", "--print-config", "--port", "9")
     assert (code, err) == (0, "")

@@ -8,7 +8,7 @@ import pytest
 
 from model import bundled
 from serve.config import ServeConfig
-from serve.launch import ready_message
+from serve.launch import _load, ready_message
 from serve.server import listen
 
 
@@ -67,6 +67,26 @@ def test_a_corrupt_tokenizer(tmp_path: Path) -> None:
     assert (code, out) == (2, "")
     assert err.startswith(f"parlance: {tmp_path / 'tokenizer.json'} cannot be read")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("home", "why"),
+    [
+        (None, "there is no home directory; --compile-cache names another"),
+        ("/home/someone", "compile_cache is off"),
+    ],
+)
+def test_that_programs_are_not_kept_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, home: str | None, why: str
+) -> None:
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)
+    monkeypatch.setattr("serve.launch.load_engine", lambda _, **settings: settings)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME") if home is None else monkeypatch.setenv("HOME", home)
+    with caplog.at_level("INFO", "serve.launch"):
+        loaded = _load(ServeConfig(compile_cache="off"), None)
+    assert loaded["compile_cache"] is None
+    assert caplog.messages[1:] == [f"compiled programs are not kept for the next start: {why}"]
 
 
 def test_what_a_person_is_told_when_it_is_ready() -> None:
