@@ -20,6 +20,7 @@ from serve.engine.compile_cache import keep_programs
 from serve.engine.config import EngineConfig, EngineConfigError, least_rows
 from serve.engine.engine import Engine
 from serve.engine.fingerprint import fingerprint
+from serve.engine.jax_settings import check_devices, check_settings
 from serve.engine.runner import Followers, Runner
 from serve.engine.types import EngineInfo
 
@@ -87,8 +88,10 @@ def load_engine(
         CheckpointError: the directory cannot be served.
         TokenizerError: its tokenizer cannot be read.
         MeshError: the model cannot be divided as the mesh asks.
-        EngineConfigError: the settings cannot work.
+        EngineConfigError: the settings cannot work, those of JAX included.
     """
+    check_settings()
+    check_devices()
     if compile_cache is not None:
         keep_programs(compile_cache)
     model = load_model(directory, mesh, dtype)

@@ -12,8 +12,8 @@ from serve.launch import _load, ready_message
 from serve.server import listen
 
 
-def serve(*arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and the last line of standard error of `parlance serve`."""
+def serve(*arguments: str, **variables: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of `parlance serve` with these variables."""
     clean = {name: value for name, value in os.environ.items() if "PARLANCE" not in name}
     ended = subprocess.run(
         [sys.executable, "-m", "serve", "serve", "--log-level", "error", *arguments],
@@ -21,7 +21,7 @@ def serve(*arguments: str) -> tuple[int, str, str]:
         text=True,
         timeout=120,
         check=False,
-        env=clean | {"JAX_PLATFORMS": "cpu"},
+        env=clean | {"JAX_PLATFORMS": "cpu"} | variables,
     )
     return ended.returncode, ended.stdout, ended.stderr
 
@@ -42,6 +42,25 @@ def test_a_port_in_use() -> None:
         f"parlance: port {port} on 127.0.0.1 is in use already; choose another with --port, "
         f"or end the program that uses it\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (
+            "JAX_PLATFORMS",
+            "nonsense",
+            "JAX finds no device (Unable to initialize backend 'nonsense'",
+        ),
+        ("JAX_ENABLE_X64", "1", "JAX_ENABLE_X64 (jax_enable_x64 in code) is True, but "),
+        ("JAX_ENABLE_X64", "banana", "JAX cannot be imported: invalid truth value 'banana' for "),
+    ],
+)
+def test_a_variable_of_jax_that_cannot_be(name: str, value: str, said: str) -> None:
+    code, out, err = serve("--port", "0", **{name: value})
+    assert (code, out) == (2, "")
+    assert err.startswith(f"parlance: {said}")
+    assert err.count("\n") == 1
 
 
 def test_a_key_file_that_is_not_there() -> None:
