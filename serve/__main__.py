@@ -56,6 +56,28 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
+def _check_jax() -> None:
+    """See that JAX can be imported, and is told nothing that we cannot work with.
+
+    Raises:
+        ConfigError: a variable of JAX has a value that it, or we, cannot take.
+    """
+    from serve.engine.config import EngineConfigError
+
+    try:
+        from serve.engine.jax_settings import check_settings
+
+        check_settings()
+    except EngineConfigError as error:
+        raise ConfigError(str(error)) from error
+    except ValueError as error:
+        # What JAX says when it reads its variables, at its import.
+        raise ConfigError(
+            f"JAX cannot be imported: {error}; correct the JAX_… variable that this is about, or "
+            f"unset it"
+        ) from error
+
+
 _SERVE_HELP = """Serve chat completions over HTTP.
 
 Without --model it serves the small model that comes with Parlance. A setting is taken from its
@@ -80,6 +102,7 @@ def _serve(context: click.Context, /, print_config: bool, **values: Any) -> int:
         click.echo(render_config(resolved))
         return 0
     # JAX takes seconds to import: only a command that needs it pays for it.
+    _check_jax()
     from serve.launch import StartupError, launch
 
     try:
@@ -196,6 +219,7 @@ def convert(source: Path, target: Path, dtype: str | None) -> None:
     """
     # The work is copying: an accelerator would only be in the way of whoever uses it.
     os.environ["JAX_PLATFORMS"] = "cpu"
+    _check_jax()
     from model.config import CheckpointError
     from model.convert import convert as run
 
@@ -272,6 +296,7 @@ def plan(model: str, topology: str, mesh: str, *, as_json: bool, **work: Any) ->
     when it does not, 2 when the settings or the model do not work.
     """
     os.environ.update(PLAN_ENVIRONMENT)
+    _check_jax()
     from model.config import CheckpointError
     from model.mesh import MeshError
     from serve.engine.config import EngineConfigError

@@ -54,6 +54,8 @@ def create_app(
     app = Quart("parlance", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    # A doubled slash is no route; the router would redirect to what it calls this server.
+    app.url_map.merge_slashes = False
     app.json.sort_keys = False  # pyright: ignore[reportAttributeAccessIssue]
     metrics.watch(engine)
 

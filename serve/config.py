@@ -25,9 +25,33 @@ def bundled_model() -> Path:
     return Path(str(files("model"))) / "bundled"
 
 
-def _default_compile_cache() -> str:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return str(Path(base) / "parlance" / "xla")
+def expanded(path: Path | str) -> Path:
+    """The path, with a home directory where it begins with `~` or `~name`.
+
+    Raises:
+        ConfigError: there is no such home directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{path} begins with a home directory, and this user has none; write the whole path"
+            if str(path).partition("/")[0] == "~"
+            else f"{path} begins with the home directory of a user that is not there; write the "
+            f"whole path"
+        ) from error
+
+
+def default_compile_cache() -> str:
+    """Below the user's caches (XDG Base Directory); `off` for a user without a home directory."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        try:
+            base = expanded("~/.cache")
+        except ConfigError:
+            # As most users of containers that are given by number.
+            return "off"
+    return str(base / "parlance" / "xla")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +266,7 @@ class ServeConfig:
         help="The same seed gives the same bytes under any load, at some cost in speed.",
     )
     compile_cache: str = setting(
-        _default_compile_cache,
+        default_compile_cache,
         group="Engine",
         help="Directory that keeps compiled programs for the next start; off for none.",
         metavar="DIRECTORY",
@@ -327,10 +351,12 @@ class ServeConfig:
 
     @property
     def compile_cache_directory(self) -> Path | None:
-        """Where compiled programs are kept, or None when they are not."""
-        if self.compile_cache in ("", "off"):
-            return None
-        return Path(self.compile_cache).expanduser()
+        """Where compiled programs are kept, or None when they are not.
+
+        Raises:
+            ConfigError: it begins with a home directory that is not there.
+        """
+        return None if self.compile_cache in ("", "off") else expanded(self.compile_cache)
 
     @property
     def scheme(self) -> str:

@@ -24,7 +24,7 @@ from model.mesh import MeshError
 from model.tokenizer import TokenizerError
 from serve.api.settings import ApiSettings
 from serve.app import create_app
-from serve.config import ConfigError, ServeConfig
+from serve.config import ConfigError, ServeConfig, default_compile_cache
 from serve.engine.bridge import EngineBridge
 from serve.engine.config import EngineConfigError
 from serve.engine.engine import Engine
@@ -161,6 +161,14 @@ def _configure_logging(level: str) -> None:
 
 def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
     logger.info("loading %s", config.model)
+    compile_cache = config.compile_cache_directory
+    if compile_cache is None:
+        logger.info(
+            "compiled programs are not kept for the next start: %s",
+            "there is no home directory; --compile-cache names another"
+            if default_compile_cache() == "off"
+            else "compile_cache is off",
+        )
     return load_engine(
         config.model,
         dtype=config.dtype,
@@ -172,7 +180,7 @@ def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
         prefill_chunk=config.prefill_chunk,
         queue_limit=config.queue_limit,
         deterministic=config.deterministic,
-        compile_cache=config.compile_cache_directory,
+        compile_cache=compile_cache,
         followers=followers,
     )
 

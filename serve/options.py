@@ -16,7 +16,7 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 import click
 from click.core import ParameterSource
 
-from serve.config import ConfigError, ServeConfig
+from serve.config import ConfigError, ServeConfig, expanded
 from serve.setting_field import Setting
 from serve.setting_names import environment_name, flag_name, settings
 
@@ -184,7 +184,7 @@ def resolve(context: click.Context, values: Mapping[str, Any]) -> ResolvedConfig
             origins[name] = f"environment {environment_name(name)}" if chosen[name] else "default"
             continue
         value = values[name]
-        chosen[name] = Path(value).expanduser() if kinds[name] is Path else value
+        chosen[name] = expanded(value) if kinds[name] is Path else value
         origins[name] = origin(context, name)
     return ResolvedConfig(ServeConfig(**chosen), origins)
 

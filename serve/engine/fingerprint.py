@@ -14,6 +14,7 @@ import jax
 from model.loading import LoadedModel
 from model.weights.formats import identifying_files
 from serve.engine.config import EngineConfig
+from serve.engine.jax_settings import numeric_settings
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 4096
@@ -32,6 +33,7 @@ def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> st
         "attention": model.backend.name,
         "platform": [device.platform, device.device_kind],
         "versions": {package: version(package) for package in VERSIONED_PACKAGES},
+        "jax": numeric_settings(),
         "deterministic": config.deterministic,
         "shapes": [config.row_buckets, config.prefill_buckets, config.page_size],
     }

@@ -16,9 +16,11 @@ from model.loading import LoadedModel, load_end_ids, load_model, load_tokenizer
 from model.mesh import parts_on
 from model.parameters import count_parameters
 from model.tokenizer import Tokenizer
+from serve.engine.compile_cache import keep_programs
 from serve.engine.config import EngineConfig, EngineConfigError, least_rows
 from serve.engine.engine import Engine
 from serve.engine.fingerprint import fingerprint
+from serve.engine.jax_settings import check_devices, check_settings
 from serve.engine.runner import Followers, Runner
 from serve.engine.types import EngineInfo
 
@@ -77,7 +79,8 @@ def load_engine(
         prefill_chunk: most prompt tokens in one step.
         queue_limit: most choices that wait.
         deterministic: see `EngineConfig`.
-        compile_cache: directory of JAX's persistent compilation cache, or None for none.
+        compile_cache: directory of JAX's persistent compilation cache, or None for none but
+            what JAX's own settings name.
         check_integrity: see `EngineConfig`.
         followers: see `Runner`.
 
@@ -85,10 +88,12 @@ def load_engine(
         CheckpointError: the directory cannot be served.
         TokenizerError: its tokenizer cannot be read.
         MeshError: the model cannot be divided as the mesh asks.
-        EngineConfigError: the settings cannot work.
+        EngineConfigError: the settings cannot work, those of JAX included.
     """
+    check_settings()
+    check_devices()
     if compile_cache is not None:
-        _keep_programs(compile_cache)
+        keep_programs(compile_cache)
     model = load_model(directory, mesh, dtype)
     tokenizer = load_tokenizer(directory, model.config)
     end_ids = load_end_ids(directory, model.config, tokenizer)
@@ -115,13 +120,6 @@ def load_engine(
     )
     runner = Runner(model, config, followers)
     return LoadedEngine(Engine(runner, config, info), runner, tokenizer, end_ids)
-
-
-def _keep_programs(directory: Path) -> None:
-    """Have JAX keep whatever it compiles from now on."""
-    jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def _context_length(context: int, config: ModelConfig) -> int:

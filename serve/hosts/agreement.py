@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from serve.config import ServeConfig
 from serve.engine.fingerprint import VERSIONED_PACKAGES, checkpoint_digest
+from serve.engine.jax_settings import numeric_settings
 
 _SETTINGS = (
     "dtype",
@@ -23,6 +24,7 @@ def facts_of(config: ServeConfig) -> dict[str, str]:
     """Name → value of everything that must be the same."""
     versions = {f"the version of {name}": version(name) for name in VERSIONED_PACKAGES}
     settings = {name: str(getattr(config, name)) or "unset" for name in _SETTINGS}
+    settings |= {name: str(value) for name, value in numeric_settings().items()}
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     checkpoint = checkpoint_digest(config.model) if config.model.is_dir() else "missing"
     return {"the checkpoint's digest": checkpoint, "Python": python} | versions | settings

@@ -16,6 +16,7 @@ import jax
 
 from model.mesh import MeshError, parse_mesh
 from serve.config import ServeConfig
+from serve.engine.jax_settings import check_devices
 from serve.hosts.errors import HostsError
 from serve.leaving import leave_at_once
 
@@ -50,6 +51,7 @@ def join(config: ServeConfig) -> Processes | None:
 
     Raises:
         HostsError: they cannot meet. Where they just don't, the process ends.
+        EngineConfigError: this one has no devices.
     """
     found = config.num_processes or _processes_of_tpu_slice()
     if found == 1:
@@ -81,6 +83,7 @@ def join(config: ServeConfig) -> Processes | None:
         ) from error
     finally:
         last.cancel()
+    check_devices()
     host = config.coordinator.rpartition(":")[0] or _own_address()
     return Processes(jax.process_count(), jax.process_index(), host)
 

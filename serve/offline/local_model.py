@@ -110,7 +110,7 @@ class LocalModel:
         Raises:
             CheckpointError, TokenizerError, TemplateError: the directory cannot be used.
             MeshError: the model cannot be divided as the mesh asks.
-            EngineConfigError: the settings cannot work.
+            EngineConfigError: the settings cannot work, those of JAX included.
         """
         directory = Path(directory)
         loaded = load_engine(

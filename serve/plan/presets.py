@@ -7,6 +7,7 @@ checkpoint's own.
 from importlib.resources import files
 from pathlib import Path
 
+from serve.config import expanded
 from serve.plan.errors import PlanError
 
 
@@ -20,9 +21,10 @@ def model_directory(model: str) -> Path:
 
     Raises:
         PlanError: it is neither.
+        ConfigError: it begins with a home directory that is not there.
     """
     preset = _presets() / model.lower()
-    directory = preset if model.lower() in preset_names() else Path(model).expanduser()
+    directory = preset if model.lower() in preset_names() else expanded(model)
     if not directory.is_dir():
         raise PlanError(
             f"model is {model!r}, which is neither a directory nor a preset; "

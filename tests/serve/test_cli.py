@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import pytest
 
 from serve.__main__ import main
@@ -52,6 +53,53 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = parlance(capsys, "--version")
     assert code == 0
     assert out.startswith("parlance ")
+
+
+def test_a_user_without_a_home_directory() -> None:
+    """As whoever runs in a container by a number that it knows no user of."""
+    code = "import os; os.getuid = lambda: 2**31 - 7; from serve.__main__ import main; main()"
+    homeless = {
+        name: os.environ[name] for name in os.environ if name not in ("HOME", "XDG_CACHE_HOME")
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "serve", "--print-config"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=homeless,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert 'compile_cache = "off" ' in ended.stdout
+
+
+def test_a_path_in_a_home_directory_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.__main__.PLAN_ENVIRONMENT", {})
+    for command in ("serve", "plan"):
+        code, out, err = parlance(capsys, command, "--model", "~nobody-here/model")
+        assert (code, out) == (2, "")
+        assert err == (
+            "parlance: ~nobody-here/model begins with the home directory of a user that is not "
+            "there; write the whole path\n"
+        )
+
+
+def test_a_setting_of_jax_that_no_command_can_work_with(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.__main__.PLAN_ENVIRONMENT", {})
+    # What `convert` sets, as it is in all tests.
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    commands = (("serve", "--port", "0"), ("convert", "a", "b"), ("plan", "--model", "qwen3-8b"))
+    with jax.disable_jit():
+        for command in commands:
+            code, out, err = parlance(capsys, *command)
+            assert (code, out) == (2, "")
+            assert err == (
+                "parlance: JAX_DISABLE_JIT (jax_disable_jit in code) is True, but the engine runs "
+                "compiled programs and nothing else; unset it, or let it be False\n"
+            )
 
 
 def test_print_config(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from serve.config import BUNDLED_MODEL_ID, ConfigError, ServeConfig, bundled_model
+from serve.config import BUNDLED_MODEL_ID, ConfigError, ServeConfig, bundled_model, expanded
 from serve.key_file import read_api_keys
 from serve.options import (
     GroupedCommand,
@@ -208,6 +208,33 @@ def test_the_compile_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert ServeConfig().compile_cache == "/home/someone/.cache/parlance/xla"
+
+
+def test_caches_of_a_relative_path_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the XDG Base Directory Specification says."""
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("XDG_CACHE_HOME", "caches")
+    assert ServeConfig().compile_cache == "/home/someone/.cache/parlance/xla"
+
+
+def test_a_user_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)
+    assert ServeConfig().compile_cache == "off"
+    assert ServeConfig().compile_cache_directory is None
+    with pytest.raises(ConfigError, match=r"^~/x begins with a home directory, and this user has"):
+        _ = ServeConfig(compile_cache="~/x").compile_cache_directory
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert ServeConfig().compile_cache == "/caches/parlance/xla"
+
+
+def test_the_home_directory_of_a_user_that_is_not_there() -> None:
+    with pytest.raises(
+        ConfigError, match="~nobody-here/x begins with the home directory of a user"
+    ):
+        expanded("~nobody-here/x")
+    assert expanded("/models/~x") == Path("/models/~x")
 
 
 def test_api_keys_of_a_file_and_of_the_environment(tmp_path: Path) -> None:

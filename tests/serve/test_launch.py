@@ -8,12 +8,12 @@ import pytest
 
 from model import bundled
 from serve.config import ServeConfig
-from serve.launch import ready_message
+from serve.launch import _load, ready_message
 from serve.server import listen
 
 
-def serve(*arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and the last line of standard error of `parlance serve`."""
+def serve(*arguments: str, **variables: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of `parlance serve` with these variables."""
     clean = {name: value for name, value in os.environ.items() if "PARLANCE" not in name}
     ended = subprocess.run(
         [sys.executable, "-m", "serve", "serve", "--log-level", "error", *arguments],
@@ -21,7 +21,7 @@ def serve(*arguments: str) -> tuple[int, str, str]:
         text=True,
         timeout=120,
         check=False,
-        env=clean | {"JAX_PLATFORMS": "cpu"},
+        env=clean | {"JAX_PLATFORMS": "cpu"} | variables,
     )
     return ended.returncode, ended.stdout, ended.stderr
 
@@ -42,6 +42,25 @@ def test_a_port_in_use() -> None:
         f"parlance: port {port} on 127.0.0.1 is in use already; choose another with --port, "
         f"or end the program that uses it\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (
+            "JAX_PLATFORMS",
+            "nonsense",
+            "JAX finds no device (Unable to initialize backend 'nonsense'",
+        ),
+        ("JAX_ENABLE_X64", "1", "JAX_ENABLE_X64 (jax_enable_x64 in code) is True, but "),
+        ("JAX_ENABLE_X64", "banana", "JAX cannot be imported: invalid truth value 'banana' for "),
+    ],
+)
+def test_a_variable_of_jax_that_cannot_be(name: str, value: str, said: str) -> None:
+    code, out, err = serve("--port", "0", **{name: value})
+    assert (code, out) == (2, "")
+    assert err.startswith(f"parlance: {said}")
+    assert err.count("\n") == 1
 
 
 def test_a_key_file_that_is_not_there() -> None:
@@ -67,6 +86,26 @@ def test_a_corrupt_tokenizer(tmp_path: Path) -> None:
     assert (code, out) == (2, "")
     assert err.startswith(f"parlance: {tmp_path / 'tokenizer.json'} cannot be read")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("home", "why"),
+    [
+        (None, "there is no home directory; --compile-cache names another"),
+        ("/home/someone", "compile_cache is off"),
+    ],
+)
+def test_that_programs_are_not_kept_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, home: str | None, why: str
+) -> None:
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)
+    monkeypatch.setattr("serve.launch.load_engine", lambda _, **settings: settings)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME") if home is None else monkeypatch.setenv("HOME", home)
+    with caplog.at_level("INFO", "serve.launch"):
+        loaded = _load(ServeConfig(compile_cache="off"), None)
+    assert loaded["compile_cache"] is None
+    assert caplog.messages[1:] == [f"compiled programs are not kept for the next start: {why}"]
 
 
 def test_what_a_person_is_told_when_it_is_ready() -> None:

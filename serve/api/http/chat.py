@@ -52,7 +52,8 @@ class ChatEndpoint:
         """Answer the current request."""
         exchange = exchange_of(request.scope)
         completion_id = new_completion_id()
-        prepared = await self._preparer.prepare(await json_bytes(request), completion_id)
+        body = await json_bytes(request, self._settings.max_body_bytes)
+        prepared = await self._preparer.prepare(body, completion_id)
         self._note(prepared, exchange)
         generation = self._submit(prepared.submission)
         # However the exchange ends, and even if the answer below is never begun.
@@ -70,8 +71,8 @@ class ChatEndpoint:
             response = Response(stream_frames(run, self._settings), headers=sse.HEADERS)
             response.timeout = None
             return response
-        body = await whole_body(run, self._settings)
-        return Response(body, content_type="application/json")
+        answer = await whole_body(run, self._settings)
+        return Response(answer, content_type="application/json")
 
     def _note(self, prepared: Prepared, exchange: Exchange) -> None:
         """Tell the log and the metrics who asks."""

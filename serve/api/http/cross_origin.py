@@ -22,6 +22,7 @@ _STAINLESS = (
 _ALLOWED_HEADERS = ", ".join(
     [
         "Authorization",
+        "Content-Encoding",
         "Content-Type",
         "X-Request-ID",
         "OpenAI-Organization",

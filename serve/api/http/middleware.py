@@ -22,6 +22,7 @@ from hypercorn.typing import (
 
 from serve.api.exchange import Exchange, attach, request_id_of
 from serve.api.http.cross_origin import CrossOrigin, Headers
+from serve.api.wire.errors import ApiError
 from serve.metrics import Metrics
 
 _ACCESS = logging.getLogger("parlance.access")
@@ -57,22 +58,21 @@ class Envelope:
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
         exchange = Exchange(
-            request_id_of(headers.get(b"x-request-id", b"").decode("latin-1")), scope["method"]
+            request_id_of(headers.get(b"x-request-id", b"").decode("latin-1")),
+            scope["method"] if scope["type"] == "http" else "GET",
         )
         attach(scope, exchange)  # pyright: ignore[reportArgumentType]
-        traffic = _Traffic(
-            exchange,
-            self._cross_origin.response_headers(headers.get(b"origin")),
-            receive,
-            send,
-        )
+        extra = self._cross_origin.response_headers(headers.get(b"origin"))
+        traffic = _Traffic(exchange, extra, receive, send)
         try:
-            if (
+            if scope["type"] == "websocket":
+                await _refuse_websocket(scope["path"], send, exchange, extra)
+            elif (
                 self._cross_origin.enabled
                 and scope["method"] == "OPTIONS"
                 and b"access-control-request-method" in headers
@@ -164,6 +164,32 @@ def common_headers(exchange: Exchange) -> Headers:
         (b"openai-processing-ms", str(round(exchange.seconds * 1000)).encode()),
         (b"openai-version", API_VERSION),
     ]
+
+
+async def _refuse_websocket(
+    path: str, send: ASGISendCallable, exchange: Exchange, extra: Headers
+) -> None:
+    error = ApiError(
+        404,
+        f"Nothing at {path} speaks WebSocket. With 'stream': true an answer comes as server-sent "
+        f"events over plain HTTP. See /docs.",
+        code="not_found",
+    )
+    exchange.status = error.status
+    start: Any = {
+        "type": "websocket.http.response.start",
+        "status": error.status,
+        "headers": [
+            (b"content-type", b"application/json"),
+            *common_headers(exchange),
+            *extra,
+        ],
+    }
+    body = json.dumps(error.body(), ensure_ascii=False).encode()
+    end: Any = {"type": "websocket.http.response.body", "body": body, "more_body": False}
+    await send(start)
+    await send(end)
+    exchange.complete = True
 
 
 async def _answer_preflight(send: ASGISendCallable, exchange: Exchange, headers: Headers) -> None:

@@ -26,7 +26,7 @@ _ERRORS = {
     404: "There is no such route or model.",
     405: "The route does not take this method.",
     413: "The body is longer than allowed.",
-    415: "The body is not JSON.",
+    415: "The body is not JSON, or compressed with something else than gzip or deflate.",
     429: "The queue is full; `Retry-After` says when to come again.",
     500: "An unforeseen fault; the message names the request id.",
     503: "The engine is starting, draining or dead; see `Retry-After`.",

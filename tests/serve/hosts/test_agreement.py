@@ -1,6 +1,7 @@
 import shutil
 from pathlib import Path
 
+import jax
 import pytest
 
 from model import bundled
@@ -29,6 +30,15 @@ def test_a_setting_of_the_engine_that_differs_is_named(settings, said):
     sentence = disagreement(3, facts_of(ServeConfig(**settings)), facts_of(ServeConfig()))
     assert sentence.startswith(said)
     assert sentence.endswith("start all processes with the same settings, checkpoint and versions")
+
+
+def test_a_setting_of_jax_that_changes_the_numbers_is_named():
+    ours = facts_of(ServeConfig())
+    with jax.default_matmul_precision("bfloat16"):
+        said = disagreement(1, facts_of(ServeConfig()), ours)
+    assert said.startswith(
+        "process 1 has bfloat16 for jax_default_matmul_precision where process 0"
+    )
 
 
 def test_another_version_or_checkpoint_is_named(tmp_path: Path):
