@@ -30,8 +30,8 @@ PIECES = [
 ]
 END = 256
 VOCABULARY: list[bytes | None] = [*(bytes([byte]) for byte in range(256)), None, *PIECES]
-# What ends values, and what has to be in them before that, by patterns and formats.
-CLOSING = [*b'"}]', END]
+# What ends objects and arrays, what ends strings, and what has to be in these before that.
+BRACKETS, QUOTE = [*b"}]", END], [*b'"']
 HELPFUL = [
     *b"019abfox:/.@-\\",
     *(VOCABULARY.index(piece) for piece in ("é".encode(), b'\\"', b"ab", b'b"', b"foo", b"x-")),
@@ -78,10 +78,11 @@ class Model:
 
     def close(self, allowed: NDArray[np.bool_]) -> int:
         """A token that leads towards an end, if there is one."""
-        wanted = CLOSING if self.rng.random() < 0.9 else HELPFUL
-        return self.rng.choice(
-            [token for token in wanted if allowed[token]] or np.flatnonzero(allowed).tolist()
-        )
+        for wanted in (BRACKETS, QUOTE, HELPFUL):
+            fitting = [token for token in wanted if allowed[token]]
+            if fitting and self.rng.random() < 0.9:
+                return self.rng.choice(fitting)
+        return self.rng.choice(np.flatnonzero(allowed).tolist())
 
     def choose(self, allowed: NDArray[np.bool_]) -> int:
         """A token by their weights."""
