@@ -158,7 +158,7 @@ class Engine:
                 f"{len(request.prompt)} prompt tokens and {request.max_tokens} more do not fit "
                 f"a context of {self._config.context_length}; both must be at least 1"
             )
-        check_end_ids(request.sampling, request.end_ids)
+        check_end_ids(request.sampling, request.end_ids, self._config.end_ids)
         vocab = self.info.vocab_size
         for token, _ in request.sampling.logit_bias:
             if not 0 <= token < vocab:

@@ -147,7 +147,7 @@ class Runner:
         self._logits: list[jax.Array | None] = []
         self._cache: Cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())()
         self._rows: Rows = jax.jit(
-            partial(empty_rows, config.max_rows, model.config.vocab_size),
+            partial(empty_rows, config.max_rows, model.config.vocab_size, config.end_ids),
             out_shardings=replicated(model.mesh),
         )()
 
