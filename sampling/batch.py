@@ -15,10 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from sampling.params import BAN, MAX_LOGIT_BIAS, SEED_BITS, SamplingParams
+from sampling.params import BAN, END_IDS, MAX_LOGIT_BIAS, SEED_BITS, SamplingParams
 
-# Most end ids of a choice that bans them.
-MAX_END_IDS = 8
 # Sampled tokens per row that `recount` takes at a time.
 RECOUNT_TOKENS = 256
 # No id and no position: out of range everywhere.
@@ -33,7 +31,7 @@ class Choice(NamedTuple):
         params: the request's settings.
         number: the choice's; together with the seed it makes the key.
         prompt_length: tokens before the first sampled one.
-        end_ids: ids that `min_tokens` and `ignore_eos` ban; at most 8 where one is set.
+        end_ids: ids that `min_tokens` and `ignore_eos` ban.
         masked: whether only the tokens of a mask may be sampled, loaded before each draw.
     """
 
@@ -123,9 +121,15 @@ class Rows(NamedTuple):
     allowed: UInt32[Array, "R W"]
 
 
-def empty_rows(slots: int, vocab: int) -> Rows:
-    """Neutral rows."""
-    columns = _blank_settings(slots, key_words=2)
+def empty_rows(slots: int, vocab: int, end_ids: int = END_IDS) -> Rows:
+    """Neutral rows.
+
+    Args:
+        slots: rows, R.
+        vocab: tokens, V.
+        end_ids: room for so many end ids in each row, E.
+    """
+    columns = _blank_settings(slots, end_ids, key_words=2)
     settings = Settings(**{name: jnp.zeros(x.shape, x.dtype) for name, x in columns.items()})
     bias = Bias(*(jnp.asarray(x) for x in bias_of([], slots)))
     counts = jnp.zeros((slots, vocab), jnp.int32)
@@ -138,7 +142,7 @@ def mask_words(vocab: int) -> int:
     return -(-vocab // 32)
 
 
-def _blank_settings(width: int, key_words: int) -> dict[str, Any]:
+def _blank_settings(width: int, end_ids: int, key_words: int) -> dict[str, Any]:
     return {
         "temperature": np.zeros(width, np.float32),
         "top_k": np.zeros(width, np.int32),
@@ -147,15 +151,15 @@ def _blank_settings(width: int, key_words: int) -> dict[str, Any]:
         "frequency": np.zeros(width, np.float32),
         "presence": np.zeros(width, np.float32),
         "bias_count": np.zeros(width, np.int32),
-        "end_ids": np.full((width, MAX_END_IDS), NOTHING, np.int32),
+        "end_ids": np.full((width, end_ids), NOTHING, np.int32),
         "min_position": np.zeros(width, np.int32),
         "masked": np.zeros(width, np.bool_),
         "key": np.zeros((width, key_words), np.uint32),
     }
 
 
-def row_settings(choices: Sequence[Choice], width: int) -> Settings:
-    """Settings of choices, padded to `width`, on the host.
+def row_settings(choices: Sequence[Choice], width: int, room: int = END_IDS) -> Settings:
+    """Settings of choices, padded to `width`, on the host, with `room` for end ids in each row.
 
     The key has three words here, the seed's 64 bits and the choice: `load_rows` folds the
     choice in.
@@ -163,7 +167,7 @@ def row_settings(choices: Sequence[Choice], width: int) -> Settings:
     Raises:
         ValueError: a choice bans more end ids than a row has room for.
     """
-    columns = _blank_settings(width, key_words=3)
+    columns = _blank_settings(width, room, key_words=3)
     for row, (params, number, prompt_length, end_ids, masked) in enumerate(choices):
         columns["masked"][row] = masked
         columns["temperature"][row] = _temperature(params)
@@ -174,7 +178,7 @@ def row_settings(choices: Sequence[Choice], width: int) -> Settings:
         columns["presence"][row] = params.presence_penalty
         columns["bias_count"][row] = len(params.logit_bias)
         if bans_end_ids(params):
-            check_end_ids(params, end_ids)
+            check_end_ids(params, end_ids, room)
             columns["end_ids"][row, : len(end_ids)] = sorted(end_ids)
             last = NOTHING if params.ignore_eos else prompt_length + params.min_tokens
             columns["min_position"][row] = min(last, NOTHING)
@@ -198,16 +202,16 @@ def has_penalty(params: SamplingParams) -> bool:
     return params.frequency_penalty != 0 or params.presence_penalty != 0
 
 
-def check_end_ids(params: SamplingParams, end_ids: Collection[int]) -> None:
+def check_end_ids(params: SamplingParams, end_ids: Collection[int], room: int) -> None:
     """Refuse more end ids to ban than a row has room for.
 
     Raises:
         ValueError: that is so.
     """
-    if bans_end_ids(params) and len(end_ids) > MAX_END_IDS:
+    if bans_end_ids(params) and len(end_ids) > room:
         raise ValueError(
             f"{len(end_ids)} end ids are to be banned by min_tokens or ignore_eos; a row has "
-            f"room for {MAX_END_IDS}: leave both settings out, or give fewer end ids"
+            f"room for {room}: leave both settings out, or give fewer end ids"
         )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 SEED_BITS = 64
 MAX_LOGIT_BIAS = 1024
+# End-of-turn ids that a row has room for where a model has no more of them.
+END_IDS = 8
 # The bias that removes a token for good.
 BAN = -100.0
 

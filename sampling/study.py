@@ -25,9 +25,9 @@ from sampling.batch import (
     row_settings,
     sampled_chunks,
 )
-from sampling.params import SamplingParams
+from sampling.params import END_IDS, SamplingParams
 
-_empty_rows = jax.jit(empty_rows, static_argnums=(0, 1))
+_empty_rows = jax.jit(empty_rows, static_argnums=(0, 1, 2))
 _load_rows = jax.jit(load_rows)
 _load_bias = jax.jit(load_bias)
 _recount = jax.jit(recount)
@@ -160,7 +160,8 @@ def _prepared(
         Choice(each, choice, prompt_length, end_ids)
         for each, choice, prompt_length in zip(params, choices, prompt_lengths, strict=True)
     ]
-    rows = _load_rows(_empty_rows(count, vocab), slots, row_settings(loaded, count))
+    room = max(END_IDS, len(end_ids))
+    rows = _load_rows(_empty_rows(count, vocab, room), slots, row_settings(loaded, count, room))
     if any(each.logit_bias for each in params):
         rows = _load_bias(rows, slots, bias_of(params, count))
     if any(lengths):

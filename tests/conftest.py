@@ -38,7 +38,9 @@ _SHARING = {
         f"tests/e2e/test_{name}.py"
         for name in ("client", "controls", "hosts", "load", "logprobs", "mesh", "offline", "tools")
     ],
-    "engines": [f"tests/serve/engine/test_{name}.py" for name in ("constraints", "engine")],
+    "engines": [
+        f"tests/serve/engine/test_{name}.py" for name in ("constraints", "engine", "running_ahead")
+    ],
 }
 _GROUPS = {file: group for group, files in _SHARING.items() for file in files}
 # They take longest and begin first, so that no worker is left alone with one of them.

@@ -138,6 +138,7 @@ class CallMaker:
                 for sequence, each in zip(sequences, requests, strict=True)
             ],
             LOAD_WIDTH,
+            self._config.end_ids,
         )
         slots = self._no_slots()
         slots[: len(sequences)] = [sequence.slot for sequence in sequences]

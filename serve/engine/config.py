@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from sampling.params import END_IDS
+
 MIN_PREFILL_BUCKET = 16
 
 
@@ -25,6 +27,7 @@ class EngineConfig:
             always decoding `max_rows` rows and reserving a choice's pages up front.
         check_integrity: verify the page bookkeeping whenever the engine is idle.
         least_rows: a decode step computes at least so many rows, padding among them.
+        end_ids: most ids that end a turn, of a request that bans them.
     """
 
     context_length: int
@@ -36,6 +39,7 @@ class EngineConfig:
     deterministic: bool = False
     check_integrity: bool = False
     least_rows: int = 1
+    end_ids: int = END_IDS
 
     def __post_init__(self) -> None:
         for name in ("context_length", "max_rows", "queue_limit"):

@@ -38,6 +38,9 @@ Listener = Callable[[Sequence[Delivery]], None]
 Observer = Callable[[StepReport], None]
 Command = Callable[[], None]
 
+# How often is looked whether a step with chunks has ended. The next one is dispatched by then.
+_GLANCE_SECONDS = 0.001
+
 
 class StepHandle(Protocol):
     """A step whose forward calls are dispatched.
@@ -52,8 +55,13 @@ class StepHandle(Protocol):
         """Dispatch its draws, after the masks of the rows that have one."""
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether the device has done it, after its draws are dispatched."""
+        ...
+
     def fetch(self) -> list[Sampled]:
-        """Wait for its tokens, one result per group of the plan's `samples()`."""
+        """Wait until the device has done it: one result per group of the plan's `samples()`."""
         ...
 
 
@@ -150,7 +158,7 @@ class Engine:
                 f"{len(request.prompt)} prompt tokens and {request.max_tokens} more do not fit "
                 f"a context of {self._config.context_length}; both must be at least 1"
             )
-        check_end_ids(request.sampling, request.end_ids)
+        check_end_ids(request.sampling, request.end_ids, self._config.end_ids)
         vocab = self.info.vocab_size
         for token, _ in request.sampling.logit_bias:
             if not 0 <= token < vocab:
@@ -246,6 +254,7 @@ class Engine:
                 self._listener(deliveries)
                 deliveries = []
             if running is not None:
+                self._take_commands_during(*running)
                 results = running[1].fetch()
                 fetched = time.perf_counter()
                 deliveries = scheduler.commit(running[0], results)
@@ -264,6 +273,15 @@ class Engine:
         if self._config.check_integrity:
             self._scheduler.check_integrity()
         self._commands.get()()
+
+    def _take_commands_during(self, plan: StepPlan, step: StepHandle) -> None:
+        """Take commands while chunks of prompts are computed: that can take seconds.
+
+        Whoever has left gives up rows and pages at once, though the chunk runs to its end.
+        """
+        while plan.prefill and not step.ready and not self._stopping:
+            with contextlib.suppress(queue.Empty):
+                self._commands.get(timeout=_GLANCE_SECONDS)()
 
     def _take_commands(self) -> None:
         while not self._commands.empty():

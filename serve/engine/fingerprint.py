@@ -41,12 +41,15 @@ def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> st
 
 
 def checkpoint_digest(directory: Path) -> str:
-    """Ten hexadecimal digits over a checkpoint's shape and weights."""
-    return _digest(_config(directory), directory)
+    """Ten hexadecimal digits over a checkpoint's shape, what ends its turns, and its weights."""
+    return _digest(_config(directory) + _text(directory / "generation_config.json"), directory)
 
 
 def _config(directory: Path) -> str:
-    path = directory / "config.json"
+    return _text(directory / "config.json")
+
+
+def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 

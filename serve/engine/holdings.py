@@ -47,6 +47,22 @@ class Holdings:
             False, and nothing is changed, if there are too few.
         """
         config = self._config
+        cached = self._cached(sequence)
+        needed = config.pages_for(self._reserved_tokens(sequence)) - len(cached)
+        if needed + margin > self._pool.available_without(cached):
+            return False
+        self._pool.hold(cached)
+        sequence.pages = cached + self._pool.take(needed)
+        sequence.computed = len(cached) * config.page_size
+        sequence.registered = len(cached)
+        return True
+
+    def spared(self, sequence: Sequence) -> int:
+        """Tokens that cached pages would spare a sequence which began now."""
+        return len(self._cached(sequence)) * self._config.page_size
+
+    def _cached(self, sequence: Sequence) -> list[int]:
+        config = self._config
         known = len(sequence.names) * config.page_size
         if known + config.page_size <= len(sequence.tokens):
             sequence.names = page_names(sequence.tokens, config.page_size)
@@ -56,14 +72,7 @@ class Holdings:
         if config.deterministic:
             chunk_pages = config.prefill_chunk // config.page_size
             del cached[len(cached) - len(cached) % chunk_pages :]
-        needed = config.pages_for(self._reserved_tokens(sequence)) - len(cached)
-        if needed + margin > self._pool.available_without(cached):
-            return False
-        self._pool.hold(cached)
-        sequence.pages = cached + self._pool.take(needed)
-        sequence.computed = len(cached) * config.page_size
-        sequence.registered = len(cached)
-        return True
+        return cached
 
     def grow(self, sequence: Sequence) -> bool:
         """Give a sequence one page more; False if there is none."""

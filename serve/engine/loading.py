@@ -16,6 +16,7 @@ from model.loading import LoadedModel, load_end_ids, load_model, load_tokenizer
 from model.mesh import parts_on
 from model.parameters import count_parameters
 from model.tokenizer import Tokenizer
+from sampling.params import END_IDS
 from serve.engine.compile_cache import keep_programs
 from serve.engine.config import EngineConfig, EngineConfigError, least_rows
 from serve.engine.engine import Engine
@@ -111,6 +112,8 @@ def load_engine(
         deterministic=deterministic,
         check_integrity=check_integrity,
         least_rows=least_rows(jax.default_backend()),
+        # The checkpoint's, and the one that its template may write after the assistant's words.
+        end_ids=max(END_IDS, len(end_ids) + 1),
     )
     info = EngineInfo(
         context_length=length,

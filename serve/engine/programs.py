@@ -133,7 +133,7 @@ def program_specs(
         add("spread", size, _spread(size), -1, whole, array((1, vocab), jnp.float32))
     masks: Any = np.zeros((LOAD_WIDTH, mask_words(vocab)), np.uint32)
     loads = {
-        "load": (load_rows, array((LOAD_WIDTH,)), row_settings([], LOAD_WIDTH)),
+        "load": (load_rows, array((LOAD_WIDTH,)), row_settings([], LOAD_WIDTH, config.end_ids)),
         "load_bias": (load_bias, array((LOAD_WIDTH,)), bias_of([], LOAD_WIDTH)),
         "recount": (recount, *sampled_chunks([], LOAD_WIDTH)),
         "load_masks": (load_masks, array((LOAD_WIDTH,)), masks),

@@ -1,9 +1,10 @@
 """Executes step plans on the device.
 
 Owns the compiled programs, the cache and the sampler's rows; knows slots and pages as
-numbers. Everything is dispatched without waiting: the device runs the calls in order, and
-tokens are fetched a step later. After `compile` nothing is compiled any more. On several hosts
-each has a runner: the first host's executes plans, and its followers `run` what it runs.
+numbers. Everything is dispatched without waiting: the device runs the calls in order, and a
+step's end is waited for, and its tokens fetched, a step later. After `compile` nothing is compiled
+any more. On several hosts each has a runner: the first host's executes plans, and its followers
+`run` what it runs.
 """
 
 import time
@@ -61,17 +62,28 @@ class SampledGroup(NamedTuple):
 class Step:
     """A step whose forward calls have been dispatched.
 
+    Args:
+        runner: whose step it is.
+        draws: the draws to come, each with the sequences that it is for.
+        undrawn: the logits of the last forward call, if none of the draws is from them.
+        dispatched: see below.
+
     Attributes:
         dispatched: `perf_counter()` when the step's last forward call had been dispatched: from
             then on the device had work, whatever the host did.
     """
 
     def __init__(
-        self, runner: "Runner", draws: list[tuple[Draw, list[Sequence]]], dispatched: float
+        self,
+        runner: "Runner",
+        draws: list[tuple[Draw, list[Sequence]]],
+        undrawn: jax.Array | None,
+        dispatched: float,
     ) -> None:
         self.dispatched = dispatched
         self._runner = runner
         self._draws = draws
+        self._undrawn = undrawn
         self._groups: list[SampledGroup] = []
 
     def sample(self, masks: Iterable[Mask]) -> None:
@@ -81,8 +93,20 @@ class Step:
             for array in (group.tokens, *group.logprobs):
                 array.copy_to_host_async()
 
+    @property
+    def ready(self) -> bool:
+        """Whether `fetch` would return at once."""
+        # Any, because JAX's types leave `is_ready` out.
+        awaited: list[Any] = [group.tokens for group in self._groups]
+        if self._undrawn is not None:
+            awaited.append(self._undrawn)
+        return all(array.is_ready() for array in awaited)
+
     def fetch(self) -> list[Sampled]:
-        """Wait for the tokens: one result per group of the plan's `samples()`."""
+        """Wait for the step's end: its tokens, one result per group of the plan's `samples()`."""
+        if self._undrawn is not None:
+            # A chunk amid a prompt, which has no token to wait for.
+            self._undrawn.block_until_ready()
         return [group.fetch() for group in self._groups]
 
 
@@ -123,7 +147,7 @@ class Runner:
         self._logits: list[jax.Array | None] = []
         self._cache: Cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())()
         self._rows: Rows = jax.jit(
-            partial(empty_rows, config.max_rows, model.config.vocab_size),
+            partial(empty_rows, config.max_rows, model.config.vocab_size, config.end_ids),
             out_shardings=replicated(model.mesh),
         )()
 
@@ -176,7 +200,12 @@ class Runner:
         """Dispatch a step's forward calls."""
         forward, draws = self._calls.forward(plan)
         self._everywhere(forward)
-        return Step(self, draws, time.perf_counter())
+        return Step(self, draws, self._undrawn(draws), time.perf_counter())
+
+    def _undrawn(self, draws: list[tuple[Draw, list[Sequence]]]) -> jax.Array | None:
+        made = [index for index, logits in enumerate(self._logits) if logits is not None]
+        drawn = {draw.source for draw, _ in draws}
+        return self._logits[made[-1]] if made[-1] not in drawn else None
 
     def sample(
         self, draws: list[tuple[Draw, list[Sequence]]], masks: list[Mask]

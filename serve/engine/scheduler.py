@@ -14,6 +14,7 @@ from serve.engine.config import EngineConfig
 from serve.engine.holdings import Holdings
 from serve.engine.plan import DecodeRow, Fork, PrefillChunk, Sampled, StepPlan
 from serve.engine.sequence import Phase, Sequence
+from serve.engine.turns import Turns
 from serve.engine.types import (
     ConstraintError,
     EngineStats,
@@ -38,6 +39,7 @@ class Scheduler:
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
         self._holdings = Holdings(config)
+        self._turns = Turns(config, self._holdings)
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
         self._free_slots = list(range(config.max_rows - 1, -1, -1))
@@ -131,28 +133,48 @@ class Scheduler:
     def _plan_prefill(self, loads: list[Sequence], forks: list[Fork]) -> list[PrefillChunk]:
         budget = self._config.prefill_chunk
         chunks: list[PrefillChunk] = []
-        begun = [running for running in self._running if running.phase is Phase.PREFILLING]
-        for sequence in sorted(begun, key=lambda running: running.arrival):
-            budget = self._plan_chunk(sequence, budget, chunks, loads, forks)
-        for sequence in list(self._waiting):
-            if budget <= 0 or not self._free_slots:
+        served: list[Sequence] = []
+        could_begin = (each for each in self._waiting if not self._follows_first(each))
+        admitting = bool(self._free_slots)
+        for sequence in self._turns.order(self._begun(), could_begin if admitting else ()):
+            start, waits = sequence.computed, sequence.phase is Phase.WAITING
+            if waits:
+                start = self._holdings.spared(sequence)
+                if not admitting or self._shares_later(sequence, start):
+                    continue
+            elif sequence.phase is not Phase.PREFILLING:
+                continue  # Taken along by a fork just now.
+            end = self._chunk_end(sequence, start)
+            if end - start > budget:
                 break
-            # A choice taken along by a fork just now, or whose sibling's prompt it can share
-            # as soon as that is computed.
-            if sequence.phase is not Phase.WAITING or self._shares_later(sequence):
-                continue
-            if sequence.in_flight or not self._admit(sequence):
-                break
-            loads.append(sequence)
-            budget = self._plan_chunk(sequence, budget, chunks, loads, forks)
+            if waits:
+                admitting = self._admit(sequence)
+                if not admitting:
+                    continue
+                loads.append(sequence)
+            self._plan_chunk(sequence, end, chunks, loads, forks)
+            served.append(sequence)
+            budget -= end - start
+        self._turns.taken(served)
         return chunks
 
-    def _shares_later(self, sequence: Sequence) -> bool:
+    def _begun(self) -> list[Sequence]:
+        return [running for running in self._running if running.phase is Phase.PREFILLING]
+
+    def _shares_later(self, sequence: Sequence, spared: int) -> bool:
+        """Whether a prompt that has begun will spare it more than what is spared now."""
+        later = self._turns.shares_later(sequence, spared, self._begun())
+        return later or self._follows_first(sequence)
+
+    def _follows_first(self, sequence: Sequence) -> bool:
+        """Whether its sibling's prompt has begun, which it can share when that is computed."""
         first = self._requests[sequence.request.id][0]
         return first is not sequence and first.phase is Phase.PREFILLING
 
     def _admit(self, sequence: Sequence) -> bool:
         """Give a waiting sequence a slot and pages, if there are enough."""
+        if not self._free_slots or sequence.in_flight:
+            return False
         # Leave the running rows a page each, or they would soon put this one back again.
         margin = 0 if self._config.deterministic else len(self._running)
         if not self._holdings.begin(sequence, margin):
@@ -164,24 +186,25 @@ class Scheduler:
         self._seat(sequence, Phase.PREFILLING)
         return True
 
-    def _plan_chunk(
-        self,
-        sequence: Sequence,
-        budget: int,
-        chunks: list[PrefillChunk],
-        loads: list[Sequence],
-        forks: list[Fork],
-    ) -> int:
-        """Add the sequence's next chunk if the budget allows; returns what is left of it.
+    def _chunk_end(self, sequence: Sequence, start: int) -> int:
+        """Where the chunk ends that begins at `start`.
 
         Chunks end at multiples of `prefill_chunk`, whatever else the step holds: how a prompt
         is cut depends on the prompt alone.
         """
         size = self._config.prefill_chunk
+        return min((start // size + 1) * size, len(sequence.tokens))
+
+    def _plan_chunk(
+        self,
+        sequence: Sequence,
+        end: int,
+        chunks: list[PrefillChunk],
+        loads: list[Sequence],
+        forks: list[Fork],
+    ) -> None:
+        """Add the sequence's next chunk, and begin to decode where it is the last."""
         start = sequence.computed
-        end = min((start // size + 1) * size, len(sequence.tokens))
-        if end - start > budget:
-            return 0
         chunk = PrefillChunk(sequence.slot, start, sequence.tokens[start:end], sequence.pages)
         chunks.append(chunk)
         sequence.computed = end
@@ -190,7 +213,6 @@ class Scheduler:
             self._begin_decoding(sequence, chunk)
             if sequence.choice == 0 and not sequence.outputs:
                 self._fork_siblings(sequence, chunk, loads, forks)
-        return budget - (end - start)
 
     def _begin_decoding(self, sequence: Sequence, chunk: PrefillChunk) -> None:
         sequence.phase = Phase.DECODING

@@ -1,9 +1,9 @@
 """The trial process: tries grammars of strangers, so that only it can grow or hang.
 
-Started by `trial.py`, with the number of a connection's descriptor as its argument. Takes a
-vocabulary, then grammars one at a time, each with the seconds that it may take; it is compiled and
-followed for a little, and answered with an error, or "", and the seconds that it took. Time that is
-up ends the process with SIGPROF.
+`trial.py` starts a process with `main`, and the number of a connection's descriptor as argument.
+Takes a vocabulary, then grammars one at a time, each with the seconds that it may take; it is
+compiled and followed for a little, and answered with an error, or "", and the seconds that it took.
+Time that is up ends the process with SIGPROF.
 """
 
 import resource
@@ -44,7 +44,3 @@ def main() -> None:
             error = str(refused)
         signal.setitimer(signal.ITIMER_PROF, 0)
         connection.send((error, time.process_time() - began))
-
-
-if __name__ == "__main__":
-    main()

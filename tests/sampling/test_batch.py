@@ -61,6 +61,14 @@ def test_more_end_ids_than_a_row_holds_are_refused_where_they_are_to_be_banned()
     row_settings([many._replace(params=SamplingParams())], 1)
 
 
+def test_rows_have_the_room_for_end_ids_that_is_asked_for():
+    many = Choice(SamplingParams(min_tokens=1), end_ids=range(30))
+    settings = row_settings([many], 2, room=31)
+    assert settings.end_ids.tolist() == [[*range(30), NOTHING], [NOTHING] * 31]
+    rows = jax.jit(load_rows)(empty_rows(4, 50, 31), jnp.array([3, NOTHING]), settings)
+    assert rows.settings.end_ids[3].tolist() == [*range(30), NOTHING]
+
+
 def test_values_beyond_the_devices_types_are_clamped():
     settings = row_settings([Choice(SamplingParams(temperature=5e-324, top_k=2**40))], 1)
     assert settings.temperature[0] > 0

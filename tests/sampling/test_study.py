@@ -47,6 +47,12 @@ def test_what_was_sampled_counts_for_penalties_and_for_min_tokens():
     assert got[2][3] == 0
 
 
+def test_any_number_of_end_ids_is_banned():
+    params = [SamplingParams(ignore_eos=True)]
+    got = study.distribution(np.zeros((1, 30), np.float32), params, end_ids=range(20))
+    np.testing.assert_allclose(got, [[0.0] * 20 + [0.1] * 10], rtol=1e-6)
+
+
 def test_log_probabilities():
     np.testing.assert_allclose(study.log_probabilities(LOGITS), LOGITS, atol=1e-6)
     sampled, ids, values = study.top_logprobs(LOGITS, [0, 1, 3])

@@ -25,6 +25,7 @@ def engine_of(**fields) -> Engine:
         "page_size": 4,
         "prefill_chunk": 32,
         "check_integrity": True,
+        "end_ids": 20,
     }
     config = EngineConfig(**(defaults | fields))
     info = EngineInfo(CONTEXT, TINY.vocab_size, "fp_test")

@@ -122,6 +122,72 @@ def test_a_long_prompt_is_cut_at_multiples_of_the_chunk_and_stalls_nobody():
     assert lengths == [[(0, 16)], [(16, 16)], [(32, 16)], [(48, 2)]]
 
 
+def chunk_starts(h: House, steps: int) -> list[list[tuple[str, int]]]:
+    """Whose chunks the next steps compute, and from where."""
+    found: list[list[tuple[str, int]]] = []
+    for _ in range(steps):
+        h.step()
+        plan = h.running and h.running[0]
+        chunks = plan.prefill if plan else []
+        names = {running.slot: running.request.id for running in h.scheduler._running}
+        found.append([(names[chunk.slot], chunk.start) for chunk in chunks])
+    return found
+
+
+def test_a_short_prompt_is_computed_between_the_chunks_of_a_long_one():
+    h = house()
+    h.submit("long", list(range(60)))
+    assert chunk_starts(h, 1) == [[("long", 0)]]
+    h.submit("short", [70] * 5)
+    assert chunk_starts(h, 4) == [[("short", 0)], [("long", 16)], [("long", 32)], [("long", 48)]]
+    h.run()
+    h.check_answers()
+
+
+def test_a_long_prompt_is_passed_over_only_once_however_many_short_ones_come():
+    h = house(max_rows=16, cache_tokens=2048)
+    h.submit("long", list(range(60)))
+    found = []
+    for number in range(8):
+        h.submit(f"{number}", [70 + number] * 11, tokens=1)
+        found += chunk_starts(h, 1)
+    assert [[name for name, _ in step] for step in found] == [
+        *(["0"], ["long"], ["1"], ["long"], ["2"], ["long"], ["3"], ["long"]),
+    ]
+    h.run()
+    h.check_answers()
+
+
+def test_a_long_prompt_gets_the_second_row_that_falls_free_however_many_short_ones_wait():
+    h = house(max_rows=1, cache_tokens=2048)
+    h.submit("long", list(range(60)), tokens=1)
+    for number in range(4):
+        h.submit(f"{number}", [70 + number] * 5, tokens=1)
+    found = [name for step in chunk_starts(h, 30) for name, _ in step]
+    assert list(dict.fromkeys(found)) == ["0", "long", "1", "2", "3"]
+
+
+def test_of_equal_prompts_the_first_to_come_ends_first():
+    h = house(cache_tokens=1024)
+    for name in "abc":
+        h.submit(name, [ord(name)] * 30)
+    starts = [[("a", 0)], [("a", 16)], [("b", 0)], [("b", 16)], [("c", 0)], [("c", 16)]]
+    assert chunk_starts(h, 6) == starts
+
+
+def test_a_prompt_waits_for_another_that_computes_their_common_pages():
+    h = house(cache_tokens=1024)
+    common = list(range(48))
+    h.submit("long", [*common, *[90] * 10])
+    h.submit("short", [*common, 91])
+    h.submit("other", [92] * 40)
+    found = [name for step in chunk_starts(h, 7) for name, _ in step]
+    assert sorted(found) == [*["long"] * 4, *["other"] * 3, "short"]
+    h.run()
+    h.check_answers()
+    assert h.cached == {"long": 0, "short": 48, "other": 0}
+
+
 def test_the_second_of_two_equal_prompts_comes_from_the_cache():
     h = house()
     prompt = list(range(18))

@@ -13,7 +13,7 @@ from serve.engine.types import ConstraintError
 from serve.grammar.compiler import Grammar, GrammarCompiler, GrammarLimits, vocabulary_of
 from serve.grammar.library import GrammarError
 from serve.grammar.matcher import CompiledGrammar, GrammarMatcher
-from serve.grammar.trial import Allowance, Trial
+from serve.grammar.trial import Allowance
 
 CONTROLS = {"<|call|>": 1, "<|end|>": 0}
 END = 0
@@ -307,14 +307,6 @@ def test_a_bomb_is_refused_and_the_next_grammar_compiles(
     with pytest.raises(GrammarError):
         compiler.begin().compile(BOMBS[bomb])
     assert compiler.begin().compile(Grammar.regex("a+")).matcher().accepting is False
-
-
-def test_what_takes_too_much_memory_is_refused() -> None:
-    trial = Trial(vocabulary_of(WORDS, WORDS.vocab_size, frozenset([END])), 2**28)
-    with pytest.raises(GrammarError, match="too much memory"):
-        trial.run(BOMBS["large divisor"].source, Allowance(60))
-    trial.run(Grammar.regex("a").source, Allowance(60))
-    trial.close()
 
 
 def test_a_large_grammar_is_refused_unread() -> None:

@@ -54,5 +54,10 @@ def test_another_version_or_checkpoint_is_named(tmp_path: Path):
     manifest.write_text(manifest.read_text().replace("0", "1"))
     said = disagreement(1, facts_of(ServeConfig(model=copy)), ours)
     assert "for the checkpoint's digest where process 0 has" in said
+    shutil.copy(bundled.directory() / "weights" / "manifest.json", manifest)
+    assert disagreement(1, facts_of(ServeConfig(model=copy)), ours) == ""
+    (copy / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
+    said = disagreement(1, facts_of(ServeConfig(model=copy)), ours)
+    assert "for the checkpoint's digest where process 0 has" in said
     shutil.rmtree(copy)
     assert "has missing for the" in disagreement(1, facts_of(ServeConfig(model=copy)), ours)

@@ -1,0 +1,18 @@
+"""What an engine takes from its checkpoint."""
+
+import json
+import shutil
+from pathlib import Path
+
+from model import bundled
+from serve.engine.loading import load_engine
+
+
+def test_rows_have_room_for_all_end_ids_of_the_checkpoint_and_for_the_templates(tmp_path: Path):
+    copy = tmp_path / "model"
+    shutil.copytree(bundled.directory(), copy)
+    declared = {"eos_token_id": list(range(300, 320))}
+    (copy / "generation_config.json").write_text(json.dumps(declared))
+    loaded = load_engine(copy, rows=2, context=64, cache_tokens=64)
+    assert loaded.end_ids == set(range(300, 320))
+    assert loaded.runner._rows.settings.end_ids.shape == (2, 21)
