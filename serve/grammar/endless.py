@@ -10,12 +10,16 @@ from typing import Any, cast
 
 from serve.grammar.keywords import TYPES
 from serve.grammar.patterns.search import is_found
-from serve.grammar.places import named, objects, rebuilt
+from serve.grammar.places import inner, named, objects, rebuilt
+from serve.grammar.schema_error import SchemaError
 
 Schema = Mapping[str, Any]
 
-# Alternatives that are looked into for one part; where there are more it is taken to be fine.
-_MOST_ALTERNATIVES = 200
+# Alternatives within alternatives that are looked into; what lies deeper is taken to be fine.
+_DEPTH = 32
+# Parts that are looked at, again and again: enough for thousands, and over in a moment.
+_MOST_STEPS = 100_000
+_STEPS_OF_A_SEARCH = 100
 
 
 def without_endless(schema: Any) -> Any:
@@ -26,6 +30,9 @@ def without_endless(schema: Any) -> Any:
 
     Returns:
         The schema, or False where that holds for all of it.
+
+    Raises:
+        SchemaError: it would take too long to find out.
     """
     if not any("$ref" in fields for _, fields in objects(schema)):
         return schema
@@ -49,33 +56,40 @@ class _Finite:
     def __init__(self, root: Any) -> None:
         self._root = root
         self._known: set[int] = set()
-        self._left = 0
-        parts = [fields for _, fields in objects(root)]
+        self._left = _MOST_STEPS
         before = -1
         while before < len(self._known):
             before = len(self._known)
-            # Those inside first: fewer rounds.
-            for part in reversed(parts):
-                self._left = _MOST_ALTERNATIVES
-                if not self.ends(part) and self._together([part]):
-                    self._known.add(id(part))
+            # Onwards and backwards, what stands inside first: references lead both ways.
+            self._settle(root)
+            for _, part in reversed(list(objects(root))):
+                self._look_at(part)
+
+    def _settle(self, part: Any) -> None:
+        if isinstance(part, dict):
+            for _, each in inner(cast("Schema", part)):
+                self._settle(each)
+            self._look_at(cast("Schema", part))
+
+    def _look_at(self, part: Schema) -> None:
+        if not self.ends(part) and self._together([part], _DEPTH):
+            self._known.add(id(part))
 
     def ends(self, schema: Any) -> bool:
         """Whether a value of a part can end. Nothing is valid under False, which ends too."""
         return isinstance(schema, bool) or id(schema) in self._known
 
-    def _together(self, parts: Sequence[Schema]) -> bool:
+    def _together(self, parts: Sequence[Schema], depth: int) -> bool:
         """Whether a value can end for which all the parts hold."""
-        self._left -= 1
         views: list[Schema] = []
-        if self._left < 0 or not all(self._gather(part, views) for part in parts):
-            return self._left < 0
+        if depth == 0 or not all(self._gather(part, views) for part in parts):
+            return depth == 0
         for index, view in enumerate(views):
             for name in {"anyOf", "oneOf"} & set(view):
                 rest = [*views[:index], _without(view, name), *views[index + 1 :]]
                 ways = [each for each in view[name] if self.ends(each) and each is not False]
                 return any(
-                    self._together(rest if way is True else [*rest, way]) for way in ways
+                    self._together(rest if way is True else [*rest, way], depth - 1) for way in ways
                 ) or not any(isinstance(each, dict) for each in view[name])
         if any("const" in view or "enum" in view for view in views):
             return True
@@ -89,21 +103,44 @@ class _Finite:
 
     def _gather(self, part: Schema, views: list[Schema]) -> bool:
         """Add a part and what holds with it, without its references; False where these go on."""
-        views.append({k: v for k, v in part.items() if k not in ("$ref", "allOf")})
-        held = [*part.get("allOf", ())]
-        if "$ref" in part:
-            held.append(named(self._root, part["$ref"]))
-        return all(
-            self.ends(each) and (isinstance(each, bool) or self._gather(each, views))
-            for each in held
-        )
+        waiting = [part]
+        while waiting:
+            self._spend(1)
+            each = waiting.pop()
+            views.append({k: v for k, v in each.items() if k not in ("$ref", "allOf")})
+            held = [*each.get("allOf", ())]
+            if "$ref" in each:
+                held.append(named(self._root, each["$ref"]))
+            if not all(map(self.ends, held)):
+                return False
+            waiting += [schema for schema in held if isinstance(schema, dict)]
+        return True
+
+    def _spend(self, steps: int) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise SchemaError(
+                (), "its references, alternatives and patterns are too many to follow"
+            )
 
     def _object_ends(self, views: Sequence[Schema]) -> bool:
         return all(
-            all(map(self.ends, _property(view, name)))
+            all(map(self.ends, self._property(view, name)))
             for view in views
             for name in {name for view in views for name in view.get("required", ())}
         ) and all(map(self._enough, views))
+
+    def _property(self, view: Schema, name: str) -> list[Any]:
+        """What a view asks of a property: all of these, as far as it is known."""
+        self._spend(1)
+        asked = [view["properties"][name]] if name in view.get("properties", {}) else []
+        unknown = False
+        for pattern, each in view.get("patternProperties", {}).items():
+            self._spend(_STEPS_OF_A_SEARCH)
+            found = is_found(pattern, name)
+            asked += [each] if found else []
+            unknown |= found is None
+        return asked if asked or unknown else [view.get("additionalProperties", True)]
 
     def _enough(self, view: Schema) -> bool:
         """Whether as many properties end as there must be."""
@@ -121,17 +158,6 @@ class _Finite:
             if not all(map(self.ends, needed)):
                 return False
         return True
-
-
-def _property(view: Schema, name: str) -> list[Any]:
-    """What a view asks of a property: all of these, as far as it is known."""
-    asked = [view["properties"][name]] if name in view.get("properties", {}) else []
-    unknown = False
-    for pattern, each in view.get("patternProperties", {}).items():
-        found = is_found(pattern, name)
-        asked += [each] if found else []
-        unknown |= found is None
-    return asked if asked or unknown else [view.get("additionalProperties", True)]
 
 
 def _types(view: Schema) -> set[str]:

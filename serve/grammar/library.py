@@ -158,4 +158,6 @@ def rehearse(matcher: LLMatcher, end_ids: Sequence[int]) -> None:
 
 def explained(error: str) -> str:
     """An error of the library without what only its authors can use."""
-    return error.partition("<non-verbose/>")[0].partition("<state>")[0].strip()
+    for theirs in ("<non-verbose/>", "<state>", "<backtrace>"):
+        error = error.partition(theirs)[0]
+    return error.strip()

@@ -84,16 +84,16 @@ def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> An
 
 
 def _said(schema: Any, *, strict: bool) -> Any:
-    """The schema in words that the library enforces exactly."""
-    finite = without_endless(schema)
-    if finite is False and schema is not False:
+    """The schema in words that the library enforces exactly; as it is where that has none."""
+    said = schema
+    for step in (without_endless, equivalent, with_one_spelling):
+        try:
+            said = step(said)
+        except SchemaError:
+            if strict:
+                raise
+    if said is False and schema is not False:
         raise SchemaError((), "nothing can satisfy it: every value would go on without an end")
-    said = equivalent(finite)
-    try:
-        said = with_one_spelling(said)
-    except SchemaError:
-        if strict:
-            raise
     return with_patterns_spelled(said)
 
 

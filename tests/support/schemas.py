@@ -20,10 +20,17 @@ def validate(schema: Any, answer: str | bytes) -> None:
         ValueError: it is not JSON.
     """
     exact = json.loads(json.dumps(schema), parse_float=_decimal)
-    Draft202012Validator(exact).validate(json.loads(answer, parse_float=_decimal))
+    Draft202012Validator(exact).validate(
+        json.loads(answer, parse_float=_decimal, parse_int=_integer)
+    )
 
 
 def _decimal(text: str) -> Decimal | float:
     # Digits without end, or exponents beyond those of doubles, are far from any border.
     exact = len(text) < 20 and isfinite(float(text))
     return Decimal(text) if exact else float(text)
+
+
+def _integer(text: str) -> int:
+    # Python itself reads no more than 4,300 digits.
+    return int(Decimal(text))

@@ -200,3 +200,19 @@ def test_names_of_patterns_that_are_left_are_no_further_names(
     }
     constraint = compile_schema(compiler.begin(), schema, strict=False)
     assert allows(constraint, '{"ab":1}')
+
+
+def test_a_schema_that_takes_long_to_see_through_is_refused(compiler: GrammarCompiler) -> None:
+    steps = {
+        f"d{n}": {
+            "type": "object",
+            "allOf": [
+                {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"required": [f"{side}{n}"]}]}
+                for side in "lr"
+            ],
+        }
+        for n in range(60)
+    }
+    schema = {"$ref": "#/$defs/d0", "$defs": {**steps, "d60": {"$ref": "#/$defs/d0"}}}
+    with pytest.raises(ValueError, match="too many to follow"):
+        compile_schema(compiler.begin(), schema, strict=True)

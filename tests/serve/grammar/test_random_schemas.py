@@ -3,9 +3,9 @@
 Whatever is said so far can be finished, and what is finished is valid.
 """
 
-import itertools
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,16 +30,18 @@ PIECES = [
 ]
 END = 256
 VOCABULARY: list[bytes | None] = [*(bytes([byte]) for byte in range(256)), None, *PIECES]
-# What ends objects and arrays, what ends strings, and what has to be in these before that.
+# What ends objects and arrays, what ends strings, and what these may have to say before that.
 BRACKETS, QUOTE = [*b"}]", END], [*b'"']
 HELPFUL = [
-    *b"019abfox:/.@-\\",
+    *b"019abfoxu%~:/.@-\\",
+    *"éᄑ😀".encode(),
     *(VOCABULARY.index(piece) for piece in ("é".encode(), b'\\"', b"ab", b'b"', b"foo", b"x-")),
 ]
 MARKS = np.array([bool(set(token or b"") & set(b'"\\')) for token in VOCABULARY])
 
-# Tokens after which an answer is brought to its end, and those that this may take.
-FREE, CLOSED = 100, 5_000
+# Tokens after which an answer is brought to its end, and those that this may take, in so many
+# tries: what branches can grow on the way.
+FREE, CLOSED, TRIES = 100, 1_500, 50
 
 
 class Pieces:
@@ -95,24 +97,40 @@ def answer_of(constraint: Constraint, model: Model) -> bytes:
 
     Raises:
         ConstraintError: what has been said so far cannot be finished.
-        AssertionError: nor can it with what would finish any answer.
+        AssertionError: nor can it in so many tries.
     """
-    matcher, answer = constraint.matcher(), b""
-    words = np.zeros(-(-len(VOCABULARY) // 32), np.uint32)
-    for length in itertools.count():
+    said: list[int] = []
+    finished = go_on(constraint, said, model.choose, FREE)
+    for _ in range(TRIES):
+        if finished:
+            break
+        del said[FREE:]
+        finished = go_on(constraint, said, model.close, CLOSED)
+    answer = b"".join(VOCABULARY[token] or b"" for token in said)
+    assert finished, answer[-200:]
+    return answer
+
+
+def go_on(
+    constraint: Constraint, said: list[int], choose: Callable[[NDArray[np.bool_]], int], most: int
+) -> bool:
+    """Say up to `most` tokens more; whether the answer is finished then."""
+    matcher, words = constraint.matcher(), np.zeros(-(-len(VOCABULARY) // 32), np.uint32)
+    for token in said:
+        matcher.accept(token)
+    for _ in range(most):
         matcher.fill(words)
         bits = np.unpackbits(words.view(np.uint8), bitorder="little")
         allowed = bits[: len(VOCABULARY)].astype(bool)
-        assert allowed.any(), answer
-        assert length < FREE + CLOSED, answer[-200:]
-        token = model.choose(allowed) if length < FREE else model.close(allowed)
+        assert allowed.any(), said
+        token = choose(allowed)
         if token == END:
-            return answer
+            return True
         matcher.accept(token)
-        answer += VOCABULARY[token] or b""
+        said.append(token)
         if matcher.finished:
-            return answer
-    raise AssertionError
+            return True
+    return False
 
 
 def search(compiler: GrammarCompiler, seed: int, schemas: int) -> None:
