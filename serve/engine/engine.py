@@ -279,9 +279,11 @@ class Engine:
 
         Whoever has left gives up rows and pages at once, though the chunk runs to its end.
         """
+        # Not `get(timeout=…)`: CPython's waits for ever where it finds its lock free, no command,
+        # and its time up, as it may on a busy machine.
         while plan.prefill and not step.ready and not self._stopping:
-            with contextlib.suppress(queue.Empty):
-                self._commands.get(timeout=_GLANCE_SECONDS)()
+            self._take_commands()
+            time.sleep(_GLANCE_SECONDS)
 
     def _take_commands(self) -> None:
         while not self._commands.empty():
