@@ -5,6 +5,7 @@ Knows nothing of what is refused.
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from itertools import combinations
 from math import comb
 from typing import Any, cast
@@ -15,7 +16,7 @@ from serve.grammar.places import rebuilt
 # Ways to choose the properties that are there; each becomes a branch.
 _MOST_CHOICES = 64
 # Doubles go on to 5e-324, which the library cannot write out.
-_NEXT_TO_ZERO = 1e-30
+_BESIDE_ZERO = 1e-30
 
 
 def can_be_listed(schema: Mapping[str, Any]) -> bool:
@@ -30,8 +31,8 @@ def can_be_listed(schema: Mapping[str, Any]) -> bool:
 
 def equivalent(schema: Any, root: Any = None) -> Any:
     """The schema, where a `oneOf` of branches that cannot both hold is an `anyOf`, a
-    `minProperties` beyond what is required a choice of properties, and a bound that is left out
-    the next number.
+    `minProperties` beyond what is required a choice of properties, and a whole number that a
+    bound leaves out one beside it that is let in.
 
     Args:
         schema: a well-formed one, with references that start at the root.
@@ -58,23 +59,30 @@ def equivalent(schema: Any, root: Any = None) -> Any:
 
 
 def _with_next_bounds(schema: dict[str, Any]) -> dict[str, Any]:
-    """Where a whole number is left out, the next one after it is the bound.
+    """Where a whole number is left out, a number right beside it is the bound.
 
-    The library takes it in where the other bound is less than 1 away.
+    The library takes the whole number in where the other bound is less than 1 away.
     """
     low, high = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
-    bounds: dict[str, Any] = {}
+    kept = dict(schema)
     if low is not None and low >= 0 and float(low).is_integer():
-        del schema["exclusiveMinimum"]
-        bounds["minimum"] = max(_after(low), schema.get("minimum", -math.inf))
+        del kept["exclusiveMinimum"]
+        kept["minimum"] = max(_beside(low), schema.get("minimum", -math.inf))
     if high is not None and high <= 0 and float(high).is_integer():
-        del schema["exclusiveMaximum"]
-        bounds["maximum"] = min(-_after(-high), schema.get("maximum", math.inf))
-    return schema | bounds
+        del kept["exclusiveMaximum"]
+        kept["maximum"] = min(-_beside(-high), schema.get("maximum", math.inf))
+    return kept
 
 
-def _after(bound: float) -> float:
-    return math.nextafter(bound, math.inf) if bound else _NEXT_TO_ZERO
+def _beside(bound: float) -> float:
+    """A number above a whole one: the next of 15 digits, and never more than 1 above it.
+
+    The library does not read 17 digits exactly: the double after 100 is 100 to it.
+    """
+    if not bound:
+        return _BESIDE_ZERO
+    exact = Decimal(bound)
+    return float(exact + Decimal(1).scaleb(min(exact.adjusted() - 14, 0)))
 
 
 def _choice(schema: Mapping[str, Any]) -> tuple[list[str], int]:

@@ -114,7 +114,7 @@ _TABLE = [
         "number",
         minimum="Integers up to 2⁵³",
         maximum="",
-        exclusiveMinimum="The next double after it is the bound; for 0 it is 10⁻³⁰",
+        exclusiveMinimum="From 3, 3.00000000000001 on: 15 digits. From 0, 10⁻³⁰ on",
         exclusiveMaximum="",
     ),
     *_enforced("positive number", multipleOf="Few digits: the automaton grows with them"),

@@ -65,7 +65,10 @@ class Characters:
         return Characters.of(*((last + 1, first - 1) for last, first in gaps if first - last > 1))
 
     def holds(self, code: int) -> bool:
-        """Whether a control character, the quotation mark or the backslash is in it."""
+        """Whether a character is in it.
+
+        Of properties only control characters, the quotation mark and the backslash are known.
+        """
         listed = any(first <= code <= last for first, last in self.ranges)
         return (listed or any(each.holds(code) for each in self.properties)) != self.negated
 

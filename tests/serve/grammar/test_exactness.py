@@ -120,6 +120,25 @@ def test_a_bound_that_is_left_out(
     assert [allows(constraint, str(number)) for number in outside] == [False] * len(outside)
 
 
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_each_whole_number_can_be_left_out(compiler: GrammarCompiler, sign: str) -> None:
+    for number in [*range(1, 200), 1_000, 123_456_789, 10**12]:
+        bounds = {"exclusiveMinimum": number, "maximum": number + 0.5}
+        if sign:
+            bounds = {"exclusiveMaximum": -number, "minimum": -number - 0.5}
+        constraint = compile_schema(compiler.begin(), {"type": "number", **bounds}, strict=True)
+        assert not allows(constraint, f"{sign}{number}")
+        assert allows(constraint, f"{sign}{number}.25")
+
+
+@pytest.mark.parametrize("number", [7, 10**13, 10**14, 10**15])
+def test_the_integer_after_a_bound_is_let_in(compiler: GrammarCompiler, number: int) -> None:
+    schema = {"type": "integer", "exclusiveMinimum": number}
+    constraint = compile_schema(compiler.begin(), schema, strict=True)
+    assert not allows(constraint, str(number))
+    assert allows(constraint, str(number + 1))
+
+
 LIST = {"type": "object", "properties": {"next": {"$ref": "#/$defs/list"}}, "required": ["next"]}
 TREE = {"type": "array", "items": {"$ref": "#/$defs/tree"}, "minItems": 1}
 SPLIT = {"type": "object", "allOf": [{"properties": LIST["properties"]}, {"required": ["next"]}]}
