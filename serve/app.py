@@ -69,9 +69,10 @@ def create_app(
     keys = ApiKeys(settings.api_keys)
 
     async def admit() -> None:
+        exchange = exchange_of(request.scope)
         if request.url_rule is not None:
-            exchange_of(request.scope).route = request.url_rule.rule
-        keys.check(request.path, request.headers.get("Authorization", ""))
+            exchange.route = request.url_rule.rule
+        exchange.key = keys.check(request.path, request.headers.get("Authorization", ""))
 
     app.before_request(admit)
     error_responses.install(app, settings.max_body_bytes)

@@ -205,7 +205,8 @@ class ServeConfig:
     queue_limit: int = setting(
         512,
         group="Limits",
-        help="Choices that may wait for a row; beyond it a request answers 429.",
+        help="Choices that may wait while all rows are taken; beyond it a request answers 429, "
+        "unless its caller has less than its share.",
         metavar="COUNT",
         low=1,
     )

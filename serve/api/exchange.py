@@ -28,6 +28,7 @@ class Exchange:
         complete: whether the whole response was sent.
         prompt_tokens: of a completion.
         completion_tokens: of a completion, as far as it came.
+        key: a digest of the API key that it came with, where one is asked for; never logged.
         caller: hash of who asks, where the request says so.
         metadata: the request's.
     """
@@ -40,6 +41,7 @@ class Exchange:
     complete: bool = False
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    key: str | None = field(default=None, repr=False)
     caller: str | None = None
     metadata: Mapping[str, str] | None = None
     _cleanups: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])

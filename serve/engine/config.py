@@ -22,7 +22,8 @@ class EngineConfig:
         page_size: tokens per cache page, a power of two.
         prefill_chunk: most prompt tokens run in one step, a power of two, at least a page
             and at least 16.
-        queue_limit: most choices that wait for a row.
+        queue_limit: most choices that wait while all rows are taken, but for callers who have less
+            than their share.
         deterministic: a seeded request gives the same bytes under any load, at the price of
             always decoding `max_rows` rows and reserving a choice's pages up front.
         check_integrity: verify the page bookkeeping whenever the engine is idle.
@@ -59,6 +60,11 @@ class EngineConfig:
                 f"a cache of {self.cache_tokens} tokens cannot hold one context of "
                 f"{self.context_length}; raise the cache or lower the context"
             )
+
+    @property
+    def most_choices(self) -> int:
+        """Choices that rows and queue hold together."""
+        return self.max_rows + self.queue_limit
 
     @property
     def num_pages(self) -> int:

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from sampling.batch import bans_end_ids, check_end_ids
 from sampling.params import BAN
+from serve.engine.capacity import Capacity
 from serve.engine.compilations import CompilationCounter
 from serve.engine.config import EngineConfig
 from serve.engine.masks import MaskMaker
@@ -28,7 +29,6 @@ from serve.engine.types import (
     EngineStats,
     EngineUnavailableError,
     GenerationRequest,
-    QueueFullError,
     StepReport,
 )
 
@@ -95,15 +95,14 @@ class Engine:
         self.death: Future[BaseException | None] = Future()
         self._runner = runner
         self._config = config
-        self._scheduler = Scheduler(config)
+        self._capacity = Capacity(config)
+        self._scheduler = Scheduler(config, self._capacity.leave)
         self._masks = MaskMaker(info.vocab_size)
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._listener: Listener = _ignore
         self._observer: Observer = _ignore
         self._state = EngineState.STARTING
         self._compilations = CompilationCounter()
-        self._lock = threading.Lock()
-        self._unqueued = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -137,7 +136,8 @@ class Engine:
     def stats(self) -> EngineStats:
         """A snapshot of counters and gauges."""
         stats = self._scheduler.stats()
-        waiting = stats.waiting + self._unqueued
+        # What is submitted counts at once, though the thread has not seen it yet.
+        waiting = max(0, self._capacity.choices - stats.running)
         return replace(stats, waiting=waiting, compilations=self._compilations.count)
 
     def submit(self, request: GenerationRequest) -> None:
@@ -146,9 +146,10 @@ class Engine:
         Raises:
             EngineUnavailableError: the engine is not ready.
             QueueFullError: no room for the request's choices.
-            ValueError: prompt and answer cannot fit the context, the prompt is empty, the
-                bias names an id that is not the model's, every token is banned, or more end
-                ids are to be banned than a row has room for.
+            ValueError: prompt and answer cannot fit the context, the prompt is empty, there are
+                more choices than rows and queue hold together, the bias names an id that is not
+                the model's, every token is banned, or more end ids are to be banned than a row has
+                room for.
         """
         if self._state is not EngineState.READY:
             raise EngineUnavailableError(self._state)
@@ -157,6 +158,11 @@ class Engine:
             raise ValueError(
                 f"{len(request.prompt)} prompt tokens and {request.max_tokens} more do not fit "
                 f"a context of {self._config.context_length}; both must be at least 1"
+            )
+        if request.choices > self._config.most_choices:
+            raise ValueError(
+                f"{request.choices} choices never fit: rows and queue hold "
+                f"{self._config.most_choices} together"
             )
         check_end_ids(request.sampling, request.end_ids, self._config.end_ids)
         vocab = self.info.vocab_size
@@ -168,12 +174,8 @@ class Engine:
             banned |= request.end_ids
         if len(banned) >= vocab:
             raise ValueError(f"logit_bias bans all {vocab} tokens; leave one above {BAN:g}")
-        with self._lock:
-            waiting = self._scheduler.waiting + self._unqueued
-            if waiting + request.choices > self._config.queue_limit:
-                raise QueueFullError(waiting, self._config.queue_limit, retry_after=1)
-            self._unqueued += request.choices
-        self._commands.put(lambda: self._queue(request))
+        self._capacity.enter(request)
+        self._commands.put(lambda: self._scheduler.submit(request))
 
     def cancel(self, request_id: str, choice: int | None = None) -> None:
         """End a choice, or all choices of a request; harmless if they have ended."""
@@ -197,11 +199,6 @@ class Engine:
         self._end(error)
 
     # --- on the engine thread ----------------------------------------------------------
-
-    def _queue(self, request: GenerationRequest) -> None:
-        with self._lock:
-            self._unqueued -= request.choices
-            self._scheduler.submit(request)
 
     def _stop(self) -> None:
         self._stopping = True
@@ -245,6 +242,7 @@ class Engine:
                         mask_seconds=self._masks.take_seconds(),
                     )
                 )
+                self._capacity.step_took(now - dispatched)
             dispatched = now
             constrained = [] if plan is None else plan.constrained()
             if step is not None and not constrained:

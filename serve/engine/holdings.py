@@ -48,14 +48,23 @@ class Holdings:
         """
         config = self._config
         cached = self._cached(sequence)
-        needed = config.pages_for(self._reserved_tokens(sequence)) - len(cached)
-        if needed + margin > self._pool.available_without(cached):
+        if self._missing(sequence, cached) + margin > 0:
             return False
+        needed = config.pages_for(self._reserved_tokens(sequence)) - len(cached)
         self._pool.hold(cached)
         sequence.pages = cached + self._pool.take(needed)
         sequence.computed = len(cached) * config.page_size
         sequence.registered = len(cached)
         return True
+
+    def has_room(self, sequence: Sequence, margin: int) -> bool:
+        """Whether `begin` would find enough pages."""
+        return self._missing(sequence, self._cached(sequence)) + margin <= 0
+
+    def _missing(self, sequence: Sequence, cached: list[int]) -> int:
+        """Pages that a sequence which began now would need beyond those that are there."""
+        needed = self._config.pages_for(self._reserved_tokens(sequence)) - len(cached)
+        return needed - self._pool.available_without(cached)
 
     def spared(self, sequence: Sequence) -> int:
         """Tokens that cached pages would spare a sequence which began now."""

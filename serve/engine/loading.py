@@ -120,6 +120,7 @@ def load_engine(
         vocab_size=model.config.vocab_size,
         fingerprint=fingerprint(directory, model, config),
         description=_description(model, config),
+        most_choices=config.most_choices,
     )
     runner = Runner(model, config, followers)
     return LoadedEngine(Engine(runner, config, info), runner, tokenizer, end_ids)

@@ -1,16 +1,21 @@
 """Which sequence does what in the next step, and what came of the last one.
 
-Owns the queue and the row slots; which pages a sequence holds is the affair of `holdings.py`.
-Knows nothing of devices, threads or text. `plan` decides a step and advances the counters as if
-it had run; `commit` takes the tokens when they come back, one step later. What a step writes, all
-steps planned after it can read, because the device runs them in order: so pages may be shared,
-freed and given out again at planning time.
+Owns the row slots; who waits, and whose turn it is, is the affair of `fair_queue.py` and
+`turns.py`, which pages a sequence holds that of `holdings.py`. Knows nothing of devices, threads or
+text. `plan` decides a step and advances the counters as if it had run; `commit` takes the tokens
+when they come back, one step later. What a step writes, all steps planned after it can read,
+because the device runs them in order: so pages may be shared, freed and given out again at planning
+time.
 """
 
-from collections import deque
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple
 
 from serve.engine.config import EngineConfig
+from serve.engine.fair_queue import FairQueue
 from serve.engine.holdings import Holdings
 from serve.engine.plan import DecodeRow, Fork, PrefillChunk, Sampled, StepPlan
 from serve.engine.sequence import Phase, Sequence
@@ -24,6 +29,9 @@ from serve.engine.types import (
     TokenLogprobs,
 )
 
+# So many of the queue are looked at in a step.
+_CONSIDERED = 32
+
 
 class Delivery(NamedTuple):
     """An event for a request, and how much of its prompt came from the prefix cache."""
@@ -33,14 +41,33 @@ class Delivery(NamedTuple):
     event: TokenEvent
 
 
-class Scheduler:
-    """Continuous batching over row slots and cache pages."""
+# A row's number among those of its caller, the oldest being the first; its arrival; itself.
+_Seniority = tuple[int, int, Sequence]
 
-    def __init__(self, config: EngineConfig) -> None:
+
+def _ignore(request: GenerationRequest, answer_tokens: int) -> None:
+    del request, answer_tokens
+
+
+class Scheduler:
+    """Continuous batching over row slots and cache pages.
+
+    Args:
+        config: the engine's settings.
+        on_end: called for every choice that has ended, however it did, with its request and how
+            many tokens it has.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        on_end: Callable[[GenerationRequest, int], None] = _ignore,
+    ) -> None:
         self._config = config
+        self._on_end = on_end
         self._holdings = Holdings(config)
-        self._turns = Turns(config, self._holdings)
-        self._waiting: deque[Sequence] = deque()
+        self._queue = FairQueue()
+        self._turns = Turns(config.page_size, self._queue.rows)
         self._running: list[Sequence] = []
         self._free_slots = list(range(config.max_rows - 1, -1, -1))
         self._requests: dict[str, list[Sequence]] = {}
@@ -61,7 +88,8 @@ class Scheduler:
         ]
         self._arrivals += request.choices
         self._requests[request.id] = sequences
-        self._waiting.extend(sequences)
+        for sequence in sequences:
+            self._queue.add(sequence)
         self._prompt_tokens += len(request.prompt)
 
     def cancel(self, request_id: str, choice: int | None = None) -> None:
@@ -77,16 +105,13 @@ class Scheduler:
         """Whether any choice waits or runs."""
         return bool(self._requests)
 
-    @property
-    def waiting(self) -> int:
-        """Choices in the queue."""
-        return len(self._waiting)
-
     # --- planning ----------------------------------------------------------------------
 
     def plan(self) -> StepPlan | None:
         """The next step, or None when nothing can be done before tokens come back."""
-        decode = self._plan_decode()
+        order = self._by_seniority()
+        self._make_room(order)
+        decode = self._plan_decode(order)
         loads: list[Sequence] = []
         forks: list[Fork] = []
         prefill = self._plan_prefill(loads, forks)
@@ -95,31 +120,74 @@ class Scheduler:
         self._steps += 1
         return StepPlan(loads, prefill, forks, decode)
 
-    def _plan_decode(self) -> list[DecodeRow]:
+    def _make_room(self, order: list[_Seniority]) -> None:
+        """Take rows from whoever has most, for those who wait and have at least two fewer.
+
+        As many as this step can compute the prompts of. What is put back is not lost: its pages are
+        kept while there is room. A deterministic engine puts nothing back.
+        """
+        fewest = self._queue.fewest_rows
+        uneven = order and fewest is not None and order[-1][0] > fewest + 1
+        if not uneven or self._config.deterministic:
+            return
+        budget = self._config.prefill_chunk
+        left = partial(self._left, self._begun())
+        turns = list(islice(self._queue.turns(left), _CONSIDERED))
+        for rank, turn in enumerate(turns, start=1):
+            while order and order[-1][0] > turn.rows + 1:
+                if self._has_room(turn.sequence, rank):
+                    break
+                self._put_back(order.pop()[2])
+            budget -= turn.left
+            if budget <= 0 or len(self._free_slots) < rank:
+                return
+
+    def _has_room(self, sequence: Sequence, slots: int) -> bool:
+        """Whether so many slots are free, and the pages that the sequence needs."""
+        margin = len(self._running)
+        return len(self._free_slots) >= slots and self._holdings.has_room(sequence, margin)
+
+    def _by_seniority(self) -> list[_Seniority]:
+        """All rows; the last one is the first to be given up: the latest of whoever has most.
+
+        So nobody loses a row to somebody who has more. The oldest row of all stays the first,
+        whatever is given up or comes: so there always is progress.
+        """
+        numbers: dict[str, int] = {}
+        order: list[_Seniority] = []
+        for sequence in sorted(self._running, key=attrgetter("arrival")):
+            caller = sequence.caller
+            number = numbers[caller] = numbers.get(caller, 0) + 1
+            order.append((number, sequence.arrival, sequence))
+        # Arrivals differ, so that sequences are never compared.
+        order.sort()
+        return order
+
+    def _plan_decode(self, order: list[_Seniority]) -> list[DecodeRow]:
         rows: list[DecodeRow] = []
         size = self._config.page_size
-        for sequence in sorted(self._running, key=lambda running: running.arrival):
+        for _, _, sequence in order:
             if sequence.phase is not Phase.DECODING or sequence.exhausted:
                 continue
             position = sequence.length - 1
-            if not self._cover(sequence, position):
+            if not self._cover(sequence, position, order):
                 continue
             rows.append(DecodeRow(sequence, position, sequence.pages[position // size]))
             sequence.computed = position + 1
             sequence.sampled += 1
         return rows
 
-    def _cover(self, sequence: Sequence, position: int) -> bool:
-        """Make sure of the page for `position`, putting back the youngest rows if need be.
+    def _cover(self, sequence: Sequence, position: int, order: list[_Seniority]) -> bool:
+        """Make sure of the page for `position`, putting back the last rows of `order` if need be.
 
-        Returns False when the sequence itself was the youngest and has been put back.
+        Returns False when the sequence itself was the last and has been put back.
         """
         while position // self._config.page_size >= len(sequence.pages):
             if self._holdings.grow(sequence):
                 continue
-            youngest = max(self._running, key=lambda running: running.arrival)
-            self._put_back(youngest)
-            if youngest is sequence:
+            last = order.pop()[2]
+            self._put_back(last)
+            if last is sequence:
                 return False
         return True
 
@@ -128,19 +196,22 @@ class Scheduler:
         self._preemptions += 1
         self._vacate(sequence)
         sequence.phase = Phase.WAITING
-        self._waiting.appendleft(sequence)
+        self._queue.put_back(sequence)
 
     def _plan_prefill(self, loads: list[Sequence], forks: list[Fork]) -> list[PrefillChunk]:
         budget = self._config.prefill_chunk
         chunks: list[PrefillChunk] = []
         served: list[Sequence] = []
-        could_begin = (each for each in self._waiting if not self._follows_first(each))
-        admitting = bool(self._free_slots)
-        for sequence in self._turns.order(self._begun(), could_begin if admitting else ()):
+        begun, slots = self._begun(), min(len(self._free_slots), _CONSIDERED)
+        left = {each: len(each.tokens) - each.computed for each in begun}
+        turns = self._queue.turns(partial(self._left, begun))
+        left |= {turn.sequence: turn.left for turn in islice(turns, slots)}
+        admitting = True
+        for sequence in self._turns.order(left):
             start, waits = sequence.computed, sequence.phase is Phase.WAITING
             if waits:
                 start = self._holdings.spared(sequence)
-                if not admitting or self._shares_later(sequence, start):
+                if not admitting or self._waits(sequence, start, self._begun()):
                     continue
             elif sequence.phase is not Phase.PREFILLING:
                 continue  # Taken along by a fork just now.
@@ -161,9 +232,14 @@ class Scheduler:
     def _begun(self) -> list[Sequence]:
         return [running for running in self._running if running.phase is Phase.PREFILLING]
 
-    def _shares_later(self, sequence: Sequence, spared: int) -> bool:
+    def _left(self, begun: list[Sequence], sequence: Sequence) -> int | None:
+        """Tokens to compute before a waiting sequence can be decoded; None if it should wait."""
+        spared = self._holdings.spared(sequence)
+        return None if self._waits(sequence, spared, begun) else len(sequence.tokens) - spared
+
+    def _waits(self, sequence: Sequence, spared: int, begun: list[Sequence]) -> bool:
         """Whether a prompt that has begun will spare it more than what is spared now."""
-        later = self._turns.shares_later(sequence, spared, self._begun())
+        later = self._turns.shares_later(sequence, spared, begun)
         return later or self._follows_first(sequence)
 
     def _follows_first(self, sequence: Sequence) -> bool:
@@ -179,7 +255,6 @@ class Scheduler:
         margin = 0 if self._config.deterministic else len(self._running)
         if not self._holdings.begin(sequence, margin):
             return False
-        self._waiting.remove(sequence)
         if sequence.cached_tokens < 0:
             sequence.cached_tokens = min(sequence.computed, sequence.prompt_length)
             self._cached_tokens += sequence.cached_tokens
@@ -225,14 +300,16 @@ class Scheduler:
         """Start the request's other choices from the prompt just computed.
 
         They hold its full pages and get a copy of the last, partly filled one. A choice for
-        which there is no slot or page now starts later by itself, from the prefix cache.
+        which there is no slot or page now, or that would get it before its turn, starts later by
+        itself, from the prefix cache.
         """
+        slots = len(self._free_slots)
+        next_ones = {turn.sequence for turn in islice(self._queue.turns(lambda _: 0), slots)}
         for sequence in self._requests[first.request.id][1:]:
-            if not self._free_slots or not self._holdings.can_share(first, sequence):
-                return
-            if sequence.phase is not Phase.WAITING or sequence.sampled:
+            if sequence not in next_ones or sequence.sampled:
                 continue
-            self._waiting.remove(sequence)
+            if not self._holdings.can_share(first, sequence):
+                return
             source, target = self._holdings.share(first, sequence)
             sequence.cached_tokens = first.cached_tokens
             self._seat(sequence, Phase.DECODING)
@@ -241,6 +318,7 @@ class Scheduler:
             self._begin_decoding(sequence, chunk)
 
     def _seat(self, sequence: Sequence, phase: Phase) -> None:
+        self._queue.seat(sequence)
         sequence.slot = self._free_slots.pop()
         sequence.phase = phase
         self._running.append(sequence)
@@ -298,11 +376,12 @@ class Scheduler:
         return TokenEvent(sequence.choice, token, finish, logprobs)
 
     def _finish(self, sequence: Sequence) -> None:
-        if sequence.phase is Phase.WAITING:
-            self._waiting.remove(sequence)
-        else:
+        seated = sequence.phase is not Phase.WAITING
+        if seated:
             self._vacate(sequence)
+        self._queue.end(sequence, seated=seated)
         sequence.phase = Phase.FINISHED
+        self._on_end(sequence.request, sequence.outputs)
         siblings = self._requests[sequence.request.id]
         if all(sibling.phase is Phase.FINISHED for sibling in siblings):
             del self._requests[sequence.request.id]
@@ -319,7 +398,7 @@ class Scheduler:
         """Counters and gauges as they are now."""
         return EngineStats(
             running=len(self._running),
-            waiting=len(self._waiting),
+            waiting=len(self._queue),
             pages_total=self._holdings.total,
             pages_free=self._holdings.free,
             pages_cached=self._holdings.kept,
@@ -347,5 +426,5 @@ class Scheduler:
             for sequence in sequences
             if sequence.phase is not Phase.FINISHED
         ]
-        if {id(s) for s in alive} != {id(s) for s in [*self._waiting, *self._running]}:
+        if {id(s) for s in alive} != {id(s) for s in [*self._queue, *self._running]}:
             raise AssertionError("a sequence is neither queued nor running, or is forgotten")

@@ -26,6 +26,7 @@ class Sequence:
 
     Attributes:
         request: what was asked.
+        caller: who asks.
         choice: index among the request's choices.
         phase: see `Phase`.
         matcher: follows `tokens` through the request's constraint, if it has one.
@@ -45,6 +46,7 @@ class Sequence:
         "arrival",
         "banned",
         "cached_tokens",
+        "caller",
         "choice",
         "computed",
         "matcher",
@@ -60,6 +62,7 @@ class Sequence:
 
     def __init__(self, request: GenerationRequest, choice: int, arrival: int) -> None:
         self.request = request
+        self.caller = request.caller
         self.choice = choice
         self.arrival = arrival
         self.phase = Phase.WAITING

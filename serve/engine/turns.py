@@ -1,17 +1,13 @@
-"""Whose prompt is computed next, of those that wait and those that have begun.
+"""Whose prompt is computed next, of those that have begun and those that get a row now.
 
-Owns the order and what it has to remember. Knows nothing of rows, or of how long a chunk is.
+Owns the order and what it has to remember. Knows nothing of the queue's order, or of how long a
+chunk is.
 """
 
-from collections.abc import Collection, Iterable
-from itertools import islice
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 
-from serve.engine.config import EngineConfig
-from serve.engine.holdings import Holdings
 from serve.engine.sequence import Phase, Sequence
-
-# So many of the queue are looked at in a step: which of them could go before others?
-_CONSIDERED = 32
 
 
 class Turns:
@@ -20,28 +16,35 @@ class Turns:
     So a short prompt need not wait until a long one has gone through all its chunks; and among
     equals, as the one that has begun has less left, it is first come, first served. Short
     prompts that keep coming leave a long one every other step. Answers that were put back go
-    before all: somebody is reading them.
+    before all: somebody is reading them. All that among the prompts of one caller: between callers,
+    whoever has fewer rows goes first.
+
+    Args:
+        page_size: tokens per cache page.
+        rows: how many rows the caller of a sequence has.
     """
 
-    def __init__(self, config: EngineConfig, holdings: Holdings) -> None:
-        self._page_size = config.page_size
-        self._holdings = holdings
+    def __init__(self, page_size: int, rows: Callable[[Sequence], int]) -> None:
+        self._page_size = page_size
+        self._rows = rows
         self._first: Sequence | None = None
         self._passed_over: Sequence | None = None
 
-    def order(self, begun: list[Sequence], waiting: Iterable[Sequence]) -> list[Sequence]:
+    def order(self, left: dict[Sequence, int]) -> list[Sequence]:
         """The sequences in the order in which they get what a step can compute.
 
         Args:
-            begun: those whose prompts have begun.
-            waiting: those that could begin.
+            left: how many tokens of each one's prompt must be computed.
         """
-        left = {each: len(each.tokens) - each.computed for each in begun}
-        for sequence in islice(waiting, _CONSIDERED):
-            spared = self._holdings.spared(sequence)
-            if not self.shares_later(sequence, spared, begun):
-                left[sequence] = len(sequence.tokens) - spared
         order = sorted(left, key=lambda each: (not each.sampled, left[each], each.arrival))
+        # What a caller has, without the rows that are in this order, and with those before it.
+        rows = Counter({each.caller: self._rows(each) for each in order})
+        rows.subtract(each.caller for each in order if each.phase is not Phase.WAITING)
+        level: dict[Sequence, int] = {}
+        for sequence in order:
+            level[sequence] = rows[sequence.caller]
+            rows[sequence.caller] += 1
+        order.sort(key=lambda each: level[each])
         self._first = min(order, key=lambda each: each.arrival, default=None)
         if self._passed_over in left:
             order.sort(key=lambda each: each is not self._passed_over)

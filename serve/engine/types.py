@@ -3,6 +3,7 @@
 Imports no JAX, so that HTTP code can use it freely.
 """
 
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -74,6 +75,7 @@ class GenerationRequest:
         end_ids: sampling one of these ends a choice with `stop`.
         constraint: what each choice must satisfy, if anything. A choice that has satisfied it
             and can only end ends with `stop` at once.
+        caller: who asks; rows and the queue are shared out fairly among callers.
     """
 
     id: str
@@ -83,6 +85,7 @@ class GenerationRequest:
     choices: int = 1
     end_ids: frozenset[int] = frozenset()
     constraint: Constraint | None = None
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +147,14 @@ class EngineUnavailableError(Exception):
 
 
 class QueueFullError(Exception):
-    """The waiting queue has no room for the request's choices.
+    """Neither rows nor queue have room for the request's choices.
 
     Attributes:
-        retry_after: seconds after which trying again makes sense.
+        retry_after: seconds after which there is likely to be room.
     """
 
-    def __init__(self, waiting: int, limit: int, retry_after: int) -> None:
-        super().__init__(f"{waiting} choices wait already and the queue holds {limit}")
+    def __init__(self, choices: int, limit: int, retry_after: int) -> None:
+        super().__init__(f"{choices} choices run or wait already, and there is room for {limit}")
         self.retry_after = retry_after
 
 
@@ -242,12 +245,14 @@ class EngineInfo:
         vocab_size: ids are below this.
         fingerprint: `fp_` and a digest of all that can change the numbers.
         description: name → value lines for the start-up log and `/metrics` info.
+        most_choices: choices that rows and queue hold together: a request of more never fits.
     """
 
     context_length: int
     vocab_size: int
     fingerprint: str
     description: Mapping[str, str] = field(default_factory=dict[str, str])
+    most_choices: int = sys.maxsize
 
 
 class EngineClient(Protocol):

@@ -176,6 +176,7 @@ class FakeEngine:
     )
     context_length: int = 4096
     vocab_size: int = 259
+    most_choices: int = 1000
     cached_tokens: int = 0
     state: EngineState = EngineState.READY
     refuse: Exception | None = None
@@ -186,7 +187,13 @@ class FakeEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo(self.context_length, self.vocab_size, "fp_test", {"platform": "cpu"})
+        return EngineInfo(
+            self.context_length,
+            self.vocab_size,
+            "fp_test",
+            {"platform": "cpu"},
+            self.most_choices,
+        )
 
     def submit(self, request: GenerationRequest) -> FakeGeneration:
         if self.refuse is not None:

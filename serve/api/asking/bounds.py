@@ -4,17 +4,24 @@ from serve.api.wire.errors import invalid
 from serve.api.wire.request import ChatRequest
 
 
-def check_choices(wire: ChatRequest, most: int) -> None:
-    """Refuse more choices than the server allows.
+def check_choices(wire: ChatRequest, allowed: int, fitting: int) -> None:
+    """Refuse more choices than there can ever be.
+
+    Args:
+        wire: the request.
+        allowed: the most that the server's settings allow.
+        fitting: the most that rows and queue hold together.
 
     Raises:
         ApiError: 400.
     """
+    most = min(allowed, fitting)
     if wire.choices > most:
+        why = "" if allowed <= fitting else " Rows and queue of this server hold no more together."
         raise invalid(
             "integer_above_max_value",
             f"Invalid 'n': integer above maximum value. Expected a value <= {most}, but got "
-            f"{wire.n} instead.",
+            f"{wire.n} instead.{why}",
             "n",
         )
 

@@ -87,7 +87,7 @@ class Preparer:
             raise first_fault(error) from error
         vocab_size = self._info.vocab_size
         check_model(wire.model, self._settings)
-        check_choices(wire, self._settings.max_choices)
+        check_choices(wire, self._settings.max_choices, self._info.most_choices)
         check_bias(wire, vocab_size, self._end_ids)
         schema, tools = answer_schema(wire.response_format), asked_tools(wire)
         check_sizes(schema, tools, self._settings.max_grammar_bytes)

@@ -4,6 +4,7 @@ Knows nothing of validation's rules, of JSON's shape, or of how the engine works
 """
 
 import hashlib
+from dataclasses import replace
 
 from quart import Response, request
 
@@ -15,6 +16,7 @@ from serve.api.answering.stream import stream_frames
 from serve.api.answering.whole import whole_body
 from serve.api.asking.prepare import Prepared, Preparer
 from serve.api.exchange import Exchange, exchange_of
+from serve.api.http.callers import Caller
 from serve.api.http.json_request import json_bytes
 from serve.api.settings import ApiSettings
 from serve.engine.types import (
@@ -55,7 +57,8 @@ class ChatEndpoint:
         body = await json_bytes(request, self._settings.max_body_bytes)
         prepared = await self._preparer.prepare(body, completion_id)
         self._note(prepared, exchange)
-        generation = self._submit(prepared.submission)
+        caller = _caller(exchange).counted(prepared.wire.caller)
+        generation = self._submit(replace(prepared.submission, caller=caller))
         # However the exchange ends, and even if the answer below is never begun.
         exchange.on_close(generation.cancel)
         exchange.prompt_tokens = len(prepared.submission.prompt)
@@ -91,3 +94,8 @@ class ChatEndpoint:
             raise queue_full(error) from error
         except EngineUnavailableError as error:
             raise unavailable(error, self._settings.retry_after_seconds) from error
+
+
+def _caller(exchange: Exchange) -> Caller:
+    client = request.scope.get("client")
+    return Caller(exchange.key, client[0] if client else "")

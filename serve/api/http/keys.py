@@ -17,18 +17,21 @@ class ApiKeys:
         # Digests have one length, so that comparing tells nothing of a key's.
         self._digests = [_digest(key) for key in keys]
 
-    def check(self, path: str, authorization: str) -> None:
+    def check(self, path: str, authorization: str) -> str | None:
         """Let a request pass.
 
         Args:
             path: of the request.
             authorization: its header of that name, or an empty string.
 
+        Returns:
+            A digest of its key; None where none is asked for.
+
         Raises:
             ApiError: 401; the header is missing or wrong.
         """
         if not self._digests or any(path == p or path.startswith(p + "/") for p in _OPEN_PATHS):
-            return
+            return None
         scheme, _, key = authorization.partition(" ")
         given = _digest(key.strip())
         # All digests are compared, whatever the first ones give.
@@ -42,6 +45,7 @@ class ApiKeys:
                 code="invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+        return given.hex()
 
 
 def _digest(key: str) -> bytes:

@@ -516,6 +516,18 @@ async def test_server_may_allow_fewer_choices(make_house: Any, ask: Any) -> None
     )
 
 
+async def test_choices_that_could_never_all_fit_are_refused(make_house: Any, ask: Any) -> None:
+    house = make_house(most_choices=24)
+    assert (await house.post(ask(n=24))).status_code == 200
+    response = await house.post(ask(n=25))
+    error = (await response.get_json())["error"]
+    assert (response.status_code, error["param"]) == (400, "n")
+    assert error["message"] == (
+        "Invalid 'n': integer above maximum value. Expected a value <= 24, but got 25 instead. "
+        "Rows and queue of this server hold no more together."
+    )
+
+
 @pytest.mark.parametrize("size", [10, 100_000])
 async def test_long_bodies_are_checked_alike(house: Any, ask: Any, size: int) -> None:
     body = json.dumps(ask(temperature=3, user="u"))[:-1] + " " * size + "}"

@@ -3,6 +3,9 @@
 import asyncio
 import math
 import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from support.naive import naive_logits
 from support.tiny import TINY, tiny_model
 
 from serve.engine.bridge import EngineBridge
+from serve.engine.engine import Engine
 from serve.engine.types import (
     EngineState,
     EngineUnavailableError,
@@ -280,15 +284,32 @@ async def test_clients_that_vanish_leave_nothing_behind(engines):
     assert len(answer) == 3
 
 
+@contextmanager
+def engine_held(engine: Engine) -> Iterator[None]:
+    """The engine's thread does nothing meanwhile."""
+    let_go = threading.Event()
+    engine._commands.put(let_go.wait)
+    yield
+    let_go.set()
+
+
 async def test_a_full_queue_is_refused_and_says_so():
     engine = engine_of(queue_limit=10, max_rows=1, prefill_chunk=16)
     bridge = EngineBridge(engine)
     with pytest.raises(EngineUnavailableError, match="starting"):
         bridge.submit(request([1], 1))
     await asyncio.to_thread(engine.start, bridge.on_step, print, lambda done, total: None)
-    with pytest.raises(QueueFullError, match="the queue holds 10"):
-        bridge.submit(request([1], 1, choices=11))
-    assert await answers(bridge, request([1], 1, choices=10)) != []
+    with pytest.raises(ValueError, match="12 choices never fit: rows and queue hold 11 together"):
+        bridge.submit(request([1], 1, choices=12))
+    with engine_held(engine):
+        first = asyncio.create_task(answers(bridge, request([1], 1, choices=9)))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError, match=r"9 choices run or wait already.* room for 11"):
+            bridge.submit(request([1], 1, choices=3))
+    assert len(await first) == 9
+    # The free row counts beside the queue.
+    assert len(await answers(bridge, request([1], 1, choices=11))) == 11
+    assert engine.stats.waiting == 0
     engine.drain()
     with pytest.raises(EngineUnavailableError, match="draining"):
         bridge.submit(request([1], 1))

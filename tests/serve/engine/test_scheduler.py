@@ -5,86 +5,10 @@ import random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.paper_device import PaperDevice, expected_answer
+from support.paper_house import House, house
 
-from sampling.params import SamplingParams
 from serve.engine.config import EngineConfig, EngineConfigError
-from serve.engine.scheduler import Scheduler
-from serve.engine.types import GenerationRequest, TokenEvent
-
-
-class House:
-    """A scheduler and a paper device, with one step in flight as in the engine."""
-
-    def __init__(self, config: EngineConfig) -> None:
-        self.scheduler = Scheduler(config)
-        self.device = PaperDevice(config)
-        self.running = None
-        self.requests: dict[str, GenerationRequest] = {}
-        self.events: dict[tuple[str, int], list[TokenEvent]] = {}
-        self.cached: dict[str, int] = {}
-        self.cancelled: set[tuple[str, int]] = set()
-
-    def submit(self, name: str, prompt: list[int], tokens: int = 5, **fields) -> None:
-        request = GenerationRequest(name, prompt, SamplingParams(), tokens, **fields)
-        self.requests[name] = request
-        for choice in range(request.choices):
-            self.events[name, choice] = []
-        self.scheduler.submit(request)
-
-    def cancel(self, name: str, choice: int | None) -> None:
-        self.scheduler.cancel(name, choice)
-        choices = range(self.requests[name].choices) if choice is None else [choice]
-        self.cancelled.update((name, each) for each in choices)
-
-    def step(self) -> bool:
-        plan = self.scheduler.plan()
-        tokens = None if plan is None else self.device.execute(plan)
-        if self.running is not None:
-            for name, cached, event in self.scheduler.commit(*self.running):
-                assert (name, event.choice) not in self.cancelled
-                self.events[name, event.choice].append(event)
-                self.cached[name] = cached
-        self.running = None if plan is None else (plan, tokens)
-        self.scheduler.check_integrity()
-        return plan is not None
-
-    def run(self, limit: int = 10_000) -> int:
-        steps = 0
-        while self.scheduler.has_work or self.running:
-            self.step()
-            steps += 1
-            assert steps < limit, "the engine makes no progress"
-        return steps
-
-    def check_answers(self) -> None:
-        for (name, choice), events in self.events.items():
-            request = self.requests[name]
-            wanted = expected_answer(request, choice)
-            got = [event.token for event in events if event.token is not None]
-            finishes = [event.finish_reason for event in events if event.finish_reason]
-            if (name, choice) in self.cancelled:
-                assert got == wanted[: len(got)]
-                continue
-            assert got == wanted
-            assert finishes == ["length" if len(wanted) == request.max_tokens else "stop"]
-            assert events[-1].finish_reason
-
-    def check_empty(self) -> None:
-        stats = self.scheduler.stats()
-        assert (stats.running, stats.waiting) == (0, 0)
-        assert stats.pages_free + stats.pages_cached == stats.pages_total
-
-
-def house(**fields) -> House:
-    defaults = {
-        "context_length": 64,
-        "cache_tokens": 256,
-        "max_rows": 4,
-        "page_size": 4,
-        "prefill_chunk": 16,
-    }
-    return House(EngineConfig(**(defaults | fields)))
+from serve.engine.types import TokenEvent
 
 
 def test_one_request():
@@ -305,9 +229,10 @@ def stories(draw):
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stories())
 def test_invariants_hold_whatever_happens(story):
-    """Random arrivals, lengths, shared prefixes, choices and cancels in tiny pools."""
+    """Random arrivals, callers, lengths, shared prefixes, choices and cancels in tiny pools."""
     config, seed, happenings = story
     rng = random.Random(seed)
+    callers = "abc"[: rng.randint(1, 3)]
     h = House(config)
     stems = [[rng.randrange(97) for _ in range(config.context_length)] for _ in range(3)]
     for number in range(happenings):
@@ -323,6 +248,7 @@ def test_invariants_hold_whatever_happens(story):
                 tokens=rng.randint(1, config.context_length - length),
                 choices=rng.choice([1, 1, 1, 2, 5]),
                 end_ids=frozenset(rng.sample(range(97), rng.choice([0, 0, 10]))),
+                caller=rng.choice(callers),
             )
         elif happening < 0.4 and h.requests:
             name = rng.choice(list(h.requests))
