@@ -178,6 +178,8 @@ class ServeConfig:
         help="Largest request body, in bytes; a larger one answers 413.",
         metavar="BYTES",
         low=1024,
+        beyond="413 `request_too_large`",
+        why="A body is held in memory while it is read.",
     )
     max_choices: int = setting(
         128,
@@ -186,6 +188,8 @@ class ServeConfig:
         metavar="COUNT",
         low=1,
         high=128,
+        beyond="400 `integer_above_max_value`",
+        why="One request may ask for so much.",
     )
     max_grammar_bytes: int = setting(
         128 * 1024,
@@ -193,6 +197,8 @@ class ServeConfig:
         help="Largest JSON schema or grammar of a request, in bytes; a larger one answers 400.",
         metavar="BYTES",
         low=1024,
+        beyond="400 `invalid_value`",
+        why="Reading a schema takes time that grows with it.",
     )
     grammar_seconds: float = setting(
         1.0,
@@ -201,6 +207,8 @@ class ServeConfig:
         "take; beyond it answers 400.",
         metavar="SECONDS",
         low=0.1,
+        beyond="400 `invalid_value`",
+        why="A few bytes of grammar can keep a compiler busy for hours.",
     )
     queue_limit: int = setting(
         512,
@@ -209,6 +217,8 @@ class ServeConfig:
         "unless its caller has less than its share.",
         metavar="COUNT",
         low=1,
+        beyond="429 `queue_full` with `Retry-After`",
+        why="Whoever would wait for long learns it at once.",
     )
 
     mesh: str = setting(
@@ -225,6 +235,8 @@ class ServeConfig:
         metavar="COUNT",
         low=1,
         high=4096,
+        beyond="waits in the queue",
+        why="The memory of the device, and the time of a step.",
     )
     context: int = setting(
         0,
@@ -233,6 +245,8 @@ class ServeConfig:
         metavar="TOKENS",
         low=0,
         default_text="0: what the model was made for",
+        beyond="400 `context_length_exceeded`; an answer ends with `length`",
+        why="What the model was made for, and the memory of its cache.",
     )
     page_size: int = setting(
         16,
@@ -248,6 +262,8 @@ class ServeConfig:
         metavar="TOKENS",
         low=0,
         default_text="0: a full context for every row, bounded by memory",
+        beyond="waits, or is put back and computed anew",
+        why="The memory of the device.",
     )
     prefill_chunk: int = setting(
         256,
@@ -255,6 +271,8 @@ class ServeConfig:
         help="Prompt tokens computed in one step; running answers wait that long at most.",
         metavar="TOKENS",
         low=1,
+        beyond="is computed in several steps",
+        why="A long prompt would hold up running answers for as long as it takes.",
     )
     schema_in_prompt: bool = setting(
         True,
@@ -304,6 +322,8 @@ class ServeConfig:
         help="Seconds that running answers get to end after SIGTERM or Ctrl-C.",
         metavar="SECONDS",
         low=0,
+        beyond="is broken off",
+        why="A server that is told to end does end.",
     )
     exit_on_engine_death: bool = setting(
         True,

@@ -22,6 +22,8 @@ class Setting:
         high: largest value allowed, for numbers.
         default_text: the default in words, where the value itself says little.
         secret: set by its environment variable only, and never printed.
+        beyond: what becomes of what goes beyond it, for a setting that is a limit on requests.
+        why: what a limit is for.
     """
 
     group: str
@@ -32,6 +34,8 @@ class Setting:
     high: float | None = None
     default_text: str = ""
     secret: bool = False
+    beyond: str = ""
+    why: str = ""
 
 
 # Any, because to a type checker a dataclass field's default must look like the field's type.
