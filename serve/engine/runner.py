@@ -23,12 +23,15 @@ from model.mesh import replicated
 from sampling.batch import Rows, empty_rows
 from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
 from serve.engine.config import EngineConfig
+from serve.engine.host_memory import release_memory, usable_cores
 from serve.engine.plan import Mask, Sampled, StepPlan
 from serve.engine.programs import DeviceState, cache_sizes, program_specs, table_width
 from serve.engine.sequence import Sequence
 from serve.engine.types import TokenLogprobs
 
 Program = Callable[..., Any]
+# A compiler on each of a large host's cores would take more memory than it saves time.
+_MAX_THREADS = 32
 # Tokens, and log-probabilities where they are wanted, of one draw.
 DrawResult = tuple[Int[Array, " B"], tuple[Float[Array, "..."] | Int[Array, "..."], ...]]
 
@@ -170,10 +173,13 @@ class Runner:
         """
         jobs = self._jobs()
         on_progress(0, len(jobs))
-        with ThreadPoolExecutor() as pool:
+        # More threads than cores take no less time, and much more memory.
+        with ThreadPoolExecutor(min(usable_cores(), _MAX_THREADS)) as pool:
             futures = {pool.submit(job): key for key, job in jobs.items()}
             for done, future in enumerate(as_completed(futures), start=1):
                 self._programs[futures[future]] = future.result()
+                # As they come and not at the end, so that the most is less too.
+                release_memory()
                 on_progress(done, len(jobs))
         if self._followers is not None:
             self._followers.wait_until_ready()
