@@ -24,6 +24,18 @@ from sampling.batch import Rows, empty_rows
 from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
 from serve.engine.config import EngineConfig
 from serve.engine.host_memory import release_memory, usable_cores
+from serve.engine.memory import (
+    LOWER_CACHE,
+    LOWER_CHUNK,
+    LOWER_PAGE,
+    LOWER_ROWS,
+    Need,
+    capacity,
+    check_fits,
+    needs_of,
+    refused_if_exhausted,
+    working_bytes,
+)
 from serve.engine.plan import Mask, Sampled, StepPlan
 from serve.engine.programs import DeviceState, cache_sizes, program_specs, table_width
 from serve.engine.sequence import Sequence
@@ -148,11 +160,15 @@ class Runner:
         self._followers = followers
         # Of the forward calls of the latest step, until they are drawn from.
         self._logits: list[jax.Array | None] = []
-        self._cache: Cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())()
-        self._rows: Rows = jax.jit(
-            partial(empty_rows, config.max_rows, model.config.vocab_size, config.end_ids),
-            out_shardings=replicated(model.mesh),
-        )()
+        with refused_if_exhausted(f"a cache of {config.cache_tokens} tokens", LOWER_CACHE):
+            make_cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())
+            self._cache: Cache = jax.block_until_ready(make_cache())
+        with refused_if_exhausted(f"what {config.max_rows} rows keep", LOWER_ROWS):
+            make_rows = jax.jit(
+                partial(empty_rows, config.max_rows, model.config.vocab_size, config.end_ids),
+                out_shardings=replicated(model.mesh),
+            )
+            self._rows: Rows = jax.block_until_ready(make_rows())
 
     def _make_cache(self) -> Cache:
         model = self._model
@@ -170,19 +186,36 @@ class Runner:
 
         Args:
             on_progress: called with (programs compiled, programs in all).
+
+        Raises:
+            EngineConfigError: a program cannot run with the memory that there is.
         """
         jobs = self._jobs()
         on_progress(0, len(jobs))
         # More threads than cores take no less time, and much more memory.
         with ThreadPoolExecutor(min(usable_cores(), _MAX_THREADS)) as pool:
             futures = {pool.submit(job): key for key, job in jobs.items()}
-            for done, future in enumerate(as_completed(futures), start=1):
-                self._programs[futures[future]] = future.result()
-                # As they come and not at the end, so that the most is less too.
-                release_memory()
-                on_progress(done, len(jobs))
+            try:
+                for done, future in enumerate(as_completed(futures), start=1):
+                    key = futures[future]
+                    with refused_if_exhausted(*_in_words(*key)):
+                        self._programs[key] = future.result()
+                    # As they come and not at the end, so that the most is less too.
+                    release_memory()
+                    on_progress(done, len(jobs))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        self._check_working_memory()
         if self._followers is not None:
             self._followers.wait_until_ready()
+
+    def _check_working_memory(self) -> None:
+        """See that the hungriest program can run beside what is kept."""
+        hungriest = max(self._programs, key=lambda key: working_bytes(self._programs[key]))
+        what, remedy = _in_words(*hungriest)
+        need = Need(what, working_bytes(self._programs[hungriest]), remedy)
+        check_fits([*needs_of(self._model, self._config), need], capacity(self._model.mesh))
 
     def _jobs(self) -> dict[tuple[str, int], Callable[[], Program]]:
         model = self._model
@@ -270,3 +303,12 @@ class Runner:
         self._rows, tokens = self._programs["sample", size](self._rows, logits, draw.where)
         logprobs = self._programs["logprobs", size](logits, tokens) if draw.logprobs else ()
         return tokens, logprobs
+
+
+def _in_words(program: str, size: int) -> tuple[str, str]:
+    """What to call a program, and what to do if it needs too much memory."""
+    if program == "prefill":
+        return f"a step of {size} prompt tokens", LOWER_CHUNK
+    if program == "fork":
+        return f"copying {size} pages", LOWER_PAGE
+    return f"a step of {size} rows ({program})", LOWER_ROWS
