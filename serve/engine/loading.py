@@ -101,8 +101,7 @@ def load_engine(
     """
     check_settings()
     check_devices()
-    if compile_cache is not None:
-        keep_programs(compile_cache)
+    kept = None if compile_cache is None else keep_programs(compile_cache)
     opened = open_model(directory, mesh, dtype)
     tokenizer = load_tokenizer(directory, opened.config)
     end_ids = load_end_ids(directory, opened.config, tokenizer)
@@ -136,7 +135,7 @@ def load_engine(
         fingerprint=fingerprint(directory, model, config),
         description=_description(model, config),
     )
-    runner = Runner(model, config, followers)
+    runner = Runner(model, config, followers, kept)
     return LoadedEngine(Engine(runner, config, info), runner, tokenizer, end_ids)
 
 

@@ -6,7 +6,7 @@ known: an accelerator may still refuse one, which is told in the same way.
 """
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -124,6 +124,22 @@ def _smaller_cache(config: EngineConfig) -> str:
     if config.page_size > config.context_length:
         return LOWER_PAGE
     return "lower context (--context)"
+
+
+def program_in_words(program: str, size: int) -> tuple[str, str]:
+    """What to call a program, and what to do if it needs too much memory."""
+    if program == "prefill":
+        return f"a step of {size} prompt tokens", LOWER_CHUNK
+    if program == "fork":
+        return f"copying {size} pages", LOWER_PAGE
+    return f"a step of {size} rows ({program})", LOWER_ROWS
+
+
+def hungriest(programs: Mapping[tuple[str, int], Any]) -> Need:
+    """The compiled program that takes most while it runs; only one does at a time."""
+    key = max(programs, key=lambda key: working_bytes(programs[key]))
+    what, remedy = program_in_words(*key)
+    return Need(what, working_bytes(programs[key]), remedy)
 
 
 def check_fits(needs: Sequence[Need], there: Capacity) -> None:

@@ -22,19 +22,18 @@ from model.loading import LoadedModel
 from model.mesh import replicated
 from sampling.batch import Rows, empty_rows
 from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
+from serve.engine.compile_cache import KeptPrograms
 from serve.engine.config import EngineConfig
 from serve.engine.host_memory import release_memory, usable_cores
 from serve.engine.memory import (
     LOWER_CACHE,
-    LOWER_CHUNK,
-    LOWER_PAGE,
     LOWER_ROWS,
-    Need,
     capacity,
     check_fits,
+    hungriest,
     needs_of,
+    program_in_words,
     refused_if_exhausted,
-    working_bytes,
 )
 from serve.engine.plan import Mask, Sampled, StepPlan
 from serve.engine.programs import DeviceState, cache_sizes, program_specs, table_width
@@ -144,6 +143,7 @@ class Runner:
         model: the decoder.
         config: the engine's settings.
         followers: of this runner, if it is the first of several.
+        kept: where compiled programs are kept, if they are.
     """
 
     def __init__(
@@ -151,6 +151,7 @@ class Runner:
         model: LoadedModel,
         config: EngineConfig,
         followers: Followers | None = None,
+        kept: KeptPrograms | None = None,
     ) -> None:
         self._model = model
         self._config = config
@@ -158,6 +159,7 @@ class Runner:
         self._programs: dict[tuple[str, int], Program] = {}
         self._calls = CallMaker(config, model.config.vocab_size, self._table_width)
         self._followers = followers
+        self._kept = kept
         # Of the forward calls of the latest step, until they are drawn from.
         self._logits: list[jax.Array | None] = []
         with refused_if_exhausted(f"a cache of {config.cache_tokens} tokens", LOWER_CACHE):
@@ -198,7 +200,7 @@ class Runner:
             try:
                 for done, future in enumerate(as_completed(futures), start=1):
                     key = futures[future]
-                    with refused_if_exhausted(*_in_words(*key)):
+                    with refused_if_exhausted(*program_in_words(*key)):
                         self._programs[key] = future.result()
                     # As they come and not at the end, so that the most is less too.
                     release_memory()
@@ -206,16 +208,12 @@ class Runner:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        self._check_working_memory()
+        if self._kept is not None:
+            self._kept.tell()
+        needs = [*needs_of(self._model, self._config), hungriest(self._programs)]
+        check_fits(needs, capacity(self._model.mesh))
         if self._followers is not None:
             self._followers.wait_until_ready()
-
-    def _check_working_memory(self) -> None:
-        """See that the hungriest program can run beside what is kept."""
-        hungriest = max(self._programs, key=lambda key: working_bytes(self._programs[key]))
-        what, remedy = _in_words(*hungriest)
-        need = Need(what, working_bytes(self._programs[hungriest]), remedy)
-        check_fits([*needs_of(self._model, self._config), need], capacity(self._model.mesh))
 
     def _jobs(self) -> dict[tuple[str, int], Callable[[], Program]]:
         model = self._model
@@ -303,12 +301,3 @@ class Runner:
         self._rows, tokens = self._programs["sample", size](self._rows, logits, draw.where)
         logprobs = self._programs["logprobs", size](logits, tokens) if draw.logprobs else ()
         return tokens, logprobs
-
-
-def _in_words(program: str, size: int) -> tuple[str, str]:
-    """What to call a program, and what to do if it needs too much memory."""
-    if program == "prefill":
-        return f"a step of {size} prompt tokens", LOWER_CHUNK
-    if program == "fork":
-        return f"copying {size} pages", LOWER_PAGE
-    return f"a step of {size} rows ({program})", LOWER_ROWS
