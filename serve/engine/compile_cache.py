@@ -167,6 +167,6 @@ def _around(function: Callable[..., Any], around: Callable[..., Any]) -> Callabl
 
 
 def _reason(error: Exception) -> str:
-    # The path of a program, which an OSError also says, is of no use to anyone.
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{type(error).__name__}: {said.partition(chr(10))[0]}"
+    # Without the path, which an OSError says too and which is of no use to anyone.
+    said = error.strerror if isinstance(error, OSError) else None
+    return (said or str(error) or type(error).__name__).partition("\n")[0]
