@@ -56,12 +56,12 @@ class Capacity:
     Attributes:
         bytes: that it has.
         free: that nothing uses now; where several CPU devices share a host, a part of it.
-        whose: in words.
+        who: has it, in words.
     """
 
     bytes: int
     free: int
-    whose: str
+    who: str
 
 
 def capacity(mesh: Mesh) -> Capacity:
@@ -71,10 +71,10 @@ def capacity(mesh: Mesh) -> Capacity:
     stats: list[Any] = [device.memory_stats() for device in devices]
     limits = [entry["bytes_limit"] for entry in stats if entry and entry.get("bytes_limit")]
     if limits:
-        return Capacity(min(limits), min(limits), "each device")
+        return Capacity(min(limits), min(limits), "each device has")
     host, count = host_memory(), len(devices)
-    whose = "this host" if count == 1 else f"this host for each of {count} devices"
-    return Capacity(host.total // count, host.available // count, whose)
+    who = f"this host lets {'it' if count == 1 else f'each of {count} devices'} have"
+    return Capacity(host.total // count, host.available // count, who)
 
 
 def bytes_of(tree: Any) -> int:
@@ -154,9 +154,7 @@ def check_fits(needs: Sequence[Need], there: Capacity) -> None:
     """
     if sum(need.bytes for need in needs) > there.bytes:
         takes, largest = _in_words(needs)
-        raise EngineConfigError(
-            f"{takes}, and {there.whose} has {_gib(there.bytes)}; {largest.remedy}"
-        )
+        raise EngineConfigError(f"{takes}, and {there.who} {_gib(there.bytes)}; {largest.remedy}")
 
 
 def warn_if_not_free(needs: Sequence[Need], there: Capacity) -> None:
@@ -164,10 +162,10 @@ def warn_if_not_free(needs: Sequence[Need], there: Capacity) -> None:
     if sum(need.bytes for need in needs) > there.free:
         takes, largest = _in_words(needs)
         logger.warning(
-            "%s, and only %s of what %s has are free now; if the system ends this process, %s",
+            "%s, and only %s of what %s are free now; if the system ends this process, %s",
             takes,
             _gib(there.free),
-            there.whose,
+            there.who,
             largest.remedy,
         )
 

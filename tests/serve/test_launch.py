@@ -79,7 +79,7 @@ def test_a_program_that_no_memory_can_hold(cache_home: Path) -> None:
     """Known only once it is compiled, when the health routes answer already."""
     little = (
         "from serve.engine import memory, runner\n"
-        "runner.capacity = lambda mesh: memory.Capacity(1 << 20, 1 << 20, 'this host')"
+        "runner.capacity = lambda mesh: memory.Capacity(1 << 20, 1 << 20, 'this host has')"
     )
     few = ("--rows", "1", "--context", "16", "--port", "0")
     code, out, err = serve(*few, before=little, XDG_CACHE_HOME=str(cache_home))

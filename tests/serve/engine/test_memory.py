@@ -38,7 +38,7 @@ from serve.engine.runner import Runner
 from serve.offline import LocalModel
 
 GIB = 2**30
-LIMITED = Capacity(4 * GIB, 3 * GIB, "this host")
+LIMITED = Capacity(4 * GIB, 3 * GIB, "this host lets it have")
 
 
 @dataclass
@@ -97,8 +97,8 @@ def test_the_largest_need_is_named(largest: int) -> None:
     with pytest.raises(EngineConfigError) as refusal:
         check_fits(needs, LIMITED)
     assert str(refusal.value) == (
-        f"{names[largest]} takes 3.00 GiB, with all else 5.00 GiB, and this host has 4.00 GiB; "
-        f"{remedies[largest]}"
+        f"{names[largest]} takes 3.00 GiB, with all else 5.00 GiB, and this host lets it "
+        f"have 4.00 GiB; {remedies[largest]}"
     )
 
 
@@ -110,23 +110,25 @@ def test_what_others_hold_is_warned_of(caplog: pytest.LogCaptureFixture) -> None
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
         "a cache of 9 tokens takes 4.00 GiB, with all else 4.00 GiB, and only 3.00 GiB of what "
-        "this host has are free now; if the system ends this process, lower cache_tokens "
+        "this host lets it have are free now; if the system ends this process, lower cache_tokens "
         "(--cache-tokens)"
     )
 
 
 def test_the_memory_of_accelerators_is_their_own() -> None:
     mesh: Any = Devices([Device({"bytes_limit": 3 * GIB}), Device({"bytes_limit": 2 * GIB})])
-    assert capacity(mesh) == Capacity(2 * GIB, 2 * GIB, "each device")
+    assert capacity(mesh) == Capacity(2 * GIB, 2 * GIB, "each device has")
 
 
-@pytest.mark.parametrize(("devices", "whose"), [(1, ""), (2, " for each of 2 devices")])
+@pytest.mark.parametrize(("devices", "whose"), [(1, "it"), (2, "each of 2 devices")])
 def test_cpu_devices_share_the_host(
     monkeypatch: pytest.MonkeyPatch, devices: int, whose: str
 ) -> None:
     monkeypatch.setattr(memory, "host_memory", lambda: HostMemory(6 * GIB, 8 * GIB, 4 * GIB))
     mesh: Any = Devices([Device(None)] * devices)
-    assert capacity(mesh) == Capacity(8 * GIB // devices, 4 * GIB // devices, f"this host{whose}")
+    assert capacity(mesh) == Capacity(
+        8 * GIB // devices, 4 * GIB // devices, f"this host lets {whose} have"
+    )
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def test_nothing_is_read_for_what_cannot_be_kept(
 
 
 def test_a_model_that_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "capacity", lambda mesh: Capacity(2**24, 2**24, "each device"))
+    monkeypatch.setattr(loading, "capacity", lambda mesh: Capacity(2**24, 2**24, "each device has"))
     with pytest.raises(
         EngineConfigError, match=r"the model in float32 takes .* GiB; take bfloat16"
     ):
