@@ -30,7 +30,7 @@ from model.parameters import Parameters
 from model.tokenizer import Tokenizer, TokenizerError
 from model.tokenizer.hugging_face import HuggingFaceTokenizer
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
-from model.weights.formats import open_weights
+from model.weights.formats import Weights, open_weights
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +69,58 @@ class LoadedModel:
         return backend_on(self.mesh, self.config, self.dtype)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """A decoder whose checkpoint has been found to fit it; its weights have not been read.
+
+    Attributes:
+        config: its shape, as the mesh holds it.
+        mesh: the devices.
+        dtype: that weights and cache will have.
+    """
+
+    config: ModelConfig
+    mesh: Mesh
+    dtype: jnp.dtype
+    _weights: Weights
+
+    @property
+    def backend(self) -> Backend:
+        """The attention backend to run it with."""
+        return backend_on(self.mesh, self.config, self.dtype)
+
+    def load(self) -> LoadedModel:
+        """Read the weights.
+
+        Raises:
+            CheckpointError: they cannot be read.
+        """
+        places = parameter_places(self.config, self.dtype, self.mesh)
+        weights = self._weights
+        parameters: Parameters = {}
+        with tqdm(
+            total=sum(weights.sizes.values()),
+            desc="loading",
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            disable=None,
+        ) as bar:
+            for name, value in weights.load(
+                list(weights.sizes), self.dtype, self.mesh, self.config
+            ):
+                parameters[name] = put(value, places[name])
+                bar.update(weights.sizes[name])
+        return LoadedModel(self.config, parameters, self.mesh, self.dtype)
+
+
 def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> LoadedModel:
-    """Load the decoder of a checkpoint directory.
+    """Load the decoder of a checkpoint directory; see `open_model`."""
+    return open_model(directory, mesh, dtype).load()
+
+
+def open_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> OpenedModel:
+    """Open the decoder of a checkpoint directory.
 
     Args:
         directory: the checkpoint.
@@ -89,21 +139,8 @@ def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> Loaded
         mesh = make_mesh(*choose_mesh(config, jax.device_count(), wanted))
     chosen = resolve_dtype(dtype)
     weights = open_weights(directory, family, config)
-    held = replace(laid_out(config, mesh), turned=weights.turned and either_order(chosen, mesh))
-    places = parameter_places(held, chosen, mesh)
-    parameters: Parameters = {}
-    with tqdm(
-        total=sum(weights.sizes.values()),
-        desc="loading",
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        disable=None,
-    ) as bar:
-        for name, value in weights.load(list(weights.sizes), chosen, mesh, held):
-            parameters[name] = put(value, places[name])
-            bar.update(weights.sizes[name])
-    return LoadedModel(held, parameters, mesh, chosen)
+    turned = weights.turned and either_order(chosen, mesh)
+    return OpenedModel(replace(laid_out(config, mesh), turned=turned), mesh, chosen, weights)
 
 
 def load_tokenizer(directory: Path, config: ModelConfig) -> Tokenizer:

@@ -129,9 +129,9 @@ def empty_rows(slots: int, vocab: int, end_ids: int = END_IDS) -> Rows:
         vocab: tokens, V.
         end_ids: room for so many end ids in each row, E.
     """
-    columns = _blank_settings(slots, end_ids, key_words=2)
-    settings = Settings(**{name: jnp.zeros(x.shape, x.dtype) for name, x in columns.items()})
-    bias = Bias(*(jnp.asarray(x) for x in bias_of([], slots)))
+    columns = _blank_settings(1, end_ids, key_words=2).items()
+    settings = Settings(**{name: jnp.zeros((slots, *x.shape[1:]), x.dtype) for name, x in columns})
+    bias = Bias(*(jnp.broadcast_to(x, (slots, *x.shape[1:])) for x in bias_of([], 1)))
     counts = jnp.zeros((slots, vocab), jnp.int32)
     allowed = jnp.zeros((slots, mask_words(vocab)), jnp.uint32)
     return Rows(jnp.zeros(slots, jnp.int32), settings, bias, counts, allowed)

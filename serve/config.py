@@ -51,6 +51,9 @@ def default_compile_cache() -> str:
         except ConfigError:
             # As most users of containers that are given by number.
             return "off"
+        if not base.is_absolute():
+            # A HOME like that would be another directory wherever the server is started.
+            return "off"
     return str(base / "parlance" / "xla")
 
 

@@ -112,7 +112,7 @@ def _serve_together(config: ServeConfig, processes: Processes, began: float) -> 
         else:
             _follow(config, processes, role, began)
     except _CORRECTABLE as error:
-        print(f"parlance: {error}", file=sys.stderr)
+        _tell(error)
         code = 2
         if role is not None:
             role.cannot_start(str(error))
@@ -120,6 +120,10 @@ def _serve_together(config: ServeConfig, processes: Processes, began: float) -> 
         logger.exception("process %d failed", processes.index)
     finally:
         leave_at_once(code)
+
+
+def _tell(error: Exception) -> None:
+    print(f"parlance: {error}", file=sys.stderr)
 
 
 def _lead(config: ServeConfig, followers: Leader | None, began: float) -> int:
@@ -231,7 +235,14 @@ async def _serve(prepared: _Prepared, followers: Leader | None, began: float) ->
     )
 
     def start() -> None:
-        _start_with_progress(engine, bridge, metrics)
+        try:
+            _start_with_progress(engine, bridge, metrics)
+        except EngineConfigError as error:
+            # Found out by compiling. There is nothing to end in order: no request has been taken.
+            _tell(error)
+            if followers is not None:
+                followers.cannot_start(str(error))
+            leave_at_once(2)
 
     def on_ready() -> None:
         seconds = time.perf_counter() - began

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from sampling.params import END_IDS
 
 MIN_PREFILL_BUCKET = 16
+# The programs place each token of the cache, and padding behind them, by 32-bit integers.
+MOST_CACHE_TOKENS = 2**31 - 1
 
 
 class EngineConfigError(ValueError):
@@ -55,6 +57,12 @@ class EngineConfig:
                 f"prefill_chunk is {self.prefill_chunk}; it must be at least "
                 f"{max(self.page_size, MIN_PREFILL_BUCKET)}"
             )
+        if self.num_pages * self.page_size > MOST_CACHE_TOKENS:
+            raise EngineConfigError(
+                f"a cache of {self.cache_tokens} tokens in pages of {self.page_size} is more "
+                f"than the programs can address, which is {MOST_CACHE_TOKENS} tokens; lower "
+                f"cache_tokens (--cache-tokens) or page_size (--page-size)"
+            )
         if self.num_pages * self.page_size < self.context_length:
             raise EngineConfigError(
                 f"a cache of {self.cache_tokens} tokens cannot hold one context of "
@@ -86,9 +94,14 @@ class EngineConfig:
 
     @property
     def prefill_buckets(self) -> tuple[int, ...]:
-        """Chunk lengths that are compiled: 16, 64, 128, … up to `prefill_chunk`."""
-        sizes = (MIN_PREFILL_BUCKET, *_doubling(4 * MIN_PREFILL_BUCKET, self.prefill_chunk))
-        return tuple({min(size, self.prefill_chunk): None for size in sizes})
+        """Chunk lengths that are compiled: 16, 64, 128, … up to `prefill_chunk`.
+
+        No more than the first that holds a whole context: there is no longer prompt.
+        """
+        start = 4 * MIN_PREFILL_BUCKET
+        longest = min(self.prefill_chunk, _doubling(start, self.context_length)[-1])
+        sizes = (MIN_PREFILL_BUCKET, *_doubling(start, longest))
+        return tuple({min(size, longest): None for size in sizes})
 
 
 def least_rows(platform: str) -> int:

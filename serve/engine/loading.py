@@ -1,7 +1,6 @@
 """From a checkpoint directory and a person's settings to an engine ready to start."""
 
 import logging
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,16 +11,25 @@ from jax.experimental.multihost_utils import process_allgather
 from model.axes import KV_HEADS
 from model.cache import bytes_per_token
 from model.config import ModelConfig
-from model.loading import LoadedModel, load_end_ids, load_model, load_tokenizer
+from model.loading import LoadedModel, load_end_ids, load_tokenizer, open_model
 from model.mesh import parts_on
 from model.parameters import count_parameters
 from model.tokenizer import Tokenizer
 from sampling.params import END_IDS
 from serve.engine.compile_cache import keep_programs
-from serve.engine.config import EngineConfig, EngineConfigError, least_rows
+from serve.engine.config import MOST_CACHE_TOKENS, EngineConfig, EngineConfigError, least_rows
 from serve.engine.engine import Engine
 from serve.engine.fingerprint import fingerprint
+from serve.engine.host_memory import host_memory
 from serve.engine.jax_settings import check_devices, check_settings
+from serve.engine.memory import (
+    SMALLER_WEIGHTS,
+    capacity,
+    check_fits,
+    needs_of,
+    refused_if_exhausted,
+    warn_if_not_free,
+)
 from serve.engine.runner import Followers, Runner
 from serve.engine.types import EngineInfo
 
@@ -31,7 +39,6 @@ logger = logging.getLogger(__name__)
 # and on an accelerator after the weights are loaded.
 _HOST_SHARE = 0.125
 DEVICE_SHARE = 0.85
-_MOST_TOKENS = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +96,19 @@ def load_engine(
         CheckpointError: the directory cannot be served.
         TokenizerError: its tokenizer cannot be read.
         MeshError: the model cannot be divided as the mesh asks.
-        EngineConfigError: the settings cannot work, those of JAX included.
+        EngineConfigError: the settings cannot work, those of JAX included, or there is not enough
+            memory for them.
     """
     check_settings()
     check_devices()
-    if compile_cache is not None:
-        keep_programs(compile_cache)
-    model = load_model(directory, mesh, dtype)
-    tokenizer = load_tokenizer(directory, model.config)
-    end_ids = load_end_ids(directory, model.config, tokenizer)
-    if model.backend.fallback:
-        logger.warning("attention runs in plain JAX, slower: %s", model.backend.fallback)
-    length = _context_length(context, model.config)
-    model = replace(model, config=model.config.for_context(length))
+    kept = None if compile_cache is None else keep_programs(compile_cache)
+    opened = open_model(directory, mesh, dtype)
+    tokenizer = load_tokenizer(directory, opened.config)
+    end_ids = load_end_ids(directory, opened.config, tokenizer)
+    length = _context_length(context, opened.config)
     config = EngineConfig(
         context_length=length,
-        cache_tokens=cache_tokens or _default_cache_tokens(model, rows, length),
+        cache_tokens=cache_tokens or length,
         max_rows=rows,
         page_size=page_size,
         prefill_chunk=prefill_chunk,
@@ -115,6 +119,16 @@ def load_engine(
         # The checkpoint's, and the one that its template may write after the assistant's words.
         end_ids=max(END_IDS, len(end_ids) + 1),
     )
+    needs, there = needs_of(opened, config), capacity(opened.mesh)
+    check_fits(needs, there)
+    warn_if_not_free(needs, there)
+    with refused_if_exhausted(f"the model in {opened.dtype}", SMALLER_WEIGHTS):
+        model = opened.load()
+    if model.backend.fallback:
+        logger.warning("attention runs in plain JAX, slower: %s", model.backend.fallback)
+    model = replace(model, config=model.config.for_context(length))
+    if not cache_tokens:
+        config = replace(config, cache_tokens=_default_cache_tokens(model, config))
     info = EngineInfo(
         context_length=length,
         vocab_size=model.config.vocab_size,
@@ -122,7 +136,7 @@ def load_engine(
         description=_description(model, config),
         most_choices=config.most_choices,
     )
-    runner = Runner(model, config, followers)
+    runner = Runner(model, config, followers, kept)
     return LoadedEngine(Engine(runner, config, info), runner, tokenizer, end_ids)
 
 
@@ -134,7 +148,7 @@ def _context_length(context: int, config: ModelConfig) -> int:
     return context or config.context_length
 
 
-def _default_cache_tokens(model: LoadedModel, rows: int, context: int) -> int:
+def _default_cache_tokens(model: LoadedModel, config: EngineConfig) -> int:
     """Every row's whole context, or what memory allows, but at least one context."""
     stats = jax.local_devices()[0].memory_stats()
     if stats:
@@ -142,13 +156,14 @@ def _default_cache_tokens(model: LoadedModel, rows: int, context: int) -> int:
         # Rows are divided too, but every device keeps its heads of every row's pages.
         memory = DEVICE_SHARE * spare * parts_on(model.mesh, KV_HEADS)
     else:
-        memory = _HOST_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = _HOST_SHARE * host_memory().physical
     fits = int(memory) // _cached_bytes(model)
-    wanted = min(rows * context, fits)
+    most = MOST_CACHE_TOKENS // config.page_size * config.page_size
+    wanted = min(config.max_rows * config.context_length, fits, most)
     if jax.process_count() > 1:
         # One pool for all hosts: the one with the least memory decides.
-        wanted = int(process_allgather(np.int32(min(wanted, _MOST_TOKENS))).min())
-    return max(context, wanted)
+        wanted = int(process_allgather(np.int32(wanted)).min())
+    return max(config.context_length, wanted)
 
 
 def _cached_bytes(model: LoadedModel) -> int:

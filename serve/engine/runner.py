@@ -22,13 +22,27 @@ from model.loading import LoadedModel
 from model.mesh import replicated
 from sampling.batch import Rows, empty_rows
 from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
+from serve.engine.compile_cache import KeptPrograms
 from serve.engine.config import EngineConfig
+from serve.engine.host_memory import release_memory, usable_cores
+from serve.engine.memory import (
+    LOWER_CACHE,
+    LOWER_ROWS,
+    capacity,
+    check_fits,
+    hungriest,
+    needs_of,
+    program_in_words,
+    refused_if_exhausted,
+)
 from serve.engine.plan import Mask, Sampled, StepPlan
 from serve.engine.programs import DeviceState, cache_sizes, program_specs, table_width
 from serve.engine.sequence import Sequence
 from serve.engine.types import TokenLogprobs
 
 Program = Callable[..., Any]
+# A compiler on each of a large host's cores would take more memory than it saves time.
+_MAX_THREADS = 32
 # Tokens, and log-probabilities where they are wanted, of one draw.
 DrawResult = tuple[Int[Array, " B"], tuple[Float[Array, "..."] | Int[Array, "..."], ...]]
 
@@ -129,6 +143,7 @@ class Runner:
         model: the decoder.
         config: the engine's settings.
         followers: of this runner, if it is the first of several.
+        kept: where compiled programs are kept, if they are.
     """
 
     def __init__(
@@ -136,6 +151,7 @@ class Runner:
         model: LoadedModel,
         config: EngineConfig,
         followers: Followers | None = None,
+        kept: KeptPrograms | None = None,
     ) -> None:
         self._model = model
         self._config = config
@@ -143,13 +159,18 @@ class Runner:
         self._programs: dict[tuple[str, int], Program] = {}
         self._calls = CallMaker(config, model.config.vocab_size, self._table_width)
         self._followers = followers
+        self._kept = kept
         # Of the forward calls of the latest step, until they are drawn from.
         self._logits: list[jax.Array | None] = []
-        self._cache: Cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())()
-        self._rows: Rows = jax.jit(
-            partial(empty_rows, config.max_rows, model.config.vocab_size, config.end_ids),
-            out_shardings=replicated(model.mesh),
-        )()
+        with refused_if_exhausted(f"a cache of {config.cache_tokens} tokens", LOWER_CACHE):
+            make_cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())
+            self._cache: Cache = jax.block_until_ready(make_cache())
+        with refused_if_exhausted(f"what {config.max_rows} rows keep", LOWER_ROWS):
+            make_rows = jax.jit(
+                partial(empty_rows, config.max_rows, model.config.vocab_size, config.end_ids),
+                out_shardings=replicated(model.mesh),
+            )
+            self._rows: Rows = jax.block_until_ready(make_rows())
 
     def _make_cache(self) -> Cache:
         model = self._model
@@ -167,14 +188,30 @@ class Runner:
 
         Args:
             on_progress: called with (programs compiled, programs in all).
+
+        Raises:
+            EngineConfigError: a program cannot run with the memory that there is.
         """
         jobs = self._jobs()
         on_progress(0, len(jobs))
-        with ThreadPoolExecutor() as pool:
+        # More threads than cores take no less time, and much more memory.
+        with ThreadPoolExecutor(min(usable_cores(), _MAX_THREADS)) as pool:
             futures = {pool.submit(job): key for key, job in jobs.items()}
-            for done, future in enumerate(as_completed(futures), start=1):
-                self._programs[futures[future]] = future.result()
-                on_progress(done, len(jobs))
+            try:
+                for done, future in enumerate(as_completed(futures), start=1):
+                    key = futures[future]
+                    with refused_if_exhausted(*program_in_words(*key)):
+                        self._programs[key] = future.result()
+                    # As they come and not at the end, so that the most is less too.
+                    release_memory()
+                    on_progress(done, len(jobs))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        if self._kept is not None:
+            self._kept.tell()
+        needs = [*needs_of(self._model, self._config), hungriest(self._programs)]
+        check_fits(needs, capacity(self._model.mesh))
         if self._followers is not None:
             self._followers.wait_until_ready()
 

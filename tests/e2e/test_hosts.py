@@ -127,6 +127,15 @@ def test_a_model_that_a_follower_lacks_ends_all(compile_cache, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_cache_that_no_host_can_hold_ends_all(compile_cache):
+    flags = ["--cache-tokens", "1000000000"]
+    with spawned_group(compile_cache, [flags, flags]) as group:
+        assert group.exit_codes(90) == [2, 2], group.output
+    assert "parlance: a cache of 1000000000 tokens takes " in group.text(0)
+    assert "Traceback" not in group.output
+
+
+@pytest.mark.slow
 def test_what_stops_one_process_is_told_by_the_other(compile_cache, tmp_path):
     template = tmp_path / "mine.jinja"
     template.write_text("{{ unclosed")

@@ -229,6 +229,12 @@ def test_a_user_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> Non
     assert ServeConfig().compile_cache == "/caches/parlance/xla"
 
 
+def test_a_home_directory_of_a_relative_path_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "someone")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert ServeConfig().compile_cache == "off"
+
+
 def test_the_home_directory_of_a_user_that_is_not_there() -> None:
     with pytest.raises(
         ConfigError, match="~nobody-here/x begins with the home directory of a user"

@@ -12,11 +12,15 @@ from serve.launch import _load, ready_message
 from serve.server import listen
 
 
-def serve(*arguments: str, **variables: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of `parlance serve` with these variables."""
+def serve(*arguments: str, before: str = "", **variables: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of `parlance serve` with these variables.
+
+    `before` is code that it runs first.
+    """
     clean = {name: value for name, value in os.environ.items() if "PARLANCE" not in name}
+    code = f"{before}\nfrom serve.__main__ import main\nmain()"
     ended = subprocess.run(
-        [sys.executable, "-m", "serve", "serve", "--log-level", "error", *arguments],
+        [sys.executable, "-c", code, "serve", "--log-level", "error", *arguments],
         capture_output=True,
         text=True,
         timeout=120,
@@ -60,6 +64,27 @@ def test_a_variable_of_jax_that_cannot_be(name: str, value: str, said: str) -> N
     code, out, err = serve("--port", "0", **{name: value})
     assert (code, out) == (2, "")
     assert err.startswith(f"parlance: {said}")
+    assert err.count("\n") == 1
+
+
+def test_a_cache_that_no_memory_can_hold() -> None:
+    code, out, err = serve("--port", "0", "--cache-tokens", "1000000000")
+    assert (code, out) == (2, "")
+    assert err.startswith("parlance: a cache of 1000000000 tokens takes 4768.37 GiB, with all else")
+    assert err.endswith("; lower cache_tokens (--cache-tokens)\n")
+    assert err.count("\n") == 1
+
+
+def test_a_program_that_no_memory_can_hold(cache_home: Path) -> None:
+    """Known only once it is compiled, when the health routes answer already."""
+    little = (
+        "from serve.engine import memory, runner\n"
+        "runner.capacity = lambda mesh: memory.Capacity(1 << 20, 1 << 20, 'this host has')"
+    )
+    few = ("--rows", "1", "--context", "16", "--port", "0")
+    code, out, err = serve(*few, before=little, XDG_CACHE_HOME=str(cache_home))
+    assert (code, out) == (2, "")
+    assert err.startswith("parlance: the model in float32 takes ")
     assert err.count("\n") == 1
 
 

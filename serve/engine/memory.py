@@ -1,0 +1,202 @@
+"""Whether what an engine needs fits the memory that there is: known before it is allocated.
+
+Only what cannot work is refused. On a host, memory that other programs hold now counts as there,
+and so does swap space, but there is a warning. What an allocation needs beyond its arrays is not
+known: an accelerator may still refuse one, which is told in the same way.
+"""
+
+import logging
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from model.cache import abstract_cache
+from model.loading import LoadedModel, OpenedModel
+from model.mesh import replicated
+from model.parameters import abstract_parameters
+from sampling.batch import empty_rows
+from serve.engine.config import EngineConfig, EngineConfigError
+from serve.engine.host_memory import host_memory
+from serve.engine.programs import cache_sizes
+
+logger = logging.getLogger(__name__)
+
+LOWER_ROWS = "lower rows (--rows)"
+LOWER_CACHE = "lower cache_tokens (--cache-tokens)"
+LOWER_CHUNK = "lower prefill_chunk (--prefill-chunk)"
+LOWER_PAGE = "lower page_size (--page-size)"
+SMALLER_WEIGHTS = "take bfloat16 as dtype (--dtype), more devices, or a smaller model"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that is kept on each device.
+
+    Attributes:
+        what: in words, with the number that was asked for.
+        bytes: of one device.
+        remedy: what to do if it is too much.
+    """
+
+    what: str
+    bytes: int
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The memory of one device.
+
+    Attributes:
+        bytes: that it has.
+        free: that nothing uses now; where several CPU devices share a host, a part of it.
+        who: has it, in words.
+    """
+
+    bytes: int
+    free: int
+    who: str
+
+
+def capacity(mesh: Mesh) -> Capacity:
+    """The memory of that device of this process which has least."""
+    devices = mesh.local_devices
+    # Any, because JAX's types leave the dictionary's out; a CPU device has none.
+    stats: list[Any] = [device.memory_stats() for device in devices]
+    limits = [entry["bytes_limit"] for entry in stats if entry and entry.get("bytes_limit")]
+    if limits:
+        return Capacity(min(limits), min(limits), "each device has")
+    host, count = host_memory(), len(devices)
+    who = f"this host lets {'it' if count == 1 else f'each of {count} devices'} have"
+    return Capacity(host.total // count, host.available // count, who)
+
+
+def bytes_of(tree: Any) -> int:
+    """What arrays, or the shapes of some that are to be, take of each of their devices."""
+    return sum(
+        prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def working_bytes(program: Any) -> int:
+    """What a compiled program takes of each device while it runs, besides its arguments."""
+    memory: Any = program.memory_analysis()
+    if memory is None:
+        return 0
+    made = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return memory.temp_size_in_bytes + max(0, made)
+
+
+def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Need]:
+    """What an engine keeps from its start on."""
+    whole = replicated(model.mesh)
+    sizes = cache_sizes(config, model.dtype, model.backend)
+    cache, _ = abstract_cache(model.config, model.mesh, **sizes)
+    rows: Any = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole),
+        jax.eval_shape(
+            partial(empty_rows, config.max_rows, model.config.vocab_size, config.end_ids)
+        ),
+    )
+    weights = abstract_parameters(model.config, model.dtype, model.mesh)
+    tokens = config.num_pages * config.page_size
+    return [
+        Need(f"the model in {model.dtype}", bytes_of(weights), SMALLER_WEIGHTS),
+        Need(f"a cache of {tokens} tokens", bytes_of(cache.layers), _smaller_cache(config)),
+        Need(
+            f"what {config.max_rows} rows of {config.context_length} tokens keep",
+            bytes_of((cache.tables, rows)),
+            LOWER_ROWS,
+        ),
+    ]
+
+
+def _smaller_cache(config: EngineConfig) -> str:
+    if config.cache_tokens > config.context_length:
+        return LOWER_CACHE
+    if config.page_size > config.context_length:
+        return LOWER_PAGE
+    return "lower context (--context)"
+
+
+def program_in_words(program: str, size: int) -> tuple[str, str]:
+    """What to call a program, and what to do if it needs too much memory."""
+    if program == "prefill":
+        return f"a step of {size} prompt tokens", LOWER_CHUNK
+    if program == "fork":
+        return f"copying {size} pages", LOWER_PAGE
+    return f"a step of {size} rows ({program})", LOWER_ROWS
+
+
+def hungriest(programs: Mapping[tuple[str, int], Any]) -> Need:
+    """The compiled program that takes most while it runs; only one does at a time."""
+    key = max(programs, key=lambda key: working_bytes(programs[key]))
+    what, remedy = program_in_words(*key)
+    return Need(what, working_bytes(programs[key]), remedy)
+
+
+def check_fits(needs: Sequence[Need], there: Capacity) -> None:
+    """Refuse what cannot be kept at the same time.
+
+    Args:
+        needs: of each device.
+        there: the memory of a device.
+
+    Raises:
+        EngineConfigError: there is not so much memory; names the largest need.
+    """
+    if sum(need.bytes for need in needs) > there.bytes:
+        takes, largest = _in_words(needs)
+        raise EngineConfigError(f"{takes}, and {there.who} {_gib(there.bytes)}; {largest.remedy}")
+
+
+def warn_if_not_free(needs: Sequence[Need], there: Capacity) -> None:
+    """Tell of what can be kept only if other programs make room."""
+    if sum(need.bytes for need in needs) > there.free:
+        takes, largest = _in_words(needs)
+        logger.warning(
+            "%s, and only %s of what %s are free now; if the system ends this process, %s",
+            takes,
+            _gib(there.free),
+            there.who,
+            largest.remedy,
+        )
+
+
+def _in_words(needs: Sequence[Need]) -> tuple[str, Need]:
+    largest = max(needs, key=lambda need: need.bytes)
+    together = sum(need.bytes for need in needs)
+    return f"{largest.what} takes {_gib(largest.bytes)}, with all else {_gib(together)}", largest
+
+
+@contextmanager
+def refused_if_exhausted(what: str, remedy: str) -> Generator[None]:
+    """Tell of memory that cannot be had as of a setting that cannot work.
+
+    Args:
+        what: takes the memory.
+        remedy: what to do.
+
+    Raises:
+        EngineConfigError: there was not enough memory.
+    """
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in reason:
+            raise
+        raise EngineConfigError(
+            f"there is not enough memory for {what} ({reason}); {remedy}"
+        ) from error
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
