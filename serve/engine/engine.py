@@ -17,9 +17,9 @@ from typing import Protocol
 
 from sampling.batch import bans_end_ids, check_end_ids
 from sampling.params import BAN
-from serve.engine.capacity import Capacity
 from serve.engine.compilations import CompilationCounter
 from serve.engine.config import EngineConfig
+from serve.engine.intake import Intake
 from serve.engine.masks import MaskMaker
 from serve.engine.plan import Mask, Sampled, StepPlan
 from serve.engine.scheduler import Delivery, Scheduler
@@ -95,8 +95,8 @@ class Engine:
         self.death: Future[BaseException | None] = Future()
         self._runner = runner
         self._config = config
-        self._capacity = Capacity(config)
-        self._scheduler = Scheduler(config, self._capacity.leave)
+        self._intake = Intake(config)
+        self._scheduler = Scheduler(config, self._intake.leave)
         self._masks = MaskMaker(info.vocab_size)
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._listener: Listener = _ignore
@@ -137,7 +137,7 @@ class Engine:
         """A snapshot of counters and gauges."""
         stats = self._scheduler.stats()
         # What is submitted counts at once, though the thread has not seen it yet.
-        waiting = max(0, self._capacity.choices - stats.running)
+        waiting = max(0, self._intake.choices - stats.running)
         return replace(stats, waiting=waiting, compilations=self._compilations.count)
 
     def submit(self, request: GenerationRequest) -> None:
@@ -174,7 +174,7 @@ class Engine:
             banned |= request.end_ids
         if len(banned) >= vocab:
             raise ValueError(f"logit_bias bans all {vocab} tokens; leave one above {BAN:g}")
-        self._capacity.enter(request)
+        self._intake.enter(request)
         self._commands.put(lambda: self._scheduler.submit(request))
 
     def cancel(self, request_id: str, choice: int | None = None) -> None:
@@ -242,7 +242,7 @@ class Engine:
                         mask_seconds=self._masks.take_seconds(),
                     )
                 )
-                self._capacity.step_took(now - dispatched)
+                self._intake.step_took(now - dispatched)
             dispatched = now
             constrained = [] if plan is None else plan.constrained()
             if step is not None and not constrained:

@@ -19,7 +19,7 @@ _WEIGHT = 0.1
 _LONGEST_WAIT = 600
 
 
-class Capacity:
+class Intake:
     """What may still come in.
 
     A request finds room while rows and queue together have some. Where they have none, it finds

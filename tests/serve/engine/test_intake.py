@@ -3,27 +3,27 @@
 import pytest
 
 from sampling.params import SamplingParams
-from serve.engine.capacity import Capacity
 from serve.engine.config import EngineConfig
+from serve.engine.intake import Intake
 from serve.engine.types import GenerationRequest, QueueFullError
 
 
-def capacity(rows: int = 16, queue: int = 24) -> Capacity:
-    return Capacity(EngineConfig(64, 1024, max_rows=rows, queue_limit=queue))
+def intake(rows: int = 16, queue: int = 24) -> Intake:
+    return Intake(EngineConfig(64, 1024, max_rows=rows, queue_limit=queue))
 
 
 def asked(caller: str, choices: int = 1, tokens: int = 10) -> GenerationRequest:
     return GenerationRequest("r", [1], SamplingParams(), tokens, choices, caller=caller)
 
 
-def refusal(of: Capacity, request: GenerationRequest) -> QueueFullError:
+def refusal(of: Intake, request: GenerationRequest) -> QueueFullError:
     with pytest.raises(QueueFullError) as caught:
         of.enter(request)
     return caught.value
 
 
 def test_free_rows_count_beside_the_queue():
-    house = capacity()
+    house = intake()
     house.enter(asked("a", 25))
     house.enter(asked("a", 15))
     assert str(refusal(house, asked("a"))) == (
@@ -35,7 +35,7 @@ def test_free_rows_count_beside_the_queue():
 
 
 def test_a_caller_below_its_share_finds_room_in_a_full_queue():
-    house = capacity()
+    house = intake()
     house.enter(asked("greedy", 40))
     house.enter(asked("b", 20))
     refusal(house, asked("b"))
@@ -52,7 +52,7 @@ def test_a_caller_below_its_share_finds_room_in_a_full_queue():
 
 
 def test_who_has_left_has_no_share():
-    house = capacity()
+    house = intake()
     for caller in "abcdefgh":
         house.enter(asked(caller))
         house.leave(asked(caller), 1)
@@ -61,7 +61,7 @@ def test_who_has_left_has_no_share():
 
 
 def test_the_wait_is_what_those_before_are_likely_to_take():
-    house = capacity(rows=10, queue=10)
+    house = intake(rows=10, queue=10)
     for _ in range(100):
         house.step_took(0.5)
     house.enter(asked("a", 20, tokens=40))
@@ -76,7 +76,7 @@ def test_the_wait_is_what_those_before_are_likely_to_take():
 
 
 def test_the_wait_is_told_within_reason():
-    house = capacity()
+    house = intake()
     house.enter(asked("a", 40, tokens=10**9))
     assert refusal(house, asked("a", 40)).retry_after == 1
     house.step_took(1.0)
