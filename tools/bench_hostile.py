@@ -41,8 +41,7 @@ SCREEN_BYTES = (48_000, 160_000)
 SCREEN_TWICE = 4
 # After the answers, in which what they leave behind may still hold up streams.
 AFTER_SECONDS = 0.3
-# How long to wait until it is quiet, and how much longer than usual the gaps of that may be.
-SETTLE_SECONDS = 60.0
+# How much longer than ever the usual gap may be where it is quiet.
 MOST_RESTLESS = 2.5
 MEBI = 2**20
 
@@ -73,12 +72,14 @@ class Bench:
         watch: the streams.
         crowd: sends what is hostile.
         quiet_seconds: for which streams are measured before each shape.
+        settle_seconds: how long to wait for quiet at most.
     """
 
     server: Served
     watch: StreamWatch
     crowd: Crowd
     quiet_seconds: float
+    settle_seconds: float
     _fastest: float = math.inf
 
     def send(self, *, alone: bool = False) -> tuple[Gaps, list[Answer]]:
@@ -122,7 +123,7 @@ class Bench:
             calm = len(quiet.between) > MOST_RESTLESS and usual < MOST_RESTLESS * self._fastest
             if (
                 calm and max(quiet.between) < 4 * MOST_RESTLESS * usual
-            ) or seconds > SETTLE_SECONDS:
+            ) or seconds > self.settle_seconds:
                 return quiet, seconds - self.quiet_seconds
 
     def measure(self, name: str, size: int) -> dict[str, Any]:
@@ -135,9 +136,10 @@ class Bench:
         gaps, answers = self.send()
         _, after = self.settle()
         peak = mark.peak()
-        usual = statistics.median(quiet.between) if quiet.between else math.nan
-        p50, p99 = np.percentile(gaps.between, (50, 99)) if gaps.between else (0.0, 0.0)
-        worst = max(gaps.between + gaps.first, default=0.0)
+        # Where it never gets quiet, the streams say nothing at all.
+        restless = quiet.between or [self.settle_seconds]
+        usual = statistics.median(quiet.between) if quiet.between else self._fastest
+        seen = gaps.between or gaps.first
         return {
             "shape": name,
             "statuses": dict(Counter(str(answer.status or "none") for answer in answers)),
@@ -145,14 +147,14 @@ class Bench:
             "answer_s": round(max(answer.seconds for answer in answers), 3),
             "after_s": round(after, 2),
             "usual_ms": round(1e3 * usual, 2),
-            "quiet_p99_ms": round(1e3 * float(np.percentile(quiet.between, 99)), 2),
-            "quiet_max_ms": round(1e3 * max(quiet.between), 2),
-            "gap_p50_ms": round(1e3 * float(p50), 2),
-            "gap_p99_ms": round(1e3 * float(p99), 2),
+            "quiet_p99_ms": round(1e3 * float(np.percentile(restless, 99)), 2),
+            "quiet_max_ms": round(1e3 * max(restless), 2),
+            "gap_p50_ms": round(1e3 * statistics.median(seen), 2),
+            "gap_p99_ms": round(1e3 * float(np.percentile(seen, 99)), 2),
             "gap_max_ms": round(1e3 * max(gaps.between, default=0.0), 2),
             "first_max_ms": round(1e3 * max(gaps.first, default=0.0), 2),
-            "ratio": round(worst / usual, 1),
-            "noise": round(max(quiet.between) / usual, 1),
+            "ratio": round(max(gaps.between + gaps.first) / usual, 1),
+            "noise": round(max(restless) / usual, 1),
             "peak_mb": round(peak / MEBI, 1),
             "kept_mb": round((proportional(root) - before) / MEBI, 1),
             "streams_failed": gaps.failures,
@@ -242,6 +244,7 @@ def measured(bench: Bench, names: Sequence[str], size: int) -> Iterator[dict[str
 @click.option("--per-way", default=3, help="How many of them may be large in the same way.")
 @click.option("--quiet-seconds", default=0.7, help="How long streams are measured in quiet.")
 @click.option("--seconds", default=30.0, help="After which clients without an answer leave.")
+@click.option("--settle-seconds", default=60.0, help="How long to wait for quiet at most.")
 @click.option("--answers/--no-answers", default=True, help="Measure dear answers too.")
 @click.argument("flags", nargs=-1)
 def main(
@@ -254,6 +257,7 @@ def main(
     per_way: int,
     quiet_seconds: float,
     seconds: float,
+    settle_seconds: float,
     answers: bool,
     flags: tuple[str, ...],
 ) -> None:
@@ -267,7 +271,7 @@ def main(
             closing(StreamWatch(server.url, name, streams)) as watch,
             Crowd(server.url, make) as crowd,
         ):
-            bench = Bench(server, watch, crowd, quiet_seconds)
+            bench = Bench(server, watch, crowd, quiet_seconds, settle_seconds)
             if only:
                 chosen = [one for one in [*names, *told] if re.search(only, one)]
             else:
