@@ -11,10 +11,10 @@ def listed(member: str, first: str = "", last: str = "", wrap: str = "[]") -> Ma
     """A list of equal or numbered members, perhaps with one of its own first or last."""
 
     def make(size: int) -> str:
-        numbered = NUMBERED in member
-        most = len(member) + 1 + (len(str(size // len(member))) - 1 if numbered else 0)
-        count = max(1, size // most)
-        if numbered:
+        marks = member.count(NUMBERED)
+        digits = len(str(size // len(member)))
+        count = max(1, size // (len(member.encode()) + 1 + marks * (digits - 1)))
+        if marks:
             members = ",".join([member.replace(NUMBERED, str(n)) for n in range(count)])
         else:
             members = ",".join([member] * count)
