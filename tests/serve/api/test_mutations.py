@@ -21,7 +21,7 @@ SEED = 20_240
 REQUESTS = 10_000
 BLOCK = 1_000
 # Blocks until all that is kept is full.
-WARM = 4
+WARM = 5
 AT_A_TIME = 16
 LEFT = 0
 ENDS = {"stop", "length", "tool_calls", "function_call"}
@@ -144,19 +144,18 @@ async def test_ten_thousand_spoiled_requests_are_answered_and_leave_nothing(
     running = Running.of(HERMES, make_tokenizer, engine)
     statuses: Counter[int] = Counter()
     sampled: list[float] = []
-    caplog.set_level(logging.INFO)
+    # Lower levels are not kept: pytest holds all that it captures, which would count as memory.
+    caplog.set_level(logging.WARNING)
     async with running.house(max_choices=4, grammar_seconds=20, aliases=("gpt-4o",)) as house:
         for first in range(0, REQUESTS, BLOCK):
             statuses.update(await send_all(house, running.bias, range(first, first + BLOCK)))
             sampled.append(resident())
-            loud = [record for record in caplog.records if record.levelno >= logging.WARNING]
-            assert not loud, [record.getMessage() for record in loud[:3]]
-            assert "Traceback" not in caplog.text
-            caplog.clear()
+            # No warning, no error and so no traceback.
+            assert not caplog.records, caplog.text
     with capsys.disabled():
         print(f"\n{dict(statuses.most_common())}; MiB: {[round(at) for at in sampled]}")
     assert statuses[200] > REQUESTS / 3
     assert statuses[400] > REQUESTS / 5
     assert statuses[LEFT] > REQUESTS / 50
     assert {404, 405, 415} <= set(statuses)
-    assert min(sampled[-3:]) - sampled[WARM - 1] < 10
+    assert min(sampled[-3:]) - sampled[WARM - 1] < 5
