@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import socketserver
+import statistics
 import subprocess
 import sys
 import threading
@@ -65,20 +66,31 @@ def url() -> Iterator[str]:
 
 
 def test_a_hole_in_a_stream_is_its_worst_gap(url: str) -> None:
+    between: list[float] = []
+    first: list[float] = []
+    deadline = time.monotonic() + 30
     with closing(StreamWatch(url, "tiny", 2)) as watch:
-        gaps = watch.for_seconds(STEPS * STEP_SECONDS + 2 * HOLE_SECONDS)
-    assert HOLE_SECONDS < max(gaps.between) < 3 * HOLE_SECONDS
-    assert STEP_SECONDS / 2 < sorted(gaps.between)[len(gaps.between) // 2] < HOLE_SECONDS / 2
-    # Two streams that ended, and those that were begun after them.
-    assert len(gaps.first) == 4
-    assert not gaps.failures
+        # Two streams to their ends, and one more that is begun after each.
+        while len(first) < 4 and time.monotonic() < deadline:
+            gaps = watch.for_seconds(3 * HOLE_SECONDS)
+            assert not gaps.failures
+            between += gaps.between
+            first += gaps.first
+    assert len(first) >= 4
+    assert max(between) > HOLE_SECONDS
+    assert STEP_SECONDS / 2 < statistics.median(between) < HOLE_SECONDS / 2
 
 
 def test_a_gap_that_has_not_ended_counts(url: str) -> None:
+    """Somewhere in the hole there is a time in which nothing comes."""
+    window = HOLE_SECONDS / 3
+    deadline = time.monotonic() + 30
     with closing(StreamWatch(url, "tiny", 1)) as watch:
-        watch.for_seconds(STEPS // 2 * STEP_SECONDS)
-        gaps = watch.for_seconds(HOLE_SECONDS / 2)
-    assert HOLE_SECONDS / 8 < max(gaps.between) < HOLE_SECONDS
+        while time.monotonic() < deadline:
+            between = watch.for_seconds(window).between
+            if len(between) == 1 and between[0] > 0.9 * window:
+                return
+    raise AssertionError("the hole was not seen")
 
 
 def test_a_crowd_sends_at_once_from_a_process_of_its_own(url: str) -> None:
