@@ -41,6 +41,11 @@ class Served:
         if self._process.stdout is not None:
             self._process.stdout.close()
 
+    @property
+    def process_id(self) -> int:
+        """Of the server."""
+        return self._process.pid
+
     def histogram(self, name: str) -> dict[float, float]:
         """A histogram of `/metrics`: upper bound → count at or below it."""
         text = httpx.get(f"{self.url.removesuffix('/v1')}/metrics", timeout=30).text

@@ -76,9 +76,11 @@ class ByteTokenizer:
         return list(text.encode())
 
     def token_bytes(self, token: int) -> bytes | None:
-        return self._bytes[token]
+        return self._bytes[token] if token < self.vocab_size else None
 
     def token_text(self, token: int) -> str:
+        if token >= self.vocab_size:
+            return ""
         exact = self._bytes[token]
         return self._names[token] if exact is None else exact.decode(errors="replace")
 

@@ -1,7 +1,6 @@
 """Thousands of constrained requests leave nothing behind."""
 
 import asyncio
-import gc
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from support.families import HERMES, VOCABULARY, Running
 from support.real_house import RealHouse, random_engine
+from support.resident import resident
 
 REQUESTS = 10_000
 # Requests until all that is kept is full: caches of compiled grammars, pools, the allocator.
@@ -22,16 +22,6 @@ def engine() -> Iterator[Any]:
     engine = random_engine(VOCABULARY, rows=AT_A_TIME)
     yield engine
     engine.stop()
-
-
-def resident() -> float:
-    """MiB of memory that this process and those that try its grammars hold."""
-    gc.collect()
-    page = 4096 / 2**20
-    own = Path("/proc/self")
-    children = (own / f"task/{own.resolve().name}/children").read_text().split()
-    places = [own, *(Path("/proc", child) for child in children)]
-    return sum(int((place / "statm").read_text().split()[1]) * page for place in places)
 
 
 def asked(number: int) -> dict[str, Any]:
