@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.grammar import trial as trial_module
+from serve import helper
 from serve.grammar.compiler import Grammar
 from serve.grammar.library import GrammarError, Vocabulary
 from serve.grammar.trial import Allowance, Trial
@@ -41,8 +41,8 @@ def test_one_that_dies_leaves_its_last_words_in_the_log_and_another_takes_its_pl
     trial: Trial, caplog: pytest.LogCaptureFixture
 ) -> None:
     trial.run(NUMBER, Allowance(60))
-    assert trial._running is not None
-    trial._running[1].send("no grammar with its seconds")
+    assert trial._helper is not None
+    trial._helper.connection.send("no grammar with its seconds")
     with pytest.raises(GrammarError, match="the compiler fails at it"):
         trial.run(NUMBER, Allowance(60))
     (record,) = caplog.records
@@ -71,6 +71,6 @@ def test_one_whose_time_is_up_is_no_news(trial: Trial, caplog: pytest.LogCapture
 
 
 def test_one_that_cannot_start_says_why(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_module, "_command", lambda _: [sys.executable, "-c", "1 / 0"])
+    monkeypatch.setattr(helper, "_command", lambda *_: [sys.executable, "-c", "1 / 0"])
     with pytest.raises(OSError, match=r"does not start: (.|\n)*ZeroDivisionError"):
         trial.run(NUMBER, Allowance(60))
