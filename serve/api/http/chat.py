@@ -53,7 +53,7 @@ class ChatEndpoint:
         exchange = exchange_of(request.scope)
         completion_id = new_completion_id()
         body = await json_bytes(request, self._settings.max_body_bytes)
-        prepared = await self._preparer.prepare(body, completion_id)
+        prepared = await self._preparer.prepare(body, completion_id, request.remote_addr or "")
         self._note(prepared, exchange)
         generation = self._submit(prepared.submission)
         # However the exchange ends, and even if the answer below is never begun.

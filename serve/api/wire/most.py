@@ -27,17 +27,21 @@ class Most:
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         """The schema of the shape with the bound before it."""
-        inner: Any = {**handler(source), "max_length": self.members}
-        if inner["type"] == "list":
-            inner["fail_fast"] = True
-        kind = list if inner["type"] == "list" else dict
+        schema: Any = handler(source)
+        counted = schema
+        while counted["type"] not in ("list", "dict"):
+            counted = counted["schema"]
+        counted["max_length"] = self.members
+        if counted["type"] == "list":
+            counted["fail_fast"] = True
+        kind = list if counted["type"] == "list" else dict
 
         def check(value: object) -> object:
             if isinstance(value, kind):
                 self._check(value)
             return value
 
-        return core_schema.no_info_before_validator_function(check, inner)
+        return core_schema.no_info_before_validator_function(check, schema)
 
     def _check(self, value: Sized) -> None:
         if len(value) > self.members:

@@ -23,7 +23,7 @@ from serve.api.wire.tools import (
     check_functions,
     check_tools,
 )
-from serve.api.wire.validators import later, one_of, string_or_array, token_id
+from serve.api.wire.validators import later, one_of, string_or_array, to_first_strange_key, token_id
 
 # The highest `n` of the API; `--max-choices` may allow fewer.
 MOST_CHOICES = 128
@@ -75,6 +75,7 @@ class ChatRequest(Strict):
     logit_bias: (
         Annotated[
             dict[_TokenId, Annotated[float, Ge(-100), Le(100)]],
+            BeforeValidator(to_first_strange_key),
             Most(MAX_LOGIT_BIAS),
         ]
         | None
