@@ -19,7 +19,8 @@ from serve.helper import Helper, is_of_memory
 
 logger = logging.getLogger(__name__)
 
-_MEMORY = 2 * 2**30
+# What is worth having takes a tenth of it.
+_MEMORY = 128 * 2**20
 _START_SECONDS = 120.0
 # Of the clock, for a second of a core: a busy machine may take that long.
 _PATIENCE = 30.0
@@ -43,7 +44,7 @@ class Trial:
 
     Args:
         vocabulary: of the model.
-        memory: bytes that the process may have in all.
+        memory: bytes that the process may take, beyond those that it begins with.
     """
 
     def __init__(self, vocabulary: Vocabulary, memory: int = _MEMORY) -> None:

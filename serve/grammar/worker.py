@@ -6,7 +6,6 @@ compiled and followed for a little, and answered with an error, or "", and the s
 Time that is up ends the process with SIGPROF.
 """
 
-import resource
 import signal
 import time
 from typing import cast
@@ -18,16 +17,15 @@ from serve.grammar.library import (
     make_tokenizer,
     rehearse,
 )
-from serve.helper import settle_in
+from serve.helper import settle_in, step_back
 
 
 def main() -> None:
     """Serve until the other end is closed."""
     connection = settle_in()
     memory, vocabulary = cast("tuple[int, Vocabulary]", connection.recv())
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     tokenizer = make_tokenizer(vocabulary)
+    step_back(memory)
     connection.send("")
     while True:
         try:

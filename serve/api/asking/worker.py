@@ -8,16 +8,14 @@ what is wrong. A body whose time is up ends the process with SIGPROF.
 import gc
 import os
 import pickle
-import resource
 import signal
 import traceback
 from array import array
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from serve.api.asking.draft import Drafter, Prepared
 from serve.api.wire.errors import ApiError
-from serve.helper import settle_in
+from serve.helper import settle_in, step_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +25,10 @@ class WorkerLimits:
     Attributes:
         memory: bytes, beyond those that the process begins with.
         seconds: of a core.
-        niceness: added to the server's own, so that tokens come first.
     """
 
     memory: int
     seconds: float
-    niceness: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +71,7 @@ def main() -> None:
     limits: WorkerLimits
     drafter: Drafter
     limits, drafter = pickle.loads(connection.recv_bytes())  # noqa: S301  (our own process)
-    os.nice(limits.niceness)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if (taken := _address_space()) is not None:
-        most = taken + limits.memory
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    step_back(limits.memory)
     gc.freeze()
     connection.send("")
     while True:
@@ -96,15 +88,6 @@ def main() -> None:
             connection.send_bytes(reply)
         except OSError:
             return
-
-
-def _address_space() -> int | None:
-    """Bytes that this process has mapped; None where the platform does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-    except OSError:
-        return None
-    return pages * resource.getpagesize()
 
 
 def _reply(drafter: Drafter, body: bytes, completion_id: str) -> Reply:

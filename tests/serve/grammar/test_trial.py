@@ -1,5 +1,7 @@
 """Trials of grammars: how their processes start, and what is told of those that end."""
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +58,7 @@ def test_one_that_dies_leaves_its_last_words_in_the_log_and_another_takes_its_pl
 def test_one_that_takes_too_much_memory_is_refused_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    trial = Trial(DIGITS, memory=2**28)
+    trial = Trial(DIGITS, memory=2**25)
     with pytest.raises(GrammarError, match="too much memory"):
         trial.run(BOMB, Allowance(60))
     assert "ended with SIGABRT: memory allocation of" in caplog.text
@@ -74,3 +76,20 @@ def test_one_that_cannot_start_says_why(trial: Trial, monkeypatch: pytest.Monkey
     monkeypatch.setattr(helper, "_command", lambda *_: [sys.executable, "-c", "1 / 0"])
     with pytest.raises(OSError, match=r"does not start: (.|\n)*ZeroDivisionError"):
         trial.run(NUMBER, Allowance(60))
+
+
+def test_a_signal_to_all_processes_of_a_server_is_left_to_the_server(
+    trial: Trial, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial.run(NUMBER, Allowance(60))
+    assert trial._helper is not None
+    os.kill(trial._helper._process.pid, signal.SIGTERM)
+    trial.run(NUMBER, Allowance(60))
+    assert not caplog.records
+
+
+def test_tokens_come_first(trial: Trial) -> None:
+    trial.run(NUMBER, Allowance(60))
+    assert trial._helper is not None
+    process = trial._helper._process.pid
+    assert os.getpriority(os.PRIO_PROCESS, process) > os.getpriority(os.PRIO_PROCESS, 0)
