@@ -74,11 +74,12 @@ class Drafter:
         check_bias(wire, vocab_size, self.end_ids)
         schema, tools = answer_schema(wire.response_format), asked_tools(wire)
         check_sizes(schema, tools, self.settings.max_grammar_bytes)
-        prompt = self.conversations.prompt(wire.messages, schema, tools)
+        context = self.info.context_length
+        prompt = self.conversations.prompt(wire.messages, schema, tools, context)
         submission = GenerationRequest(
             id=completion_id,
             prompt=prompt,
-            max_tokens=token_bound(wire, len(prompt), self.info.context_length),
+            max_tokens=token_bound(wire, len(prompt), context),
             sampling=sampling_params(wire, vocab_size),
             choices=wire.choices,
             end_ids=self.end_ids,

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from serve.api.asking.asked_tools import asked_tools
+from serve.api.asking.constraint import MOST_GRAMMARS, check_sizes
 from serve.api.asking.validation import first_fault
+from serve.api.wire.errors import ApiError
 from serve.api.wire.json_schema import MOST_KEYWORDS
 from serve.api.wire.messages import (
     LONGEST_CALL_ID,
@@ -190,3 +193,18 @@ def test_stop_strings_are_worked_out_once_for_all_choices() -> None:
     for _ in range(16 * 128):
         StopFinder(stops)
     assert time.process_time() - began < QUICK
+
+
+def test_schemas_have_a_bound_together() -> None:
+    """Each as large as one may be, which is refused with the first that is too many."""
+    most = 1_000
+    schema = {"description": "x" * (most - 19)}
+    functions = [{"name": f"f{n}", "parameters": schema} for n in range(MOST_GRAMMARS + 1)]
+    check_sizes(None, asked_tools(asking(functions=functions[:-1])), most)
+    with pytest.raises(ApiError, match="more than 8,000 bytes together") as told:
+        check_sizes(None, asked_tools(asking(functions=functions)), most)
+    assert told.value.param == f"functions[{MOST_GRAMMARS}].parameters"
+
+
+def asking(**fields: Any) -> ChatRequest:
+    return ChatRequest.model_validate(body(fields))

@@ -27,7 +27,6 @@ from serve.text.render import Renderer
 from serve.text.template import ChatTemplate
 
 SMALL = 2**20
-# Long enough to be at it when something happens to its process.
 LONG = "a " * 400_000
 _TWICE = (
     "{{{{ messages[0].content }}}}{{% if messages[0].content == 'grow' %}}"
@@ -111,6 +110,7 @@ async def test_the_event_loop_goes_on(pool: WorkerPool) -> None:
 async def test_whoever_leaves_frees_the_place(pool: WorkerPool) -> None:
     await pool.draft(body(), "a", "")
     (process,) = processes_of(pool)
+    os.kill(process, signal.SIGSTOP)
     job = asyncio.create_task(pool.draft(body(LONG), "b", ""))
     waiting = asyncio.create_task(pool.draft(body(), "c", ""))
     await asyncio.sleep(0.05)
@@ -130,9 +130,11 @@ async def test_a_process_that_dies_is_replaced_and_the_body_tried_again(
 ) -> None:
     await pool.draft(body(), "a", "")
     (process,) = processes_of(pool)
+    os.kill(process, signal.SIGSTOP)
     job = asyncio.create_task(pool.draft(body(LONG), "b", ""))
     await asyncio.sleep(0.05)
     os.kill(process, signal.SIGSEGV)
+    os.kill(process, signal.SIGCONT)
     assert (await job).submission.id == "b"
     (record,) = caplog.records
     assert "ended with SIGSEGV" in record.message
@@ -187,6 +189,8 @@ async def test_processes_end_with_the_pool(make_drafter: Any) -> None:
     pool.start()
     await asyncio.gather(*(pool.draft(body(), name, "") for name in "ab"))
     running = [worker._helper for worker in pool._workers]
+    for process in processes_of(pool):
+        os.kill(process, signal.SIGSTOP)
     busy = asyncio.create_task(pool.draft(body(LONG), "c", ""))
     await asyncio.sleep(0.02)
     pool.close()
