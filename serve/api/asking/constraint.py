@@ -52,11 +52,12 @@ def check_sizes(schema: AnswerSchema | None, tools: AskedTools | None, most: int
         except GrammarError as error:
             raise _refused(tool, error, place) from error
         if left < 0:
-            reason = (
-                f"with it the request's schemas and grammars have more than "
-                f"{MOST_GRAMMARS * most:,} bytes together; send fewer, or smaller ones"
+            raise invalid(
+                "invalid_value",
+                f"Invalid '{place}': with it the request's schemas and grammars have more than "
+                f"{MOST_GRAMMARS * most:,} bytes together; send fewer, or smaller ones.",
+                place,
             )
-            raise _refused(tool, GrammarError(reason), place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ class Preparer:
         """
         if self._is_short(body):
             async with self._one_by_one:
+                await asyncio.sleep(0)
                 prepared = self._drafter.draft(body, completion_id)
         else:
             prepared = await self._workers.draft(body, completion_id, caller)
