@@ -5,7 +5,6 @@ The one place that knows every part. Everything that a person can correct become
 """
 
 import asyncio
-import gc
 import json
 import logging
 import shlex
@@ -36,6 +35,7 @@ from serve.hosts.follower import Follower
 from serve.hosts.leader import Leader
 from serve.hosts.meeting import meet
 from serve.hosts.processes import Processes, check_mesh, join
+from serve.interpreter import set_aside_what_stays, share_the_lock
 from serve.key_file import read_api_keys
 from serve.leaving import leave_at_once
 from serve.metrics import Metrics
@@ -47,9 +47,6 @@ from serve.text.template_files import load_chat_template
 logger = logging.getLogger(__name__)
 
 _OWN_LOGGERS = ("model", "parlance", "sampling", "serve")
-# How long a thread may keep Python's lock while others wait. A step asks for it again and again:
-# beside a thread that reads a schema, it would wait for Python's own 5 ms each time.
-_SWITCH_SECONDS = 0.0005
 _CORRECTABLE = (
     CheckpointError,
     ConfigError,
@@ -127,7 +124,7 @@ def _serve_together(config: ServeConfig, processes: Processes, began: float) -> 
 
 
 def _lead(config: ServeConfig, followers: Leader | None, began: float) -> int:
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    share_the_lock()
     prepared = _prepare(config, followers)
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
         return runner.run(_serve(prepared, followers, began))
@@ -239,7 +236,7 @@ async def _serve(prepared: _Prepared, followers: Leader | None, began: float) ->
         _start_with_progress(engine, bridge, metrics)
 
     def on_ready() -> None:
-        _set_aside_what_stays()
+        set_aside_what_stays()
         seconds = time.perf_counter() - began
         print(ready_message(config, prepared.port, seconds), flush=True)
 
@@ -252,16 +249,6 @@ async def _serve(prepared: _Prepared, followers: Leader | None, began: float) ->
     elif not server.started:
         leave_at_once(code)
     return code
-
-
-def _set_aside_what_stays() -> None:
-    """Spare the garbage collector what the start has made, which is a million objects.
-
-    It looks through all there are whenever a quarter more have come, which the schema of one
-    request can be, and holds Python's lock meanwhile: a quarter of a second on a slow core.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _start_with_progress(engine: Engine, bridge: EngineBridge, metrics: Metrics) -> None:

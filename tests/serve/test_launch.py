@@ -1,16 +1,14 @@
-import gc
 import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from model import bundled
 from serve.config import ServeConfig
-from serve.launch import _load, _set_aside_what_stays, ready_message
+from serve.launch import _load, ready_message
 from serve.server import listen
 
 
@@ -140,18 +138,3 @@ def test_tls_and_keys_show_in_the_example() -> None:
     assert "sk-secret" not in shown
     # The shell's way to write a quote inside quotes.
     assert """{"model": "it'"'"'s", """ in shown
-
-
-def test_what_the_start_has_made_is_not_looked_through_again() -> None:
-    made = [[n] for n in range(1_000_000)]
-    try:
-        began = time.process_time()
-        gc.collect()
-        before = time.process_time() - began
-        _set_aside_what_stays()
-        began = time.process_time()
-        gc.collect()
-        assert time.process_time() - began < before / 3
-    finally:
-        gc.unfreeze()
-    assert len(made) == 1_000_000
