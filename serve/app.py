@@ -12,7 +12,9 @@ from model.tokenizer import Tokenizer
 from serve.api.answering.answerer import Answerer
 from serve.api.asking.constraint import Constraints
 from serve.api.asking.conversation import ConversationRenderer
+from serve.api.asking.draft import Drafter
 from serve.api.asking.prepare import Preparer
+from serve.api.asking.worker_pool import WorkerPool
 from serve.api.exchange import exchange_of
 from serve.api.http import error_responses
 from serve.api.http.chat import ChatEndpoint
@@ -61,7 +63,7 @@ def create_app(
 
     add_routes(
         app,
-        chat=_chat_endpoint(engine, renderer, tokenizer, end_ids, settings, metrics),
+        chat=_chat_endpoint(app, engine, renderer, tokenizer, end_ids, settings, metrics),
         models=ModelsEndpoint(settings),
         health=HealthEndpoint(engine, settings, metrics),
         docs=DocsEndpoint(settings),
@@ -82,6 +84,7 @@ def create_app(
 
 
 def _chat_endpoint(
+    app: Quart,
     engine: EngineClient,
     renderer: Renderer,
     tokenizer: Tokenizer,
@@ -96,6 +99,10 @@ def _chat_endpoint(
     logger.info("calls of tools are written in the format %s", call_format.name)
     conversations = ConversationRenderer(renderer, call_format, settings.schema_in_prompt)
     constraints = Constraints(grammars, call_format, tokenizer.controls)
-    preparer = Preparer(conversations, constraints, info, end_ids, settings)
+    drafter = Drafter(conversations, info, end_ids, settings)
+    workers = WorkerPool(drafter, settings.max_body_bytes)
+    app.before_serving(workers.start)
+    app.after_serving(workers.close)
+    preparer = Preparer(drafter, workers, constraints, settings)
     answerer = Answerer(settings.model_id, info.fingerprint, tokenizer, call_format, metrics)
     return ChatEndpoint(engine, preparer, answerer, settings)

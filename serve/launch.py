@@ -35,6 +35,7 @@ from serve.hosts.follower import Follower
 from serve.hosts.leader import Leader
 from serve.hosts.meeting import meet
 from serve.hosts.processes import Processes, check_mesh, join
+from serve.interpreter import set_aside_what_stays, share_the_lock
 from serve.key_file import read_api_keys
 from serve.leaving import leave_at_once
 from serve.metrics import Metrics
@@ -127,6 +128,7 @@ def _tell(error: Exception) -> None:
 
 
 def _lead(config: ServeConfig, followers: Leader | None, began: float) -> int:
+    share_the_lock()
     prepared = _prepare(config, followers)
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
         return runner.run(_serve(prepared, followers, began))
@@ -245,6 +247,7 @@ async def _serve(prepared: _Prepared, followers: Leader | None, began: float) ->
             leave_at_once(2)
 
     def on_ready() -> None:
+        set_aside_what_stays()
         seconds = time.perf_counter() - began
         print(ready_message(config, prepared.port, seconds), flush=True)
 

@@ -110,7 +110,8 @@ class HuggingFaceTokenizer(TableTokenizer):
         """Ids of plain text; see `Tokenizer.encode`."""
         check_unicode(text)
         encoder = self._first if at_start else self._later
-        ids: list[int] = encoder.encode(text, add_special_tokens=False).ids
+        # `encode` is the same at half the speed, and holds Python's lock meanwhile.
+        ids: list[int] = encoder.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return [self._ids.get(token, token) for token in ids] if self._ids else ids
 
 

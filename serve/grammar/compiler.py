@@ -177,8 +177,11 @@ class Compilation:
         return self._compiler.compile(grammar, self._allowance)
 
 
-def check_size(text: str, most: int) -> None:
+def check_size(text: str, most: int) -> int:
     """Refuse a grammar, or what is to become one, for its size alone, or where it is no text.
+
+    Returns:
+        its bytes.
 
     Raises:
         GrammarError: it has more than `most` bytes, or a lone surrogate.
@@ -191,6 +194,7 @@ def check_size(text: str, most: int) -> None:
         raise GrammarError(
             f"it has {size:,} bytes and at most {most:,} are allowed; make it smaller"
         )
+    return size
 
 
 def vocabulary_of(tokenizer: Tokenizer, size: int, end_ids: frozenset[int]) -> Vocabulary:

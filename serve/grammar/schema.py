@@ -97,14 +97,17 @@ def _said(schema: Any, *, strict: bool) -> Any:
     return with_patterns_spelled(said)
 
 
-def check_schema_size(schema: object, most: int) -> None:
+def check_schema_size(schema: object, most: int) -> int:
     """Refuse a schema for its size alone; quick, whatever is in it.
+
+    Returns:
+        its bytes as JSON.
 
     Raises:
         SchemaError: as JSON it has more than `most` bytes.
     """
     try:
-        check_size(json.dumps(schema, ensure_ascii=False), most)
+        return check_size(json.dumps(schema, ensure_ascii=False), most)
     except GrammarError as error:
         raise SchemaError((), str(error)) from error
 

@@ -7,29 +7,25 @@ cannot be stopped, a process can. Knows nothing of what is in a grammar.
 import inspect
 import logging
 import signal
-import socket
-import subprocess
-import sys
 import weakref
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import llguidance
 
 from serve.grammar.library import GrammarError, Vocabulary
+from serve.helper import Helper, is_of_memory
 
 logger = logging.getLogger(__name__)
 
-_MEMORY = 2 * 2**30
+# What is worth having takes a tenth of it.
+_MEMORY = 128 * 2**20
 _START_SECONDS = 120.0
 # Of the clock, for a second of a core: a busy machine may take that long.
 _PATIENCE = 30.0
 _TOO_MUCH = "it takes too much {} to compile; make it smaller, or its repetitions shorter"
 _FAILS = "the compiler fails at it; write it in another way"
-# Of what a process said before it ended, this many characters are told.
-_LAST_WORDS = 500
 
 
 @dataclass(slots=True)
@@ -48,14 +44,14 @@ class Trial:
 
     Args:
         vocabulary: of the model.
-        memory: bytes that the process may have in all.
+        memory: bytes that the process may take, beyond those that it begins with.
     """
 
     def __init__(self, vocabulary: Vocabulary, memory: int = _MEMORY) -> None:
         self._vocabulary = vocabulary
         self._memory = memory
+        self._helper: Helper | None = None
         self._end: weakref.finalize[..., Any] | None = None
-        self._running: tuple[subprocess.Popen[bytes], Connection[object, Any]] | None = None
 
     def run(self, source: str, allowance: Allowance) -> None:
         """Try a grammar. For one thread at a time.
@@ -70,13 +66,15 @@ class Trial:
         seconds = allowance.seconds
         if seconds <= 0:
             raise GrammarError(_TOO_MUCH.format("time"))
-        process, connection = self._running or self._start()
+        helper = self._helper or self._start()
         try:
-            connection.send((source, seconds))
-            answered = connection.poll(_PATIENCE * max(1.0, seconds))
-            error, spent = connection.recv() if answered else (_TOO_MUCH.format("time"), seconds)
+            helper.connection.send((source, seconds))
+            answered = helper.connection.poll(_PATIENCE * max(1.0, seconds))
+            error, spent = (
+                helper.connection.recv() if answered else (_TOO_MUCH.format("time"), seconds)
+            )
         except (EOFError, OSError):
-            answered, spent, error = False, seconds, _why_ended(process)
+            answered, spent, error = False, seconds, _why_ended(helper)
         if not answered:
             self.close()
         allowance.seconds = max(0.0, seconds - spent)
@@ -87,71 +85,31 @@ class Trial:
         """End the process, if it runs."""
         if self._end is not None:
             self._end()
-        self._end = self._running = None
+        self._end = self._helper = None
 
-    def _start(self) -> "tuple[subprocess.Popen[bytes], Connection[object, Any]]":
-        ours, theirs = socket.socketpair()
-        process = subprocess.Popen(  # noqa: S603  (our own module)
-            _command(theirs.fileno()),
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        theirs.close()
-        connection: Connection[object, Any] = Connection(ours.detach())
-        self._running = process, connection
-        self._end = weakref.finalize(self, _end, process, connection)
+    def _start(self) -> Helper:
+        # Neither the working directory nor what the environment names is looked into.
+        library = Path(inspect.getfile(llguidance)).parents[1]
+        self._helper = helper = Helper("serve.grammar.worker", [str(library)])
+        self._end = weakref.finalize(self, helper.close)
         try:
-            connection.send((self._memory, self._vocabulary))
-            started = connection.poll(_START_SECONDS) and not connection.recv()
+            helper.connection.send((self._memory, self._vocabulary))
+            started = helper.connection.poll(_START_SECONDS) and not helper.connection.recv()
         except (EOFError, OSError):
             started = False
         if not started:
-            process.kill()
-            reason = _last_words(process)
+            helper.kill()
+            _, reason = helper.why_ended()
             self.close()
             raise OSError(f"the process that tries grammars does not start: {reason}")
-        return process, connection
+        return helper
 
 
-def _command(descriptor: int) -> list[str]:
-    """Starts `worker.py` from where this process has it, whatever lies in the working directory.
-
-    It imports from Python's own library first, and beside that from two places alone: neither
-    the working directory nor what the environment names is among them.
-    """
-    ours, library = Path(__file__).parents[2], Path(inspect.getfile(llguidance)).parents[1]
-    code = (
-        f"import sys; sys.path += [{str(ours)!a}, {str(library)!a}]; "
-        f"from serve.grammar.worker import main; main()"
-    )
-    return [sys.executable, "-I", "-S", "-c", code, str(descriptor)]
-
-
-def _why_ended(process: "subprocess.Popen[bytes]") -> str:
+def _why_ended(helper: Helper) -> str:
     """Why a process has ended amid a trial; the log gets its last words, unless its time was up."""
-    said = _last_words(process)
-    status = process.wait()
+    status, said = helper.why_ended()
     if status == -signal.SIGPROF:
         return _TOO_MUCH.format("time")
     how = signal.Signals(-status).name if status < 0 else f"exit code {status}"
     logger.warning("the process that tries grammars ended with %s: %s", how, said or "no word")
-    # The kernel kills without a word when memory runs out; who allocates says so.
-    no_memory = status == -signal.SIGKILL or "memory" in said.lower()
-    return _TOO_MUCH.format("memory") if no_memory else _FAILS
-
-
-def _last_words(process: "subprocess.Popen[bytes]") -> str:
-    """What a process said last that has ended, or is about to."""
-    said = b"" if process.stderr is None else process.stderr.read()
-    return said.decode(errors="replace").strip()[-_LAST_WORDS:]
-
-
-def _end(process: "subprocess.Popen[bytes]", connection: "Connection[object, Any]") -> None:
-    process.kill()
-    process.wait()
-    if process.stderr is not None:
-        process.stderr.close()
-    connection.close()
+    return _TOO_MUCH.format("memory") if is_of_memory(status, said) else _FAILS

@@ -1,16 +1,13 @@
 """The trial process: tries grammars of strangers, so that only it can grow or hang.
 
-`trial.py` starts a process with `main`, and the number of a connection's descriptor as argument.
+`trial.py` starts a process with `main`.
 Takes a vocabulary, then grammars one at a time, each with the seconds that it may take; it is
 compiled and followed for a little, and answered with an error, or "", and the seconds that it took.
 Time that is up ends the process with SIGPROF.
 """
 
-import resource
 import signal
-import sys
 import time
-from multiprocessing.connection import Connection
 from typing import cast
 
 from serve.grammar.library import (
@@ -20,15 +17,15 @@ from serve.grammar.library import (
     make_tokenizer,
     rehearse,
 )
+from serve.helper import settle_in, step_back
 
 
 def main() -> None:
     """Serve until the other end is closed."""
-    connection: Connection[object, object] = Connection(int(sys.argv[1]))
+    connection = settle_in()
     memory, vocabulary = cast("tuple[int, Vocabulary]", connection.recv())
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     tokenizer = make_tokenizer(vocabulary)
+    step_back(memory)
     connection.send("")
     while True:
         try:

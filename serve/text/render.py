@@ -25,12 +25,29 @@ _WHITE_SPACE = (
     "\u202f\u205f\u3000"
 )
 _STRIPS_NOTHING = (False, False)
+# Of a text that is far too long for so many tokens, that many characters for each are cut first:
+# tokens are mostly shorter.
+_CHARACTERS_EACH = 8
+# Where a text is cut off, its last tokens may be others than in the whole.
+_AT_THE_CUT = 64
 _NONE: Mapping[str, str] = {}
 
 # Marks: of no template's characters, of its own, and of a format's own, which form no spelling
 # together with a template's.
 _NOBODYS, _APART = b"\0", b"\2"
 _RUNS = re.compile(b"\1+|\2+")
+
+
+class TooLongError(ValueError):
+    """A conversation with more tokens than are wanted; how many, nobody has found out.
+
+    Attributes:
+        most: that were wanted.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"the messages have more than {most} tokens")
+        self.most = most
 
 
 class Renderer:
@@ -53,6 +70,7 @@ class Renderer:
         *,
         own: Mapping[str, str] = _NONE,
         add_generation_prompt: bool = True,
+        most: int | None = None,
     ) -> list[int]:
         """The prompt of a conversation.
 
@@ -63,10 +81,12 @@ class Renderer:
             tools: definitions for the template to show, if any.
             own: character of the messages or tools → the control token that it stands for.
             add_generation_prompt: end with the opening of the assistant's turn.
+            most: tokens that are wanted. A conversation that has far more is not cut to its end.
 
         Raises:
             ConversationError: the template cannot render the conversation, it renders to
                 nothing, or what it renders to has a lone surrogate.
+            TooLongError: it is far longer than `most`.
         """
         text = self.template.render(
             [self.template.fitted(message) for message in messages],
@@ -77,7 +97,9 @@ class Renderer:
             apart = _APART if spelling in self._tokenizer.controls else _NOBODYS
             text = text.replace(character, Written(spelling, apart * len(spelling)))
         try:
-            ids = self._ids(text)
+            ids = self._ids(text, most)
+        except TooLongError:
+            raise
         except ValueError as error:
             raise ConversationError(f"the messages cannot be encoded: {error}") from error
         if not ids:
@@ -108,7 +130,7 @@ class Renderer:
         end = self._control.match(text.rpartition(said)[2].lstrip())
         return frozenset({self._tokenizer.controls[end[0]]} if end and said in text else ())
 
-    def _ids(self, rendered: Written) -> list[int]:
+    def _ids(self, rendered: Written, most: int | None) -> list[int]:
         plain = rendered.plain()
         ids: list[int] = []
         position, before = 0, _STRIPS_NOTHING
@@ -121,11 +143,35 @@ class Renderer:
             if after[0]:
                 text = text.rstrip(_WHITE_SPACE)
             if text:
+                if most is not None:
+                    left = len(plain) - position
+                    self._check_length(text, left, most, len(ids), at_start=position == 0)
                 ids += self._tokenizer.encode(text, at_start=position == 0)
             if match and control is not None:
                 ids.append(control)
                 position, before = match.end(), after
         return ids
+
+    def _check_length(self, text: str, left: int, most: int, cut: int, *, at_start: bool) -> None:
+        """Cut the beginning of a text that looks far too long, to see whether it is.
+
+        Args:
+            text: what is to be cut next.
+            left: characters of the prompt from there on.
+            most: tokens that are wanted.
+            cut: tokens before.
+
+        Raises:
+            TooLongError: it is.
+        """
+        room = max(most - cut, 0)
+        beginning = _CHARACTERS_EACH * (room + 2 * _AT_THE_CUT)
+        if left <= 2 * beginning:
+            return
+        if len(text) > 2 * beginning:
+            cut += len(self._tokenizer.encode(text[:beginning], at_start=at_start))
+        if cut > most + _AT_THE_CUT:
+            raise TooLongError(most)
 
     def _controls(self, text: str, marks: bytes) -> Iterator[re.Match[str]]:
         for run in _RUNS.finditer(marks):

@@ -6,6 +6,7 @@ same character, the longer one is removed.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 
 class _Progress:
@@ -15,13 +16,7 @@ class _Progress:
 
     def __init__(self, stop: str) -> None:
         self._stop = stop
-        self._fallback = [0] * len(stop)
-        length = 0
-        for position in range(1, len(stop)):
-            while length and stop[position] != stop[length]:
-                length = self._fallback[length - 1]
-            length += stop[position] == stop[length]
-            self._fallback[position] = length
+        self._fallback = _fallback(stop)
         self.matched = 0
 
     def advance(self, character: str) -> bool:
@@ -31,6 +26,20 @@ class _Progress:
             matched = self._fallback[matched - 1]
         self.matched = matched + (self._stop[matched] == character)
         return self.matched == len(self._stop)
+
+
+# All choices of a request have the same stop strings.
+@lru_cache(maxsize=64)
+def _fallback(stop: str) -> tuple[int, ...]:
+    """Entry i: how long a prefix the first i + 1 characters end with, other than themselves."""
+    fallback = [0] * len(stop)
+    length = 0
+    for position in range(1, len(stop)):
+        while length and stop[position] != stop[length]:
+            length = fallback[length - 1]
+        length += stop[position] == stop[length]
+        fallback[position] = length
+    return tuple(fallback)
 
 
 class StopFinder:

@@ -78,12 +78,17 @@ class ChatTemplate:
                 f"give the template that belongs to the checkpoint"
             ) from error
         self.source = source
+        self._made_of = source, variables, name
         self._variables = {name: own(value) for name, value in (variables or {}).items()}
         self.knows_developer = any(
             constant.value == "developer" for constant in tree.find_all(jinja2.nodes.Const)
         )
         self.takes_parts = self._shows([{"type": "text", "text": _PROBE, "more": _ASIDE}])
         self.takes_strings = not self.takes_parts or self._shows(_PROBE)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled as what it was made of: jinja's templates cannot be."""
+        return ChatTemplate, self._made_of
 
     def render(
         self,
@@ -112,7 +117,7 @@ class ChatTemplate:
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
             )
-        except ConversationError:
+        except (ConversationError, MemoryError):
             raise
         # Whatever it is: the template ran on nothing but this conversation.
         except Exception as error:

@@ -1,6 +1,6 @@
 """How much a request may ask for: choices, and tokens of each one's answer."""
 
-from serve.api.wire.errors import invalid
+from serve.api.wire.errors import ApiError, invalid
 from serve.api.wire.request import ChatRequest
 
 
@@ -26,6 +26,18 @@ def check_choices(wire: ChatRequest, allowed: int, fitting: int) -> None:
         )
 
 
+def context_exceeded(given: str, limit: int) -> ApiError:
+    """A prompt of `given` tokens leaves no room for an answer: 400."""
+    return invalid(
+        "context_length_exceeded",
+        f"This model's maximum context length is {limit} tokens. However, your messages "
+        f"resulted in {given} tokens. Input tokens exceed the configured limit "
+        f"of {limit} tokens, which must also hold the answer. Please reduce the length "
+        f"of the messages.",
+        "messages",
+    )
+
+
 def token_bound(wire: ChatRequest, prompt_length: int, context_length: int) -> int:
     """The most tokens that a choice may have: what is asked for, within the context.
 
@@ -34,14 +46,7 @@ def token_bound(wire: ChatRequest, prompt_length: int, context_length: int) -> i
     """
     limit = context_length
     if prompt_length >= limit:
-        raise invalid(
-            "context_length_exceeded",
-            f"This model's maximum context length is {limit} tokens. However, your messages "
-            f"resulted in {prompt_length} tokens. Input tokens exceed the configured limit "
-            f"of {limit} tokens, which must also hold the answer. Please reduce the length "
-            f"of the messages.",
-            "messages",
-        )
+        raise context_exceeded(str(prompt_length), limit)
     room = limit - prompt_length
     bound = min(wire.max_completion_tokens or wire.max_tokens or room, room)
     if (wire.min_tokens or 0) > bound:

@@ -22,6 +22,9 @@ from serve.grammar.schema import SchemaError, check_schema_size, compile_schema,
 from serve.text.calls.format import CallFormat
 from serve.text.calls.tools import CustomTool, Tool
 
+# What all schemas and grammars of a request may have together, in largest ones.
+MOST_GRAMMARS = 8
+
 
 def check_sizes(schema: AnswerSchema | None, tools: AskedTools | None, most: int) -> None:
     """Refuse schemas and grammars for their size alone; quick, whatever is in them.
@@ -29,11 +32,13 @@ def check_sizes(schema: AnswerSchema | None, tools: AskedTools | None, most: int
     The rest is for the compiler to say. Call it before they are rendered.
 
     Raises:
-        ApiError: 400, at the schema or grammar that has more than `most` bytes.
+        ApiError: 400, at the schema or grammar that has more than `most` bytes, or with which
+            they have more than `MOST_GRAMMARS` of the largest together.
     """
+    left = MOST_GRAMMARS * most
     if schema is not None:
         try:
-            check_schema_size(schema.schema, most)
+            left -= check_schema_size(schema.schema, most)
         except SchemaError as error:
             raise schema.refused(error) from error
     if tools is None:
@@ -41,11 +46,18 @@ def check_sizes(schema: AnswerSchema | None, tools: AskedTools | None, most: int
     for tool, place in zip(tools.tools, tools.places, strict=True):
         try:
             if isinstance(tool, CustomTool):
-                check_size(tool.lark or tool.regex or "", most)
+                left -= check_size(tool.lark or tool.regex or "", most)
             else:
-                check_schema_size(tool.schema, most)
+                left -= check_schema_size(tool.schema, most)
         except GrammarError as error:
             raise _refused(tool, error, place) from error
+        if left < 0:
+            raise invalid(
+                "invalid_value",
+                f"Invalid '{place}': with it the request's schemas and grammars have more than "
+                f"{MOST_GRAMMARS * most:,} bytes together; send fewer, or smaller ones.",
+                place,
+            )
 
 
 @dataclass(frozen=True, slots=True)

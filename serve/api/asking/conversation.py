@@ -10,11 +10,12 @@ from typing import Any
 
 from serve.api.asking.answer_schema import AnswerSchema
 from serve.api.asking.asked_tools import AskedTools
+from serve.api.asking.bounds import context_exceeded
 from serve.api.wire.errors import invalid
 from serve.api.wire.messages import AssistantMessage, Message, TextPart, ToolMessage
 from serve.text.calls.format import CallFormat
 from serve.text.calls.history import with_system, with_system_of_user
-from serve.text.render import Renderer
+from serve.text.render import Renderer, TooLongError
 from serve.text.template import ConversationError
 
 _OF_CALLS = ("tool_calls", "function_call", "tool_call_id")
@@ -39,6 +40,7 @@ class ConversationRenderer:
         messages: Sequence[Message],
         schema: AnswerSchema | None,
         tools: AskedTools | None,
+        most: int | None = None,
     ) -> list[int]:
         """The token ids of a conversation.
 
@@ -46,12 +48,16 @@ class ConversationRenderer:
             messages: of the request.
             schema: what the answer must be, if not just text.
             tools: what may be called, if anything.
+            most: ids that are wanted; see `Renderer.render`.
 
         Raises:
-            ApiError: 400; the model's template cannot render the conversation.
+            ApiError: 400; the model's template cannot render the conversation, or it is far
+                longer than `most`.
         """
         try:
-            return self._render(template_messages(messages), schema, tools)
+            return self._render(template_messages(messages), schema, tools, most)
+        except TooLongError as error:
+            raise context_exceeded(f"more than {error.most}", error.most) from error
         except ConversationError as error:
             raise invalid("invalid_value", str(error), "messages") from error
 
@@ -60,6 +66,7 @@ class ConversationRenderer:
         messages: Sequence[Mapping[str, object]],
         schema: AnswerSchema | None,
         tools: AskedTools | None,
+        most: int | None,
     ) -> list[int]:
         told = messages
         if schema is not None and self.schema_in_prompt:
@@ -69,12 +76,12 @@ class ConversationRenderer:
             fitted = self.call_format.for_template(told, () if tools is None else tools.tools)
             told, shown, own = fitted.messages, fitted.tools, fitted.own
         try:
-            return self.renderer.render(told, shown, own=own)
+            return self.renderer.render(told, shown, own=own, most=most)
         except ConversationError:
             if told[0]["role"] == messages[0]["role"]:
                 raise
             # The system part is not the request's: the template may know none.
-            return self.renderer.render(with_system_of_user(told), shown, own=own)
+            return self.renderer.render(with_system_of_user(told), shown, own=own, most=most)
 
 
 def template_messages(messages: Sequence[Message]) -> list[dict[str, object]]:

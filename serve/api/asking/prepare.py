@@ -1,103 +1,68 @@
-"""A request's body to what the engine is asked for, from step to step.
+"""A request's body to what the engine is asked for: drafted where it holds nobody up, compiled.
 
-Owns the order of the steps, and so which fault is told where there are several. Knows nothing of
-HTTP beyond the body, nor of how generation goes on.
+Knows nothing of HTTP beyond the body, nor of how generation goes on.
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from pydantic import ValidationError
-
-from serve.api.asking.answer_schema import AnswerSchema, answer_schema
-from serve.api.asking.asked_tools import AskedTools, asked_tools
-from serve.api.asking.bounds import check_choices, token_bound
-from serve.api.asking.constraint import Constraints, check_sizes
-from serve.api.asking.conversation import ConversationRenderer
-from serve.api.asking.json_body import parse_object
-from serve.api.asking.model_name import check_model
-from serve.api.asking.sampling_fields import check_bias, sampling_params
-from serve.api.asking.validation import first_fault
+from serve.api.asking.constraint import Constraints
+from serve.api.asking.draft import Drafter, Prepared
+from serve.api.asking.worker_pool import WorkerPool
 from serve.api.settings import ApiSettings
-from serve.api.wire.request import ChatRequest
-from serve.engine.types import EngineInfo, GenerationRequest
 
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A valid request, and what it asks of the engine.
-
-    Attributes:
-        wire: the request as it was sent.
-        submission: what the engine is to do.
-        answer_schema: what each answer must be, if not just text.
-        tools: what may be called, if anything.
-    """
-
-    wire: ChatRequest
-    submission: GenerationRequest
-    answer_schema: AnswerSchema | None
-    tools: AskedTools | None
+# Arrays and objects of a body that is drafted on the event loop. A message is one, or two with
+# its parts, and rendering it is most of what a short body takes: 60 µs each.
+MOST_CONTAINERS_HERE = 32
 
 
 class Preparer:
     """Prepares requests for one model.
 
     Args:
-        conversations: renders prompts.
+        drafter: reads short bodies.
+        workers: read the others.
         constraints: compiles what answers must follow.
-        info: facts about the model.
-        end_ids: the ids that end the assistant's turn.
         settings: of the HTTP side.
     """
 
     def __init__(
         self,
-        conversations: ConversationRenderer,
+        drafter: Drafter,
+        workers: WorkerPool,
         constraints: Constraints,
-        info: EngineInfo,
-        end_ids: frozenset[int],
         settings: ApiSettings,
     ) -> None:
-        self._conversations = conversations
+        self._drafter = drafter
+        self._workers = workers
         self._constraints = constraints
-        self._info = info
-        self._end_ids = end_ids
         self._settings = settings
+        # Between two short bodies the event loop sees to the streams.
+        self._one_by_one = asyncio.Lock()
 
-    async def prepare(self, body: bytes, completion_id: str) -> Prepared:
+    async def prepare(self, body: bytes, completion_id: str, caller: str) -> Prepared:
         """The request in `body`, ready for the engine under the name `completion_id`.
 
+        Args:
+            body: of the request.
+            completion_id: names the request.
+            caller: whose it is; callers with long bodies take turns.
+
         Raises:
-            ApiError: 400 or 404; the first thing that is wrong with it.
+            ApiError: 400 or 404, the first thing that is wrong with it; 413, it takes too much to
+                be read; 429, too many long ones wait.
         """
-        if len(body) > self._settings.thread_body_bytes:
-            prepared = await asyncio.to_thread(self._unconstrained, body, completion_id)
+        if self._is_short(body):
+            async with self._one_by_one:
+                await asyncio.sleep(0)
+                prepared = self._drafter.draft(body, completion_id)
         else:
-            prepared = self._unconstrained(body, completion_id)
+            prepared = await self._workers.draft(body, completion_id, caller)
         constraint = await self._constraints.compiled(prepared.answer_schema, prepared.tools)
         return replace(prepared, submission=replace(prepared.submission, constraint=constraint))
 
-    def _unconstrained(self, body: bytes, completion_id: str) -> Prepared:
-        """All but the constraint. May run on any thread."""
-        fields = parse_object(body, self._settings.max_json_depth)
-        try:
-            wire = ChatRequest.model_validate(fields)
-        except ValidationError as error:
-            raise first_fault(error) from error
-        vocab_size = self._info.vocab_size
-        check_model(wire.model, self._settings)
-        check_choices(wire, self._settings.max_choices, self._info.most_choices)
-        check_bias(wire, vocab_size, self._end_ids)
-        schema, tools = answer_schema(wire.response_format), asked_tools(wire)
-        check_sizes(schema, tools, self._settings.max_grammar_bytes)
-        prompt = self._conversations.prompt(wire.messages, schema, tools)
-        submission = GenerationRequest(
-            id=completion_id,
-            prompt=prompt,
-            max_tokens=token_bound(wire, len(prompt), self._info.context_length),
-            sampling=sampling_params(wire, vocab_size),
-            choices=wire.choices,
-            end_ids=self._end_ids,
+    def _is_short(self, body: bytes) -> bool:
+        return (
+            len(body) <= self._settings.process_body_bytes
+            and body.count(b"{") + body.count(b"[") <= MOST_CONTAINERS_HERE
         )
-        return Prepared(wire, submission, schema, tools)

@@ -41,7 +41,7 @@ def _describe(details: ErrorDetails, context: Mapping[str, Any], path: str) -> t
     kind, value = details["type"], details["input"]
     if kind == "missing" or kind == "missing_required_parameter":
         return "missing_required_parameter", f"Missing required parameter: '{path}'."
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "unknown_parameter"):
         return "unknown_parameter", f"Unknown parameter: '{path}'."
     if kind in _EXPECTED:
         if context.get("at"):

@@ -20,10 +20,10 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "messages",
         "honoured",
-        "1 or more messages",
+        "1 to 2,048 messages",
         "The conversation. Roles `developer`, `system`, `user`, `assistant`, `tool` and "
-        "`function`; content is a string or an array of text parts, which are joined unless the "
-        "model's template goes through parts. "
+        "`function`; content is a string or an array of up to 1,024 text parts, which are joined "
+        "unless the model's template goes through parts. "
         "`developer` is `system` where the model's template knows only that. `name`, "
         "`tool_calls`, `function_call` and `tool_call_id` reach the template in the form that the "
         "model's format of calls wants; a refusal of the assistant is rendered as its text. "
@@ -139,7 +139,7 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "stop",
         "honoured",
-        "a string, or 1 to 4 strings; none empty",
+        "a string, or 1 to 4 strings, each of 1 to 1,024 characters",
         "The answer ends before the first of these strings, wherever tokens begin and end.",
         "serve/api/test_plain.py::test_stop_string_ends_the_choice",
     ),

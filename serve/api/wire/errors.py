@@ -38,6 +38,10 @@ class ApiError(Exception):
         self.code = code
         self.headers = headers or {}
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled whole; an exception is made again of its arguments, which here have names."""
+        return ApiError.__new__, (ApiError, *self.args), self.__dict__
+
     def body(self) -> dict[str, dict[str, str | None]]:
         """The error as JSON carries it; all four members are always there."""
         return {

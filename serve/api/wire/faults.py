@@ -5,6 +5,7 @@ of particular fields.
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic_core import PydanticCustomError
@@ -46,8 +47,22 @@ def path_of(location: tuple[int | str, ...]) -> str:
 
 def echo(value: object) -> str:
     """A short form of what the client sent, for a message."""
-    shown = f"'{value}'" if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return shown if len(shown) <= _LONGEST_ECHO else shown[:_LONGEST_ECHO] + "…"
+    shown = ""
+    for piece in _pieces(value):
+        shown += piece[: _LONGEST_ECHO + 1]
+        if len(shown) > _LONGEST_ECHO:
+            return shown[:_LONGEST_ECHO] + "…"
+    return shown
+
+
+def _pieces(value: object) -> Iterator[str]:
+    """What `echo` shows of a value; no more is written out than is taken."""
+    if isinstance(value, str):
+        yield "'"
+        yield value
+        yield "'"
+    else:
+        yield from json.JSONEncoder(ensure_ascii=False).iterencode(value)
 
 
 def kind_of(value: object) -> str:

@@ -3,12 +3,27 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from annotated_types import MinLen
+from annotated_types import MaxLen, MinLen
 from pydantic import Tag, model_validator
 
 from serve.api.wire.faults import TAG, echo, fault
+from serve.api.wire.most import Most
 from serve.api.wire.strict import Strict
 from serve.api.wire.validators import kind, later, string_or_array, tag_of
+
+# The API's original takes as many.
+MOST_MESSAGES = 2_048
+# Parts are joined; a client that sends more could have joined them itself.
+MOST_PARTS = 1_024
+# Twice as many as a request may have tools.
+MOST_CALLS = 256
+# Who speaks, or which tool was called: a word or a few, which the template shows.
+LONGEST_NAME = 256
+# Some clients keep a few kilobytes of their own in the id of a call. Ids are only compared.
+LONGEST_CALL_ID = 16_384
+
+_Name = Annotated[str, MaxLen(LONGEST_NAME)]
+_CallId = Annotated[str, MaxLen(LONGEST_CALL_ID)]
 
 
 class TextPart(Strict):
@@ -28,14 +43,14 @@ class RefusalPart(Strict):
 class FunctionSpec(Strict):
     """The function of a call, with its arguments as the model wrote them."""
 
-    name: str
+    name: _Name
     arguments: str
 
 
 class FunctionToolCall(Strict):
     """An assistant's call of a function tool."""
 
-    id: str
+    id: _CallId
     type: Literal["function"]
     function: FunctionSpec
 
@@ -43,21 +58,22 @@ class FunctionToolCall(Strict):
 class CustomSpec(Strict):
     """The custom tool of a call, with its input."""
 
-    name: str
+    name: _Name
     input: str
 
 
 class CustomToolCall(Strict):
     """An assistant's call of a custom tool."""
 
-    id: str
+    id: _CallId
     type: Literal["custom"]
     custom: CustomSpec
 
 
 _TextOnly = Annotated[TextPart, kind("type", ["text"], ["image_url", "input_audio", "file"])]
 _Content = Annotated[
-    Annotated[str, Tag(TAG + "string")] | Annotated[list[_TextOnly], MinLen(1), Tag(TAG + "array")],
+    Annotated[str, Tag(TAG + "string")]
+    | Annotated[list[_TextOnly], MinLen(1), Most(MOST_PARTS), Tag(TAG + "array")],
     *string_or_array("content parts"),
 ]
 _AssistantPart = Annotated[
@@ -67,7 +83,7 @@ _AssistantPart = Annotated[
 ]
 _AssistantContent = Annotated[
     Annotated[str, Tag(TAG + "string")]
-    | Annotated[list[_AssistantPart], MinLen(1), Tag(TAG + "array")],
+    | Annotated[list[_AssistantPart], MinLen(1), Most(MOST_PARTS), Tag(TAG + "array")],
     *string_or_array("content parts"),
 ]
 _ToolCall = Annotated[
@@ -83,7 +99,7 @@ class DeveloperMessage(Strict):
 
     role: Literal["developer"]
     content: _Content
-    name: str | None = None
+    name: _Name | None = None
 
 
 class SystemMessage(Strict):
@@ -91,7 +107,7 @@ class SystemMessage(Strict):
 
     role: Literal["system"]
     content: _Content
-    name: str | None = None
+    name: _Name | None = None
 
 
 class UserMessage(Strict):
@@ -99,7 +115,7 @@ class UserMessage(Strict):
 
     role: Literal["user"]
     content: _Content
-    name: str | None = None
+    name: _Name | None = None
 
 
 class AssistantMessage(Strict):
@@ -108,8 +124,8 @@ class AssistantMessage(Strict):
     role: Literal["assistant"]
     content: _AssistantContent | None = None
     refusal: str | None = None
-    name: str | None = None
-    tool_calls: Annotated[list[_ToolCall], MinLen(1)] | None = None
+    name: _Name | None = None
+    tool_calls: Annotated[list[_ToolCall], MinLen(1), Most(MOST_CALLS)] | None = None
     function_call: FunctionSpec | None = None
     annotations: Annotated[object, *later([])] = None
     audio: Annotated[object, *later()] = None
@@ -135,7 +151,7 @@ class ToolMessage(Strict):
 
     role: Literal["tool"]
     content: _Content
-    tool_call_id: str
+    tool_call_id: _CallId
 
 
 class FunctionMessage(Strict):
@@ -143,7 +159,7 @@ class FunctionMessage(Strict):
 
     role: Literal["function"]
     content: str
-    name: str
+    name: _Name
 
 
 ROLES = ("developer", "system", "user", "assistant", "tool", "function")
@@ -169,16 +185,17 @@ def check_tool_answers(messages: Sequence[Message]) -> None:
     calls: set[str] = set()
     for index, message in enumerate(messages):
         if isinstance(message, AssistantMessage):
-            ids = [call.id for call in message.tool_calls or ()]
-            for place, id_ in enumerate(ids):
-                if id_ in ids[:place]:
+            of_message: set[str] = set()
+            for place, call in enumerate(message.tool_calls or ()):
+                if call.id in of_message:
                     raise fault(
                         "invalid_value",
-                        f"Two calls of one message have the id {echo(id_)}: give each its own, so "
-                        f"that results can name the call that they answer.",
+                        f"Two calls of one message have the id {echo(call.id)}: give each its own, "
+                        f"so that results can name the call that they answer.",
                         at=f"messages[{index}].tool_calls[{place}].id",
                     )
-            calls.update(ids)
+                of_message.add(call.id)
+            calls |= of_message
         elif isinstance(message, ToolMessage) and message.tool_call_id not in calls:
             raise fault(
                 "invalid_value",

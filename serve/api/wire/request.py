@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Tag, model_validator
 
 from sampling.params import MAX_LOGIT_BIAS
 from serve.api.wire.faults import TAG, fault
-from serve.api.wire.messages import Message, check_tool_answers
+from serve.api.wire.messages import MOST_MESSAGES, Message, check_tool_answers
+from serve.api.wire.most import Most
 from serve.api.wire.response_format import ResponseFormat
 from serve.api.wire.strict import Strict
 from serve.api.wire.tools import (
@@ -22,14 +23,27 @@ from serve.api.wire.tools import (
     check_functions,
     check_tools,
 )
-from serve.api.wire.validators import later, one_of, string_or_array, token_id
+from serve.api.wire.validators import later, one_of, string_or_array, to_first_strange_key, token_id
 
 # The highest `n` of the API; `--max-choices` may allow fewer.
 MOST_CHOICES = 128
 # The highest `top_logprobs` of the API.
 MOST_ALTERNATIVES = 20
+# The API's own bounds.
+MOST_STOPS = 4
+MOST_METADATA = 16
+LONGEST_METADATA_KEY = 64
+LONGEST_METADATA_VALUE = 512
+# There are two.
+MOST_MODALITIES = 2
+# Of `user` and `safety_identifier`: the API's own bound.
+LONGEST_CALLER = 64
+# Each choice holds back that much of its text while it may become the stop string.
+LONGEST_STOP = 1_024
+# Longer than any name that a model is served under.
+LONGEST_MODEL = 1_024
 
-_NonEmpty = Annotated[str, MinLen(1)]
+_Stop = Annotated[str, MinLen(1), MaxLen(LONGEST_STOP)]
 _TokenId = Annotated[int, BeforeValidator(token_id)]
 
 
@@ -52,8 +66,8 @@ def _text_alone(value: list[str]) -> list[str]:
 class ChatRequest(Strict):
     """The body of a chat completion request."""
 
-    messages: Annotated[list[Message], MinLen(1)]
-    model: str
+    messages: Annotated[list[Message], MinLen(1), Most(MOST_MESSAGES)]
+    model: Annotated[str, MaxLen(LONGEST_MODEL)]
     temperature: Annotated[float, Ge(0), Le(2)] | None = None
     top_p: Annotated[float, Ge(0), Le(1)] | None = None
     frequency_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
@@ -61,7 +75,8 @@ class ChatRequest(Strict):
     logit_bias: (
         Annotated[
             dict[_TokenId, Annotated[float, Ge(-100), Le(100)]],
-            MaxLen(MAX_LOGIT_BIAS),
+            BeforeValidator(to_first_strange_key),
+            Most(MAX_LOGIT_BIAS),
         ]
         | None
     ) = None
@@ -73,31 +88,40 @@ class ChatRequest(Strict):
     seed: Annotated[int, Ge(-(2**63)), Le(2**64 - 1)] | None = None
     stop: (
         Annotated[
-            Annotated[_NonEmpty, Tag(TAG + "string")]
-            | Annotated[list[_NonEmpty], MinLen(1), MaxLen(4), Tag(TAG + "array")],
+            Annotated[_Stop, Tag(TAG + "string")]
+            | Annotated[list[_Stop], MinLen(1), Most(MOST_STOPS), Tag(TAG + "array")],
             *string_or_array("strings"),
         ]
         | None
     ) = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    user: Annotated[str, MaxLen(64)] | None = None
-    safety_identifier: Annotated[str, MaxLen(64)] | None = None
+    user: Annotated[str, MaxLen(LONGEST_CALLER)] | None = None
+    safety_identifier: Annotated[str, MaxLen(LONGEST_CALLER)] | None = None
     metadata: (
         Annotated[
-            dict[Annotated[str, MaxLen(64)], Annotated[str, MaxLen(512)]],
-            MaxLen(16),
+            dict[
+                Annotated[str, MaxLen(LONGEST_METADATA_KEY)],
+                Annotated[str, MaxLen(LONGEST_METADATA_VALUE)],
+            ],
+            Most(MOST_METADATA),
         ]
         | None
     ) = None
     modalities: (
-        Annotated[list[Literal["text", "audio"]], MinLen(1), AfterValidator(_text_alone)] | None
+        Annotated[
+            list[Literal["text", "audio"]],
+            MinLen(1),
+            Most(MOST_MODALITIES),
+            AfterValidator(_text_alone),
+        ]
+        | None
     ) = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[ToolDefinition], MinLen(1), MaxLen(MOST_TOOLS)] | None = None
+    tools: Annotated[list[ToolDefinition], MinLen(1), Most(MOST_TOOLS)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    functions: Annotated[list[LegacyFunction], MinLen(1), MaxLen(MOST_TOOLS)] | None = None
+    functions: Annotated[list[LegacyFunction], MinLen(1), Most(MOST_TOOLS)] | None = None
     function_call: FunctionCallChoice | None = None
     prediction: Annotated[object, *later()] = None
     prompt_cache_key: Annotated[object, *later()] = None

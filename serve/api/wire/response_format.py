@@ -1,11 +1,12 @@
 """The forms of `response_format`."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Tag
 
 from serve.api.wire.faults import TAG, fault
+from serve.api.wire.json_schema import JsonSchema
 from serve.api.wire.strict import Strict
 from serve.api.wire.validators import kind, tag_of
 
@@ -38,7 +39,7 @@ class JsonSchemaSpec(Strict):
 
     name: Annotated[str, AfterValidator(_plain_name)]
     description: str | None = None
-    definition: dict[str, Any] | None = Field(default=None, alias="schema")
+    definition: JsonSchema | None = Field(default=None, alias="schema")
     strict: bool | None = None
 
 

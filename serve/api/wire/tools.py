@@ -8,11 +8,15 @@ from annotated_types import MaxLen, MinLen
 from pydantic import AfterValidator, Tag
 
 from serve.api.wire.faults import TAG, echo, fault
+from serve.api.wire.json_schema import JsonSchema
+from serve.api.wire.most import Most
 from serve.api.wire.strict import Strict
 from serve.api.wire.validators import kind, tag_of, word_or_object
 
 # More would fill any prompt; the API's original takes as many.
 MOST_TOOLS = 128
+# Of a tool: the API's original takes as many characters.
+LONGEST_NAME = 64
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -39,8 +43,8 @@ def _of_objects(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-Name = Annotated[str, MinLen(1), MaxLen(64), AfterValidator(_plain)]
-_Parameters = Annotated[dict[str, Any], AfterValidator(_of_objects)]
+Name = Annotated[str, MinLen(1), MaxLen(LONGEST_NAME), AfterValidator(_plain)]
+_Parameters = Annotated[JsonSchema, AfterValidator(_of_objects)]
 
 
 class FunctionDefinition(Strict):
@@ -121,7 +125,7 @@ class LegacyFunction(Strict):
 class ToolName(Strict):
     """Names one of the request's tools."""
 
-    name: str
+    name: Annotated[str, MaxLen(LONGEST_NAME)]
 
 
 class NamedFunction(Strict):
@@ -159,7 +163,7 @@ class AllowedTools(Strict):
     """Some of the request's tools, and whether one of them must be called."""
 
     mode: Literal["auto", "required"]
-    tools: Annotated[list[NamedTool], MinLen(1), MaxLen(MOST_TOOLS)]
+    tools: Annotated[list[NamedTool], MinLen(1), Most(MOST_TOOLS)]
 
 
 class AllowedToolsChoice(Strict):

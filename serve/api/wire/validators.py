@@ -5,7 +5,8 @@ Each raises `fault(...)`. Know nothing of particular fields.
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from itertools import islice
+from typing import Any, TypeGuard, cast
 
 from pydantic import BeforeValidator, Discriminator, WithJsonSchema
 
@@ -108,13 +109,27 @@ _TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,9}")
 
 def token_id(key: object) -> int:
     """A token id as the keys of a JSON object spell it."""
-    if isinstance(key, str) and _TOKEN_ID.fullmatch(key):
+    if _is_token_id(key):
         return int(key)
     raise fault(
         "invalid_value",
         f"Invalid key: {echo(key)}. Keys must be ids of the model's vocabulary: integers from 0 "
         "on, in decimal digits without sign or leading zeros.",
     )
+
+
+def _is_token_id(key: object) -> TypeGuard[str]:
+    return isinstance(key, str) and _TOKEN_ID.fullmatch(key) is not None
+
+
+def to_first_strange_key(value: object) -> object:
+    """An object up to its first key that is no token id; pydantic would report each of them."""
+    if isinstance(value, dict):
+        members = cast("dict[object, object]", value)
+        for place, key in enumerate(members, start=1):
+            if not _is_token_id(key):
+                return dict(islice(members.items(), place))
+    return cast("object", value)
 
 
 def tag_of(key: str) -> Discriminator:

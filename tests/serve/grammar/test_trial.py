@@ -1,12 +1,14 @@
 """Trials of grammars: how their processes start, and what is told of those that end."""
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from serve.grammar import trial as trial_module
+from serve import helper
 from serve.grammar.compiler import Grammar
 from serve.grammar.library import GrammarError, Vocabulary
 from serve.grammar.trial import Allowance, Trial
@@ -41,8 +43,8 @@ def test_one_that_dies_leaves_its_last_words_in_the_log_and_another_takes_its_pl
     trial: Trial, caplog: pytest.LogCaptureFixture
 ) -> None:
     trial.run(NUMBER, Allowance(60))
-    assert trial._running is not None
-    trial._running[1].send("no grammar with its seconds")
+    assert trial._helper is not None
+    trial._helper.connection.send("no grammar with its seconds")
     with pytest.raises(GrammarError, match="the compiler fails at it"):
         trial.run(NUMBER, Allowance(60))
     (record,) = caplog.records
@@ -56,7 +58,7 @@ def test_one_that_dies_leaves_its_last_words_in_the_log_and_another_takes_its_pl
 def test_one_that_takes_too_much_memory_is_refused_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    trial = Trial(DIGITS, memory=2**28)
+    trial = Trial(DIGITS, memory=2**25)
     with pytest.raises(GrammarError, match="too much memory"):
         trial.run(BOMB, Allowance(60))
     assert "ended with SIGABRT: memory allocation of" in caplog.text
@@ -71,6 +73,23 @@ def test_one_whose_time_is_up_is_no_news(trial: Trial, caplog: pytest.LogCapture
 
 
 def test_one_that_cannot_start_says_why(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_module, "_command", lambda _: [sys.executable, "-c", "1 / 0"])
+    monkeypatch.setattr(helper, "_command", lambda *_: [sys.executable, "-c", "1 / 0"])
     with pytest.raises(OSError, match=r"does not start: (.|\n)*ZeroDivisionError"):
         trial.run(NUMBER, Allowance(60))
+
+
+def test_a_signal_to_all_processes_of_a_server_is_left_to_the_server(
+    trial: Trial, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial.run(NUMBER, Allowance(60))
+    assert trial._helper is not None
+    os.kill(trial._helper._process.pid, signal.SIGTERM)
+    trial.run(NUMBER, Allowance(60))
+    assert not caplog.records
+
+
+def test_tokens_come_first(trial: Trial) -> None:
+    trial.run(NUMBER, Allowance(60))
+    assert trial._helper is not None
+    process = trial._helper._process.pid
+    assert os.getpriority(os.PRIO_PROCESS, process) > os.getpriority(os.PRIO_PROCESS, 0)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve.text.render import Renderer
+from serve.text.render import Renderer, TooLongError
 from serve.text.template import ChatTemplate, ConversationError, TemplateError
 
 START, END = "[[<|im_start|>]]", "[[<|im_end|>]]"
@@ -295,3 +295,45 @@ def test_the_end_of_a_turn_is_found_in_the_template(make_tokenizer: Any, chatml:
         assert ends(none, start) == ["<|im_start|>"]
         with pytest.raises(TemplateError, match="which token ends a turn; give"):
             ends(none)
+
+
+class Counted:
+    """A tokenizer that counts the characters it is given."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.characters = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def encode(self, text: str, *, at_start: bool = True) -> list[int]:
+        self.characters += len(text)
+        return self._tokenizer.encode(text, at_start=at_start)
+
+
+@pytest.mark.parametrize("messages", [1, 500], ids=["one message", "many messages"])
+def test_what_is_far_too_long_is_not_cut_to_its_end(
+    make_tokenizer: Any, chatml: str, messages: int
+) -> None:
+    tokenizer = Counted(make_tokenizer(controls=SPELLINGS))
+    renderer = Renderer(tokenizer, ChatTemplate(chatml))
+    conversation = user("word " * (200_000 // messages)) * messages
+    with pytest.raises(TooLongError, match="more than 1000 tokens") as told:
+        renderer.render(conversation, most=1_000)
+    assert told.value.most == 1_000
+    assert tokenizer.characters < 20_000
+
+
+def test_what_is_somewhat_too_long_is_cut_to_its_end(make_tokenizer: Any, chatml: str) -> None:
+    renderer = Renderer(make_tokenizer(controls=SPELLINGS), ChatTemplate(chatml))
+    conversation = user("word " * 1_000)
+    assert renderer.render(conversation, most=1_000) == renderer.render(conversation)
+
+
+def test_a_long_text_of_few_tokens_is_not_too_long(make_tokenizer: Any, chatml: str) -> None:
+    """What is told to be too long is: by its tokens, not by its characters."""
+    tokenizer = make_tokenizer(controls=SPELLINGS)
+    tokenizer.encode = lambda text, at_start=True: [0] * (len(text) // 100)
+    renderer = Renderer(tokenizer, ChatTemplate(chatml))
+    assert len(renderer.render(user(" " * 90_000), most=1_000)) < 1_000

@@ -1,0 +1,101 @@
+"""A request's body to all but its constraint, from step to step, in any process.
+
+Owns the order of the steps, and so which fault is told where there are several. Knows nothing of
+HTTP beyond the body, nor of where it runs: what it is made of can be pickled, and so can what
+it makes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from serve.api.asking.answer_schema import AnswerSchema, answer_schema
+from serve.api.asking.asked_tools import AskedTools, asked_tools
+from serve.api.asking.bounds import check_choices, token_bound
+from serve.api.asking.constraint import check_sizes
+from serve.api.asking.conversation import ConversationRenderer
+from serve.api.asking.json_body import parse_object
+from serve.api.asking.model_name import check_model
+from serve.api.asking.sampling_fields import check_bias, sampling_params
+from serve.api.asking.validation import first_fault
+from serve.api.settings import ApiSettings
+from serve.api.wire.request import ChatRequest
+from serve.engine.types import EngineInfo, GenerationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A valid request, and what it asks of the engine.
+
+    Attributes:
+        wire: the request as it was sent, without what its prompt was made of.
+        submission: what the engine is to do.
+        answer_schema: what each answer must be, if not just text.
+        tools: what may be called, if anything.
+    """
+
+    wire: ChatRequest
+    submission: GenerationRequest
+    answer_schema: AnswerSchema | None
+    tools: AskedTools | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drafter:
+    """Reads bodies for one model.
+
+    Attributes:
+        conversations: renders prompts.
+        info: facts about the model.
+        end_ids: the ids that end the assistant's turn.
+        settings: of the HTTP side.
+    """
+
+    conversations: ConversationRenderer
+    info: EngineInfo
+    end_ids: frozenset[int]
+    settings: ApiSettings
+
+    def draft(self, body: bytes, completion_id: str) -> Prepared:
+        """The request in `body` but for its constraint, under the name `completion_id`.
+
+        Raises:
+            ApiError: 400 or 404; the first thing that is wrong with it.
+        """
+        fields = parse_object(body, self.settings.max_json_depth)
+        try:
+            wire = ChatRequest.model_validate(fields)
+        except ValidationError as error:
+            raise first_fault(error) from error
+        vocab_size = self.info.vocab_size
+        check_model(wire.model, self.settings)
+        check_choices(wire, self.settings.max_choices, self.info.most_choices)
+        check_bias(wire, vocab_size, self.end_ids)
+        schema, tools = answer_schema(wire.response_format), asked_tools(wire)
+        check_sizes(schema, tools, self.settings.max_grammar_bytes)
+        context = self.info.context_length
+        prompt = self.conversations.prompt(wire.messages, schema, tools, context)
+        submission = GenerationRequest(
+            id=completion_id,
+            prompt=prompt,
+            max_tokens=token_bound(wire, len(prompt), context),
+            sampling=sampling_params(wire, vocab_size),
+            choices=wire.choices,
+            end_ids=self.end_ids,
+        )
+        return Prepared(_without_prompt(wire), submission, schema, tools)
+
+
+def _without_prompt(wire: ChatRequest) -> ChatRequest:
+    """What answers need of a request; the rest would be kept as long as they run."""
+    gone: Mapping[str, object] = {
+        "messages": [],
+        "logit_bias": None,
+        "response_format": None,
+        "tools": wire.tools and [],
+        "tool_choice": None,
+        "functions": wire.functions and [],
+        "function_call": None,
+    }
+    return wire.model_copy(update=gone)

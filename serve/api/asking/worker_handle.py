@@ -1,0 +1,162 @@
+"""One process that drafts bodies, from this side: started, asked, ended, replaced.
+
+Knows nothing of who asks, nor of what is in a body.
+"""
+
+import logging
+import pickle
+import signal
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from serve.api.asking.draft import Prepared
+from serve.api.asking.worker import Failed, Reply
+from serve.api.wire.errors import ApiError
+from serve.helper import Helper, is_of_memory
+
+logger = logging.getLogger(__name__)
+
+_START_SECONDS = 120.0
+
+
+class AbandonedError(Exception):
+    """Nobody waits for what was asked any more."""
+
+
+class Worker:
+    """One process, started when it is first needed and again after it has ended.
+
+    Args:
+        parts: what the process is sent first: `WorkerLimits` and a `Drafter`, pickled.
+    """
+
+    def __init__(self, parts: Callable[[], bytes]) -> None:
+        self._parts = parts
+        self._starting = threading.Lock()
+        self._lock = threading.Lock()
+        self._helper: Helper | None = None
+        self._end: weakref.finalize[..., Any] | None = None
+        self._busy_with = ""
+        self._abandoned = self._closed = False
+
+    def start(self) -> Helper:
+        """Have the process run; returns when it can take a body.
+
+        Raises:
+            AbandonedError: it is closed.
+            OSError: it does not start.
+        """
+        with self._starting:
+            return self._helper or self._started()
+
+    def draft(self, body: bytes, completion_id: str) -> Prepared:
+        """As `Drafter.draft`, in the process. For one thread at a time; blocks.
+
+        A body amid which the process ends for no reason of the body's is tried once more.
+
+        Raises:
+            ApiError: 400 or 404, the first thing that is wrong with it; 413, it takes more time or
+                memory than any may.
+            AbandonedError: it was given up.
+            RuntimeError: the process fails.
+        """
+        with self._lock:
+            self._busy_with, self._abandoned = completion_id, False
+        try:
+            reply = self._ask(body, completion_id)
+        finally:
+            with self._lock:
+                self._busy_with = ""
+        if isinstance(reply, ApiError):
+            raise reply
+        if not isinstance(reply, Failed):
+            return reply.whole()
+        if not reply.reason:
+            raise _too_much("memory")
+        raise RuntimeError(f"a long request could not be read:\n{reply.reason}")
+
+    def abandon(self, completion_id: str) -> None:
+        """Give up a body, if it is still that; another process takes over. For any thread."""
+        with self._lock:
+            if self._busy_with == completion_id and self._helper is not None:
+                self._abandoned = True
+                self._helper.kill()
+
+    def close(self) -> None:
+        """End the process for good, whatever it does. For any thread."""
+        with self._lock:
+            self._closed = True
+            if self._helper is not None:
+                self._helper.kill()
+
+    def _ask(self, body: bytes, completion_id: str) -> Reply:
+        for _ in range(2):
+            helper = self.start()
+            try:
+                helper.connection.send_bytes(completion_id.encode())
+                helper.connection.send_bytes(body)
+                answer = helper.connection.recv_bytes()
+            except (EOFError, OSError):
+                self._ended(helper)
+                continue
+            return cast("Reply", pickle.loads(answer))  # noqa: S301  (our own process)
+        raise RuntimeError("the process that reads long requests ends again and again")
+
+    def _started(self) -> Helper:
+        if self._closed:
+            raise AbandonedError
+        # From where this process imports, and nowhere else.
+        helper = Helper("serve.api.asking.worker", [p for p in sys.path if Path(p).is_absolute()])
+        with self._lock:
+            self._helper, self._end = helper, weakref.finalize(self, helper.close)
+        try:
+            helper.connection.send_bytes(self._parts())
+            started = helper.connection.poll(_START_SECONDS) and not helper.connection.recv()
+        except (EOFError, OSError):
+            started = False
+        if not started:
+            helper.kill()
+            _, said = helper.why_ended()
+            self._forget()
+            if self._closed:
+                raise AbandonedError
+            raise OSError(f"the process that reads long requests does not start: {said}")
+        return helper
+
+    def _forget(self) -> None:
+        with self._lock:
+            if self._end is not None:
+                self._end()
+            self._end = self._helper = None
+
+    def _ended(self, helper: Helper) -> None:
+        """Tell why the process has ended amid a body, if it is the body's fault.
+
+        Raises:
+            AbandonedError: it was given up, and nobody is to blame.
+            ApiError: it takes too much.
+        """
+        status, said = helper.why_ended()
+        self._forget()
+        if self._abandoned or self._closed:
+            raise AbandonedError
+        if status == -signal.SIGPROF:
+            raise _too_much("time")
+        how = signal.Signals(-status).name if status < 0 else f"exit code {status}"
+        logger.warning(
+            "the process that reads long requests ended with %s: %s", how, said or "no word"
+        )
+        if is_of_memory(status, said):
+            raise _too_much("memory")
+
+
+def _too_much(what: str) -> ApiError:
+    return ApiError(
+        413,
+        f"The request takes too much {what} to be read. Send less at once.",
+        code="request_too_large",
+    )

@@ -1,0 +1,107 @@
+"""Long bodies are drafted in processes of their own: nothing that runs here waits for them.
+
+Owns who gets one. Knows nothing of what is in a body, nor of how a process is talked to.
+"""
+
+import asyncio
+import logging
+import os
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from serve.api.asking.draft import Drafter, Prepared
+from serve.api.asking.waiting_room import MOST_WAITING_BODIES, WaitingRoom
+from serve.api.asking.worker import WorkerLimits
+from serve.api.asking.worker_handle import AbandonedError, Worker
+
+logger = logging.getLogger(__name__)
+
+# One process for so many cores: the others are for what computes tokens.
+CORES_EACH = 8
+MOST_PROCESSES = 4
+# What a process may take for a body: for each of its bytes, as the dearest of them do (a token
+# each), and besides.
+MEMORY_EACH_BYTE = 160
+LEAST_MEMORY = 128 * 2**20
+# Of a core, for a body: several times as long as the longest text takes to be cut.
+MOST_SECONDS = 30.0
+
+
+class WorkerPool:
+    """Processes that draft bodies, and turns at them. Belongs to one event loop.
+
+    Args:
+        drafter: what they run.
+        most_bytes: of a body.
+        count: how many there are; 0 for as many as the machine has cores for.
+    """
+
+    def __init__(self, drafter: Drafter, most_bytes: int, count: int = 0) -> None:
+        count = count or max(1, min(MOST_PROCESSES, (os.cpu_count() or 1) // CORES_EACH))
+        self._drafter = drafter
+        self._limits = WorkerLimits(LEAST_MEMORY + MEMORY_EACH_BYTE * most_bytes, MOST_SECONDS)
+        self._pickled = b""
+        self._pickling = threading.Lock()
+        self._waiting_room = WaitingRoom(count, MOST_WAITING_BODIES * most_bytes)
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="long-requests")
+        self._workers = [Worker(self._parts) for _ in range(count)]
+        self._idle = list(self._workers)
+
+    async def draft(self, body: bytes, completion_id: str, caller: str) -> Prepared:
+        """As `Drafter.draft`, in a process, when it is the caller's turn.
+
+        Whoever is cancelled frees the place at once.
+
+        Raises:
+            ApiError: as `Worker.draft` and `Turns.take` tell it.
+            RuntimeError: the process fails.
+        """
+        await self._waiting_room.take(caller, len(body))
+        worker = self._idle.pop()
+        job = asyncio.get_running_loop().run_in_executor(
+            self._threads, worker.draft, body, completion_id
+        )
+
+        def free(_: object) -> None:
+            # Looked at, so that nobody is warned of what an abandoned one ended with.
+            _ = job.cancelled() or job.exception()
+            self._idle.append(worker)
+            self._waiting_room.release()
+
+        job.add_done_callback(free)
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            worker.abandon(completion_id)
+            raise
+
+    def start(self) -> None:
+        """Have the processes started, in the background, so that no body waits for that."""
+        for worker in self._workers:
+            self._threads.submit(_start, worker)
+
+    def close(self) -> None:
+        """End the processes, whatever they do."""
+        for worker in self._workers:
+            worker.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _parts(self) -> bytes:
+        with self._pickling:
+            if not self._pickled:
+                # Keys are nothing that a body is read with.
+                settings = replace(self._drafter.settings, api_keys=(), caller_hash_key=b"")
+                drafter = replace(self._drafter, settings=settings)
+                self._pickled = pickle.dumps((self._limits, drafter))
+            return self._pickled
+
+
+def _start(worker: Worker) -> None:
+    try:
+        worker.start()
+    except AbandonedError:
+        return
+    except Exception:
+        logger.exception("long requests cannot be read")
