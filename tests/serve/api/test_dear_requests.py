@@ -1,20 +1,23 @@
 """What is cheap to send is cheap to refuse: every place of a request, made large in every way."""
 
 import json
+import math
 import re
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from sampling.params import MAX_LOGIT_BIAS
+from serve.api.asking import prepare
 from serve.api.wire.request import ChatRequest
 from serve.api.wire.response import ErrorBody
 from tools.dear_requests import DearRequest, dear_requests
 
 SIZE = 8_000
-# Only the first finding is told. More may be made on the way, but not more than a short list has
-# members: these bodies have hundreds or thousands.
-MOST_FINDINGS = 200
+# Only the first finding is told. More are made on the way where an object has many members, but no
+# more than a bias may have: these bodies have thousands of what can be wrong.
+MOST_FINDINGS = MAX_LOGIT_BIAS
 MOST_MESSAGE = 1_000
 SHAPES = list(dear_requests("tiny"))
 
@@ -61,6 +64,13 @@ async def outcome(house: Any, shape: DearRequest, size: int) -> tuple[int, int]:
     ErrorBody.model_validate(error)
     assert len(error["error"]["param"] or "") < MOST_MESSAGE
     return response.status_code, len(error["error"]["message"])
+
+
+@pytest.fixture
+def house(make_house: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """One that reads all bodies in this process, where findings can be counted."""
+    monkeypatch.setattr(prepare, "MOST_CONTAINERS_HERE", math.inf)
+    return make_house(settings={"process_body_bytes": 2 * SIZE})
 
 
 @pytest.fixture
