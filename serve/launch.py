@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import hypercorn.config
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -38,6 +37,7 @@ from serve.hosts.processes import Processes, check_mesh, join
 from serve.key_file import read_api_keys
 from serve.leaving import leave_at_once
 from serve.metrics import Metrics
+from serve.protocol.settings import HttpConfig
 from serve.server import ListenError, Server, http_config, listen
 from serve.text.render import Renderer
 from serve.text.template import TemplateError
@@ -68,7 +68,7 @@ class _Prepared:
 
     config: ServeConfig
     api: ApiSettings
-    http: hypercorn.config.Config
+    http: HttpConfig
     port: int
     loaded: LoadedEngine
     renderer: Renderer

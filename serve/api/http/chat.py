@@ -54,6 +54,9 @@ class ChatEndpoint:
         completion_id = new_completion_id()
         body = await json_bytes(request, self._settings.max_body_bytes)
         prepared = await self._preparer.prepare(body, completion_id)
+        # A plain answer may take minutes: the body is not held meanwhile.
+        del body
+        exchange.body_used()
         self._note(prepared, exchange)
         generation = self._submit(prepared.submission)
         # However the exchange ends, and even if the answer below is never begun.
