@@ -6,6 +6,8 @@ sending side only.
 
 import asyncio
 import logging
+import socket
+from collections.abc import Callable
 from contextlib import suppress
 
 from hypercorn.asyncio.task_group import TaskGroup
@@ -18,7 +20,10 @@ from hypercorn.utils import parse_socket_addr
 from serve.protocol.fault import Fault
 from serve.protocol.http1 import Http1
 from serve.protocol.http2 import Http2
-from serve.protocol.settings import HttpConfig
+from serve.protocol.settings import UNSENT_BYTES, HttpConfig
+
+# Where the system has such a bound.
+_UNSENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +54,11 @@ class Connection(TCPServer):
             await self._close()
 
     async def _serve(self) -> None:
-        socket = self.writer.get_extra_info("socket")
-        client = parse_socket_addr(socket.family, socket.getpeername())
-        server = parse_socket_addr(socket.family, socket.getsockname())
+        sock = self.writer.get_extra_info("socket")
+        if _UNSENT is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, _UNSENT, UNSENT_BYTES)
+        client = parse_socket_addr(sock.family, sock.getpeername())
+        server = parse_socket_addr(sock.family, sock.getsockname())
         tls = self.writer.get_extra_info("ssl_object")
         self._tls = tls is not None
         async with TaskGroup(self.loop) as task_group:
@@ -133,10 +140,7 @@ class Connection(TCPServer):
             reading.cancel()
 
     async def _make_room(self) -> None:
-        http = self.protocol.http1
-        while http is not None and http.paused and http.full and not self._ended:
-            await http.resumed.wait()
-            await http.resume()
+        await self._answer_while(lambda http: http.paused and http.full)
 
     async def _read(self) -> bytes | None:
         try:
@@ -168,12 +172,15 @@ class Connection(TCPServer):
 
     async def _answer_the_rest(self) -> None:
         """Let a client that sends nothing more have its answers, for as long as it is there."""
-        http = self.protocol.http1
         # TLS and HTTP/2 know no half of a connection: that end is the whole one's.
-        if http is None or self._tls:
-            return
+        if not self._tls:
+            await self._answer_while(lambda http: http.busy)
+
+    async def _answer_while(self, needed: Callable[[Http1], bool]) -> None:
+        """Read nothing while it is `needed`, and only ask whether the client is still there."""
+        http = self.protocol.http1
         pause = self.config.first_probe_pause
-        while http.busy and not self._ended and not self.writer.is_closing():
+        while http and needed(http) and not self._ended and not self.writer.is_closing():
             try:
                 async with asyncio.timeout(pause):
                     await http.resumed.wait()

@@ -148,7 +148,6 @@ class Http1(H11Protocol):
                 return
             if isinstance(event, h11.Request):
                 self.head_deadline = None
-                await self.send(Updated(idle=False))
                 await self._begin(event)
             elif event is h11.PAUSED:
                 self.paused = True
@@ -182,6 +181,7 @@ class Http1(H11Protocol):
         if (request.method, request.target, request.http_version) == (b"PRI", b"*", b"2.0"):
             rest = self.connection.trailing_data[0]
             raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + rest)
+        await self.send(Updated(idle=False))
         fault = _version_fault(request) or head_fault(
             request.method,
             request.target,

@@ -13,7 +13,7 @@ import h2.exceptions
 import h2.settings
 from hypercorn.protocol.events import Body, EndBody, Request
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
+from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
@@ -21,6 +21,20 @@ from hypercorn.utils import filter_pseudo_headers
 from serve.protocol.fault import marked
 from serve.protocol.heads import head_fault, path_of
 from serve.protocol.settings import HttpConfig
+
+
+class Buffer(StreamBuffer):
+    """What a stream has to send. Hypercorn's takes ever more where nothing of it can be sent."""
+
+    async def pop(self, max_length: int) -> bytes:
+        """The next bytes, at most `max_length`; makes room for more once there is little left."""
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        if len(self.buffer) < BUFFER_LOW_WATER:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
 
 
 class Http2(H2Protocol):
@@ -115,7 +129,7 @@ class Http2(H2Protocol):
             self.stream_send,
             stream_id,
         )
-        self.stream_buffers[stream_id] = StreamBuffer(self.context.event_class)
+        self.stream_buffers[stream_id] = Buffer(self.context.event_class)
         self.priority.insert_stream(stream_id)
         self.priority.block(stream_id)
         path = path_of(method, target)

@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable
 import hypercorn.asyncio
 from hypercorn.asyncio import run
 from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import Framework
 
 from serve.protocol.connection import Connection
 from serve.protocol.http1 import Http1
-from serve.protocol.http2 import Http2
+from serve.protocol.http2 import Buffer, Http2
 from serve.protocol.settings import HttpConfig
 
 # Methods that Hypercorn calls and we override: each must be there to be overridden.
@@ -24,11 +24,13 @@ _OVERRIDDEN = {
     TCPServer: (Connection, "run protocol_send _read_data _close _initiate_server_close"),
     H11Protocol: (Http1, "handle stream_send _handle_events _maybe_recycle"),
     H2Protocol: (Http2, "stream_send _send_data _handle_events _create_stream"),
+    StreamBuffer: (Buffer, "pop"),
 }
 # Methods that we call.
 _CALLED = {
     TCPServer: "_idle_timeout",
     H11Protocol: "_send_h11_event _close_stream",
+    StreamBuffer: "push drain set_complete close",
     H2Protocol: "initiate handle _close_stream _window_updated _flush",
 }
 

@@ -18,6 +18,9 @@ TLS_HANDSHAKE_SECONDS = 15.0
 # A client that takes nothing of its answer for so long has lost it: its buffers and the system's
 # are full, and what is generated for it piles up here.
 STALLED_READER_SECONDS = 60.0
+# What the system may hold of an answer that it has not sent yet. It would take megabytes, and a
+# client that reads slowly would look for a minute like one that does not read.
+UNSENT_BYTES = 64 * 1024
 # What a client that still sends gets to read its answer before the connection ends. Ending it
 # amid what is sent would reset it, and the answer would be lost with it (RFC 9112, 9.6).
 LINGER_SECONDS = 2.0

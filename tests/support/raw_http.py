@@ -19,7 +19,7 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-SECONDS = 10
+SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -143,23 +143,19 @@ class Http2Peer(Http1Peer):
         async with asyncio.timeout(SECONDS):
             while True:
                 for at, frame in enumerate(self.frames):
-                    if isinstance(frame, HeadersFrame):
-                        self._head(frame)
                     if found(frame):
-                        del self.frames[: at + 1]
-                        return frame
-                self.frames.clear()
+                        return self.frames.pop(at)
                 try:
                     data = await self.reader.read(65536)
                 except ConnectionError:
                     return None
                 if not data:
                     return None
-                self.frames, self._rest = frames_in(self._rest + data)
-
-    def _head(self, frame: HeadersFrame) -> None:
-        if frame.stream_id not in self._heads:
-            self._heads[frame.stream_id] = dict(self._decoder.decode(frame.data))
+                came, self._rest = frames_in(self._rest + data)
+                for frame in came:
+                    if isinstance(frame, HeadersFrame):
+                        self._heads[frame.stream_id] = dict(self._decoder.decode(frame.data))
+                self.frames += came
 
     async def answer_on(self, stream: int) -> Answer | None:
         """The whole response of a stream; None where it or the connection was ended instead."""

@@ -215,7 +215,8 @@ class _Traffic:
         if self.over:
             return
         if message["type"] == "http.response.start":
-            if not self._body_received.is_set():
+            # Of one that takes too long, that is known already.
+            if not self._body_received.is_set() and message["status"] != 408:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_BODY_GRACE_SECONDS):
                         await self._body_received.wait()

@@ -168,3 +168,17 @@ async def test_an_idle_connection_that_is_closed_is_closed(make_house: Any, list
         async with asyncio.timeout(2):
             assert await peer.at_end()
         peer.writer.close()
+
+
+@on_each_loop
+async def test_who_leaves_with_thousands_in_line(make_house: Any, ask: Any, listening: Any) -> None:
+    """More than is read ahead: then the end of the connection is not read either."""
+    house = make_house(plan=lambda _: [None])
+    async with listening(house.app, **QUICK) as url:
+        peer = await Http1Peer.to(url)
+        peer.writer.write(post(ask()) + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 100_000)
+        await until(lambda: house.engine.generations)
+        await asyncio.sleep(0.2)
+        assert house.engine.generations[0].running
+        peer.vanish()
+        await until(lambda: not house.engine.generations[0].running)
