@@ -39,19 +39,24 @@ class Connection(TCPServer):
         self._ended = False
         self._timers: list[asyncio.TimerHandle] = []
         if self.config.open_connections >= self.config.max_connections:
-            logger.warning("a connection is refused: %d are open", self.config.open_connections)
+            if not self.config.refusing:
+                logger.warning("connections are refused: %d are open", self.config.open_connections)
+            self.config.refusing = True
             self.writer.transport.abort()
             return
         self.config.open_connections += 1
         try:
-            await self._serve()
+            try:
+                await self._serve()
+            finally:
+                await self._close()
         except OSError:
             pass  # it was gone before it could be asked for its address
         except asyncio.CancelledError:
             pass  # the server closes; asyncio would tell of it as of a fault
         finally:
             self.config.open_connections -= 1
-            await self._close()
+            self.config.refusing = False
 
     async def _serve(self) -> None:
         sock = self.writer.get_extra_info("socket")
@@ -131,10 +136,13 @@ class Connection(TCPServer):
     async def _received(self) -> bytes | None:
         """What comes next: nothing where the client sends no more, None where it has gone."""
         await self._make_room()
+        http = self.protocol.http1
+        if http is None or not (http.paused or http.head_deadline):
+            return await self._read()
         reading = asyncio.ensure_future(self._read())
         try:
             while not reading.done():
-                await self._wait_for(reading)
+                await self._wait_for(reading, http)
             return reading.result()
         finally:
             reading.cancel()
@@ -148,18 +156,17 @@ class Connection(TCPServer):
         except OSError:
             return None
 
-    async def _wait_for(self, reading: asyncio.Future[bytes | None]) -> None:
-        """Wait until `reading` is done or the exchange that holds up the next one."""
-        http = self.protocol.http1
-        if http is None or not (http.paused or http.head_deadline):
-            await asyncio.wait({reading})
-        elif http.paused:
+    async def _wait_for(self, reading: asyncio.Future[bytes | None], http: Http1) -> None:
+        """Wait for `reading`, or for the exchange or the head that what comes depends on."""
+        if http.paused:
             resumed = asyncio.ensure_future(http.resumed.wait())
             await asyncio.wait({reading, resumed}, return_when=asyncio.FIRST_COMPLETED)
             if not resumed.cancel():
                 await http.resume()
+        elif http.head_deadline is None:
+            await asyncio.wait({reading})
         else:
-            left = (http.head_deadline or 0) - self.loop.time()
+            left = http.head_deadline - self.loop.time()
             await asyncio.wait({reading}, timeout=max(0, left))
             if not reading.done():
                 await http.fail(
@@ -174,7 +181,8 @@ class Connection(TCPServer):
         """Let a client that sends nothing more have its answers, for as long as it is there."""
         # TLS and HTTP/2 know no half of a connection: that end is the whole one's.
         if not self._tls:
-            await self._answer_while(lambda http: http.busy)
+            # Between two exchanges neither is going on, but the second one waits.
+            await self._answer_while(lambda http: http.busy or http.paused)
 
     async def _answer_while(self, needed: Callable[[Http1], bool]) -> None:
         """Read nothing while it is `needed`, and only ask whether the client is still there."""
@@ -199,11 +207,13 @@ class Connection(TCPServer):
         with suppress(NotImplementedError, OSError, RuntimeError):
             if self.writer.can_write_eof():
                 self.writer.write_eof()
-        self._later(self.config.linger_timeout, self.writer.close)
+        # Closing waits until all is written, and so perhaps for ever.
+        seconds = self.config.linger_timeout
+        self._later(seconds, self.writer.close)
+        self._later(seconds + self.config.stalled_reader_timeout, self.writer.transport.abort)
 
     async def _initiate_server_close(self) -> None:
         await super()._initiate_server_close()
-        # Closing waits until all is written, and so perhaps for ever.
         self._later(self.config.stalled_reader_timeout, self.writer.transport.abort)
 
     async def _close(self) -> None:

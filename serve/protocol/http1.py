@@ -26,6 +26,8 @@ from serve.protocol.settings import HttpConfig
 # Of h11's sentences: what it quotes of the request.
 _QUOTED = re.compile(r": (bytearray\()?b['\"].*", re.DOTALL)
 _NO_METHOD = "-"
+# The first line of HTTP/2's preface (RFC 9113, 3.4).
+_PREFACE = (b"PRI", b"*", b"2.0")
 
 
 class Http1(H11Protocol):
@@ -178,7 +180,8 @@ class Http1(H11Protocol):
         return malformed(f"The request is not well-formed HTTP/1.1: {detail}.")
 
     async def _begin(self, request: h11.Request) -> None:
-        if (request.method, request.target, request.http_version) == (b"PRI", b"*", b"2.0"):
+        begins_http2 = (request.method, request.target, request.http_version) == _PREFACE
+        if begins_http2 and not self.keep_alive_requests:
             rest = self.connection.trailing_data[0]
             raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + rest)
         await self.send(Updated(idle=False))

@@ -57,13 +57,19 @@ def check_hypercorn() -> None:
         for name in names.split()
         if name not in vars(theirs)
     ]
-    if getattr(run, "TCPServer", None) not in (TCPServer, Connection):
+    if getattr(run, "TCPServer", None) not in (TCPServer, _connection):
         missing.append("hypercorn.asyncio.run.TCPServer")
     if missing:
         raise UnknownHypercornError(
             f"the installed hypercorn lacks {', '.join(missing)}; install the version that "
             f"pyproject.toml asks for"
         )
+
+
+def _connection(app: object, loop: object, config: object, *more: object) -> TCPServer:
+    """A connection of ours for a server of ours; other servers of the process keep theirs."""
+    kind = Connection if isinstance(config, HttpConfig) else TCPServer
+    return kind(app, loop, config, *more)  # pyright: ignore[reportArgumentType]
 
 
 async def serve(
@@ -75,5 +81,5 @@ async def serve(
         UnknownHypercornError: see `check_hypercorn`.
     """
     check_hypercorn()
-    run.TCPServer = Connection  # pyright: ignore[reportPrivateImportUsage]
+    run.TCPServer = _connection  # pyright: ignore[reportPrivateImportUsage]
     await hypercorn.asyncio.serve(app, config, shutdown_trigger=shutdown_trigger)

@@ -54,6 +54,7 @@ class HttpConfig(hypercorn.config.Config):
         most_probe_pause: what the pauses between questions grow to, in seconds.
         max_connections: at a time.
         open_connections: how many there are now.
+        refusing: whether one has been refused since the last one ended; that is logged once.
     """
 
     keep_alive_timeout = IDLE_CONNECTION_SECONDS
@@ -77,6 +78,7 @@ class HttpConfig(hypercorn.config.Config):
         super().__init__()
         self.max_connections = most_connections()
         self.open_connections = 0
+        self.refusing = False
 
 
 def most_connections() -> int:

@@ -120,7 +120,9 @@ HTTP1 = {
     "nothing at all": Http1Case(b"", [], ends=True),
     "more after the last request": Http1Case(live(b"Connection: close") + LIVE, [FINE]),
     "a fault behind a request": Http1Case(LIVE + b"GET\r\n\r\n" + LIVE, [FINE, BAD]),
+    "HTTP/2 behind a request": Http1Case(LIVE + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [FINE, OLD]),
     "three requests at once": Http1Case(LIVE * 3, [FINE] * 3, goes_on=True),
+    "twenty requests and the end": Http1Case(LIVE * 20, [FINE] * 20, ends=True),
     "a body that was asked for": ok(
         POST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}",
         400,

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from hypercorn.asyncio import run
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.config import Config
 from hypercorn.protocol.h11 import H11Protocol
 from support.raw_http import Http1Peer
 
@@ -29,20 +31,20 @@ async def status(peer: Http1Peer) -> int | None:
 
 async def test_connections(make_house: Any, listening: Any, log: Any) -> None:
     async with listening(make_house().app, max_connections=2) as url:
-        first, second, third = [await Http1Peer.to(url) for _ in range(3)]
+        first, second, *more = [await Http1Peer.to(url) for _ in range(4)]
         for peer in (first, second):
             await peer.send(LIVE)
             assert await status(peer) == 200
-        assert await third.at_end()
+        assert all([await peer.at_end() for peer in more])
         assert log.complaints() == [
-            "serve.protocol.connection: a connection is refused: 2 are open"
+            "serve.protocol.connection: connections are refused: 2 are open"
         ]
         first.writer.close()
         await asyncio.sleep(0.05)
         fourth = await Http1Peer.to(url)
         await fourth.send(LIVE)
         assert await status(fourth) == 200
-        for peer in (second, third, fourth):
+        for peer in (second, *more, fourth):
             peer.writer.close()
 
 
@@ -175,3 +177,11 @@ def test_another_hypercorn_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "TCPServer", logging.Logger)
     with pytest.raises(UnknownHypercornError, match=r"lacks hypercorn\.asyncio\.run\.TCPServer;"):
         check_hypercorn()
+
+
+async def test_other_servers_of_the_process_keep_their_connections(
+    make_house: Any, listening: Any
+) -> None:
+    async with listening(make_house().app):
+        made = run.TCPServer(None, None, Config(), None, None, None, None)  # pyright: ignore
+        assert type(made) is TCPServer

@@ -174,6 +174,25 @@ async def test_who_does_not_read_is_left(
     assert log.complaints() == []
 
 
+async def test_who_does_not_read_the_last_answer_is_left(
+    make_house: Any, listening: Any, log: Any
+) -> None:
+    bounds = {"stalled_reader_timeout": 0.3, "linger_timeout": 0.1}
+    async with listening(make_house().app, **bounds) as url:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            await client.get(f"{url}/health/live")
+        await asyncio.sleep(0.2)
+        before = len(asyncio.all_tasks())
+        peer = await narrow(url, Http1Peer)
+        page = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n"
+        # 105 KB: what the system does not take, waits in the server without holding up anything.
+        await peer.send(page + b"\r\n" + page + b"Connection: close\r\n\r\n")
+        assert await log.until(3) == [(200, "yes")] * 3
+        await until(lambda: len(asyncio.all_tasks()) == before)
+        peer.vanish()
+    assert log.complaints() == []
+
+
 async def test_who_does_not_read_over_http2_loses_the_stream(
     make_house: Any, ask: Any, listening: Any, log: Any
 ) -> None:
