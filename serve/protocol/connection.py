@@ -204,12 +204,15 @@ class Connection(TCPServer):
         if self._ended:
             return
         self._ended = True
-        with suppress(NotImplementedError, OSError, RuntimeError):
-            if self.writer.can_write_eof():
-                self.writer.write_eof()
-        # Closing waits until all is written, and so perhaps for ever.
         seconds = self.config.linger_timeout
+        if self.writer.can_write_eof():
+            with suppress(OSError, RuntimeError):
+                self.writer.write_eof()
+        elif self.protocol.http1 is None or not self.protocol.http1.unread:
+            # TLS ends as a whole, and a client may wait for that end.
+            seconds = 0
         self._later(seconds, self.writer.close)
+        # Closing waits until all is written, and so perhaps for ever.
         self._later(seconds + self.config.stalled_reader_timeout, self.writer.transport.abort)
 
     async def _initiate_server_close(self) -> None:

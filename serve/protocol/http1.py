@@ -58,6 +58,11 @@ class Http1(H11Protocol):
         return self.stream is not None
 
     @property
+    def unread(self) -> bool:
+        """Whether the client may still send what nobody reads."""
+        return self._over or self.connection.their_state is h11.SEND_BODY
+
+    @property
     def open_streams(self) -> list[HTTPStream]:
         """The exchange that is going on, if there is one."""
         return [] if self.stream is None else [self.stream]
@@ -230,8 +235,7 @@ class Http1(H11Protocol):
 
     async def stream_send(self, event: StreamEvent) -> None:
         """Send what the application answers."""
-        unread = self._over or self.connection.their_state is h11.SEND_BODY
-        if isinstance(event, Response) and unread:
+        if isinstance(event, Response) and self.unread:
             event = replace(event, headers=[*event.headers, (b"connection", b"close")])
         await super().stream_send(event)
 

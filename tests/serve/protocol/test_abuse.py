@@ -172,7 +172,7 @@ def many_headers(peer: Http2Peer) -> bytes:
 HTTP2 = {
     "no preface": Http2Case(lambda _: b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", silent=True),
     "a frame too long": ends(lambda _: raw(0, 0, 1, b"x" * 16_385), FRAME_SIZE),
-    "data of no stream": ends(lambda _: DataFrame(0x10, b"").serialize()[:5] + b"\0" * 4),
+    "data of no stream": ends(lambda _: raw(0, 0, 0, b"x")),
     "headers of no stream": ends(lambda _: raw(1, 4, 0, b"\x82")),
     "a stream of the server's": ends(lambda peer: peer.headers(2, GET, END)),
     "an older stream": ends(lambda peer: peer.headers(5, GET, END) + peer.headers(3, GET, END)),
@@ -249,7 +249,7 @@ HTTP2 = {
     "a body that nobody reads": Http2Case(
         lambda peer: (
             peer.headers(1, {**ASK, "content-type": "text/plain"})
-            + DataFrame(1, b"x" * 9_000, flags=[END]).serialize() * 1
+            + DataFrame(1, b"x" * 9_000, flags=[END]).serialize()
             + peer.headers(3, GET, END)
         ),
         {1: (415, "unsupported_media_type"), 3: FINE},

@@ -288,3 +288,31 @@ async def test_leaving_over_tls_frees_rows(
         peer.writer.close()
         await until(lambda: not house.engine.generations[0].running)
     assert log.complaints() == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (b"GET /health/live HTTP/1.0\r\n\r\n", 200),
+        (b"hello\r\n\r\n", 400),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+    ],
+)
+async def test_the_end_of_a_connection_over_tls(
+    make_house: Any, listening: Any, certificate: dict[str, str], asked: bytes, status: int
+) -> None:
+    context = ssl.create_default_context(cafile=certificate["certfile"])
+    context.check_hostname = False
+    async with listening(make_house().app, linger_timeout=0.5, **certificate) as url:
+        host, port = url.removeprefix("http://").split(":")
+        peer = Http1Peer(*await asyncio.open_connection(host, int(port), ssl=context))
+        await peer.send(asked)
+        answer = await peer.answer()
+        assert answer is not None
+        assert answer.status == status
+        # Only whoever may still send is waited for.
+        began = asyncio.get_running_loop().time()
+        assert await peer.at_end()
+        waited = asyncio.get_running_loop().time() - began
+        assert (waited > 0.4) is (status == 400)
+        peer.writer.close()
