@@ -17,6 +17,7 @@ from serve.api.asking.prepare import Preparer
 from serve.api.asking.worker_pool import WorkerPool
 from serve.api.exchange import exchange_of
 from serve.api.http import error_responses
+from serve.api.http.body_room import BodyRoom
 from serve.api.http.chat import ChatEndpoint
 from serve.api.http.cross_origin import CrossOrigin
 from serve.api.http.docs_page import DocsEndpoint
@@ -24,6 +25,7 @@ from serve.api.http.health import HealthEndpoint
 from serve.api.http.keys import ApiKeys
 from serve.api.http.middleware import Envelope
 from serve.api.http.models import ModelsEndpoint
+from serve.api.http.other_protocols import refuse_other_protocols
 from serve.api.http.routes import add_routes
 from serve.api.settings import ApiSettings
 from serve.engine.types import EngineClient
@@ -55,6 +57,9 @@ def create_app(
     """
     app = Quart("parlance", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["BODY_TIMEOUT"] = settings.body_seconds
+    # Whoever reads its answer, however slowly, gets it: connections are bounded in standstill.
+    app.config["RESPONSE_TIMEOUT"] = None
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     # A doubled slash is no route; the router would redirect to what it calls this server.
     app.url_map.merge_slashes = False
@@ -75,10 +80,13 @@ def create_app(
         if request.url_rule is not None:
             exchange.route = request.url_rule.rule
         exchange.key = keys.check(request.path, request.headers.get("Authorization", ""))
+        refuse_other_protocols(request)
 
     app.before_request(admit)
     error_responses.install(app, settings.max_body_bytes)
-    envelope = Envelope(app.asgi_app, CrossOrigin(settings.cors_origins), metrics)
+    envelope = Envelope(
+        app.asgi_app, CrossOrigin(settings.cors_origins), metrics, BodyRoom(settings)
+    )
     app.asgi_app = cast("Any", envelope)
     return app
 

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import hypercorn.config
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -39,6 +38,7 @@ from serve.interpreter import set_aside_what_stays, share_the_lock
 from serve.key_file import read_api_keys
 from serve.leaving import leave_at_once
 from serve.metrics import Metrics
+from serve.protocol.settings import HttpConfig
 from serve.server import ListenError, Server, http_config, listen
 from serve.text.render import Renderer
 from serve.text.template import TemplateError
@@ -69,7 +69,7 @@ class _Prepared:
 
     config: ServeConfig
     api: ApiSettings
-    http: hypercorn.config.Config
+    http: HttpConfig
     port: int
     loaded: LoadedEngine
     renderer: Renderer

@@ -16,20 +16,16 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-import hypercorn.asyncio
-import hypercorn.config
 from hypercorn.typing import Framework
 
 from serve.config import ServeConfig
 from serve.leaving import leave_at_once
+from serve.protocol.serving import serve
+from serve.protocol.settings import CLOSE_SECONDS, HttpConfig
 
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048
-# How long an idle connection is kept; longer than the clients' own pools keep theirs.
-_IDLE_CONNECTION_SECONDS = 75
-# What a connection gets to write its last events once the server closes.
-_CLOSE_SECONDS = 3.0
 _STOP_SECONDS = 5.0
 _DRAIN_POLL_SECONDS = 0.05
 
@@ -94,13 +90,13 @@ def _why_not_listening(host: str, port: int, error: OSError) -> str:
     return f"listening on port {port} of {host} fails: {error}"
 
 
-def http_config(config: ServeConfig, listener: socket.socket) -> hypercorn.config.Config:
-    """Hypercorn's settings; it takes the listener over.
+def http_config(config: ServeConfig, listener: socket.socket) -> HttpConfig:
+    """The connections' settings; it takes the listener over.
 
     Raises:
         ListenError: the TLS files cannot be used.
     """
-    http = hypercorn.config.Config()
+    http = HttpConfig()
     http.certfile = config.certfile or None
     http.keyfile = config.keyfile or None
     try:
@@ -112,11 +108,7 @@ def http_config(config: ServeConfig, listener: socket.socket) -> hypercorn.confi
         ) from error
     http.bind = [f"fd://{listener.detach()}"]
     http.backlog = _BACKLOG
-    http.accesslog = None
     http.errorlog = logging.getLogger("hypercorn.error")
-    http.include_server_header = False
-    http.keep_alive_timeout = _IDLE_CONNECTION_SECONDS
-    http.graceful_timeout = _CLOSE_SECONDS
     return http
 
 
@@ -147,14 +139,14 @@ class Server:
 
     async def run(
         self,
-        http: hypercorn.config.Config,
+        http: HttpConfig,
         start: Callable[[], None],
         on_ready: Callable[[], None],
     ) -> int:
         """Serve until a signal or the engine's death.
 
         Args:
-            http: Hypercorn's settings, with the socket.
+            http: the connections' settings, with the socket.
             start: starts the engine; runs on a thread of its own while the health routes answer.
             on_ready: called once the engine takes requests.
 
@@ -162,9 +154,7 @@ class Server:
             the exit code: 0 after a stop that was asked for, else 1.
         """
         self._catch_signals()
-        serving = asyncio.create_task(
-            hypercorn.asyncio.serve(self._app, http, shutdown_trigger=self._closing.wait)
-        )
+        serving = asyncio.create_task(serve(self._app, http, shutdown_trigger=self._closing.wait))
         code = await self._until_the_end(serving, start, on_ready)
         await self._close(serving)
         return code
@@ -239,7 +229,7 @@ class Server:
     async def _close(self, serving: asyncio.Task[None]) -> None:
         self._closing.set()
         # From Python 3.12 on a closing server waits for open connections without a bound.
-        await asyncio.wait({serving}, timeout=2 * _CLOSE_SECONDS)
+        await asyncio.wait({serving}, timeout=2 * CLOSE_SECONDS)
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving

@@ -31,6 +31,7 @@ class Exchange:
         key: a digest of the API key that it came with, where one is asked for; never logged.
         caller: hash of who asks, where the request says so.
         metadata: the request's.
+        body_used: to be called when the request's body is no longer held.
     """
 
     request_id: str
@@ -44,8 +45,11 @@ class Exchange:
     key: str | None = field(default=None, repr=False)
     caller: str | None = None
     metadata: Mapping[str, str] | None = None
+    body_used: Callable[[], object] = lambda: None
     _cleanups: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
     _closed: bool = False
+    _on_half_close: Callable[[], object] | None = None
+    _half_closed: bool = False
 
     def on_close(self, cleanup: Callable[[], object]) -> None:
         """Have `cleanup` called when the exchange ends, or now if it has ended."""
@@ -58,6 +62,18 @@ class Exchange:
         self._closed = True
         while self._cleanups:
             self._cleanups.pop()()
+
+    def on_half_close(self, notice: Callable[[], object]) -> None:
+        """Have `notice` called when the client closes its sending side, or now if it has."""
+        self._on_half_close = notice
+        if self._half_closed:
+            notice()
+
+    def half_close(self) -> None:
+        """The client sends nothing more. Whether it still reads, only writing to it tells."""
+        self._half_closed = True
+        if self._on_half_close is not None:
+            self._on_half_close()
 
     @property
     def seconds(self) -> float:

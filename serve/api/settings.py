@@ -20,6 +20,10 @@ class ApiSettings:
         max_choices: the largest `n`.
         max_body_bytes: a longer request body is refused with 413.
         max_json_depth: arrays and objects nested deeper in a body are refused.
+        body_seconds: a body that has not arrived whole by then is refused with 408.
+        free_body_bytes: so much of each body is read whatever the others take.
+        held_body_bytes: what the bodies that are being read may take together beyond that.
+        body_wait_seconds: a body for which there is no room by then is refused with 503.
         process_body_bytes: longer bodies are validated and tokenized in a process of their own,
             so that they do not hold up running streams: a shorter one takes two milliseconds.
         max_grammar_bytes: a larger JSON schema or grammar in a request is refused.
@@ -30,6 +34,8 @@ class ApiSettings:
         api_keys: accepted keys; empty means that no key is asked for.
         cors_origins: origins that browsers may call from, or `*`; empty switches CORS off.
         keep_alive_seconds: a stream without data for so long gets a comment.
+        half_closed_seconds: the same for a client that has closed its sending side, so that
+            one that has left is noticed.
         retry_after_seconds: what `Retry-After` says while the engine is not ready.
         caller_hash_key: keys the hash under which callers appear in logs and metrics. The
             default is new in each process; give one to compare across restarts.
@@ -42,6 +48,14 @@ class ApiSettings:
     max_choices: int = 128
     max_body_bytes: int = 8 * 2**20
     max_json_depth: int = 64
+    # The longest body at 1.1 Mbit/s.
+    body_seconds: float = 60.0
+    # What conversations take; a connection's buffers hold some of these anyway.
+    free_body_bytes: int = 64 * 2**10
+    # 32 of the longest: a small part of the memory of a machine that serves a model.
+    held_body_bytes: int = 256 * 2**20
+    # Long enough for a burst to pass, short enough for whoever shares an HTTP/2 connection.
+    body_wait_seconds: float = 5.0
     process_body_bytes: int = 4 * 2**10
     max_grammar_bytes: int = 128 * 2**10
     grammar_seconds: float = 1.0
@@ -50,6 +64,7 @@ class ApiSettings:
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     cors_origins: tuple[str, ...] = ()
     keep_alive_seconds: float = 15.0
+    half_closed_seconds: float = 1.0
     retry_after_seconds: int = 5
     caller_hash_key: bytes = field(default_factory=_random_key, repr=False)
 

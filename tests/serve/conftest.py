@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -9,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
 from quart import Quart
 
 from serve.api.settings import ApiSettings
@@ -25,6 +24,8 @@ from serve.engine.types import (
     TokenLogprobs,
 )
 from serve.metrics import Metrics
+from serve.protocol.serving import serve
+from serve.protocol.settings import HttpConfig
 from serve.text.render import Renderer
 from serve.text.template import ChatTemplate
 
@@ -327,23 +328,29 @@ def read_stream() -> Callable[[bytes], list[Any]]:
 
 
 @pytest.fixture
-def listening() -> Callable[[Quart], Any]:
-    """An application behind a real socket: `async with listening(app) as base_url`."""
+def listening() -> Callable[..., Any]:
+    """An application behind a real socket: `async with listening(app) as base_url`.
+
+    Keywords are settings of connections.
+    """
 
     @asynccontextmanager
-    async def run(app: Quart) -> AsyncIterator[str]:
+    async def run(app: Quart, **settings: Any) -> AsyncIterator[str]:
         stop = asyncio.Event()
         with socket.socket() as bound:
             bound.bind(("127.0.0.1", 0))
-            config = Config()
+            bound.listen()  # who comes before the server waits for it
+            config = HttpConfig()
+            for name, value in settings.items():
+                assert hasattr(config, name)
+                setattr(config, name, value)
             config.bind = [f"fd://{bound.fileno()}"]
-            config.errorlog = None
+            config.errorlog = logging.getLogger("hypercorn.error")
             config.graceful_timeout = 1
             port = bound.getsockname()[1]
             bound.detach()
             server = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
             try:
-                await asyncio.sleep(0.05)
                 yield f"http://127.0.0.1:{port}"
             finally:
                 stop.set()

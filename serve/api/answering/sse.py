@@ -52,6 +52,12 @@ class Paced(Generic[T]):
         """Stop reading: whoever iterates gets what is there and then `CancelledError`."""
         self._reader.cancel()
 
+    def hasten(self, seconds: float) -> None:
+        """From now on a while is at most `seconds`."""
+        self._seconds = min(self._seconds, seconds)
+        self._timer.cancel()
+        self._look()
+
     async def __aexit__(self, *exception: object) -> None:
         self._timer.cancel()
         self._reader.cancel()

@@ -49,6 +49,8 @@ async def _frames(run: Run, settings: ApiSettings) -> AsyncGenerator[bytes]:
     yield _joined([writer.opening(index, may_call=run.may_call) for index in openings])
     async with sse.Paced(run.generation, settings.keep_alive_seconds) as batches:
         run.exchange.on_close(batches.stop)
+        # Of a client that sends nothing more, writing alone tells whether it is still there.
+        run.exchange.on_half_close(lambda: batches.hasten(settings.half_closed_seconds))
         async for batch in batches:
             if batch is None:
                 yield sse.KEEP_ALIVE

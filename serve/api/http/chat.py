@@ -57,6 +57,9 @@ class ChatEndpoint:
         body = await json_bytes(request, self._settings.max_body_bytes)
         caller = _caller(exchange)
         prepared = await self._preparer.prepare(body, completion_id, caller.counted())
+        # A plain answer may take minutes: the body is not held meanwhile.
+        del body
+        exchange.body_used()
         self._note(prepared, exchange)
         counted = caller.counted(prepared.wire.caller)
         generation = self._submit(replace(prepared.submission, caller=counted))

@@ -8,8 +8,9 @@ nothing of what answers a route, only which ones are probes.
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from hypercorn.typing import (
     ASGIFramework,
@@ -21,9 +22,11 @@ from hypercorn.typing import (
 )
 
 from serve.api.exchange import Exchange, attach, request_id_of
+from serve.api.http.body_room import BodyRoom
 from serve.api.http.cross_origin import CrossOrigin, Headers
 from serve.api.wire.errors import ApiError
 from serve.metrics import Metrics
+from serve.protocol.fault import FAULT, HALF_CLOSED, Fault, fault_of
 
 _ACCESS = logging.getLogger("parlance.access")
 
@@ -47,31 +50,40 @@ class Envelope:
         app: the ASGI application inside.
         cross_origin: answers preflight requests and adds headers.
         metrics: counts every request.
+        room: what bodies may take.
     """
 
-    def __init__(self, app: ASGIFramework, cross_origin: CrossOrigin, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIFramework, cross_origin: CrossOrigin, metrics: Metrics, room: BodyRoom
+    ) -> None:
         self._app = app
         self._cross_origin = cross_origin
         self._metrics = metrics
+        self._room = room
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Serve one request."""
-        if scope["type"] == "lifespan":
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
         exchange = Exchange(
             request_id_of(headers.get(b"x-request-id", b"").decode("latin-1")),
-            scope["method"] if scope["type"] == "http" else "GET",
+            scope["method"],
         )
         attach(scope, exchange)  # pyright: ignore[reportArgumentType]
         extra = self._cross_origin.response_headers(headers.get(b"origin"))
-        traffic = _Traffic(exchange, extra, receive, send)
+        traffic = _Traffic(exchange, extra, receive, send, self._room, _length(headers))
         try:
-            if scope["type"] == "websocket":
-                await _refuse_websocket(scope["path"], send, exchange, extra)
+            if (fault := fault_of(scope)) is not None:
+                exchange.route = "malformed"
+                await traffic.refuse(_error(fault))
+            elif scope["method"] == "CONNECT":
+                # Nothing that follows it is a body.
+                traffic.expect_no_body()
+                await self._app(scope, traffic.receive, traffic.send)
             elif (
                 self._cross_origin.enabled
                 and scope["method"] == "OPTIONS"
@@ -83,7 +95,11 @@ class Envelope:
                 )
             else:
                 await self._app(scope, traffic.receive, traffic.send)
+        except ApiError as error:
+            # What went wrong with the body on its way; all else the framework has answered.
+            await traffic.refuse(error)
         finally:
+            traffic.over = True
             exchange.close()
             self._record(exchange)
 
@@ -115,7 +131,12 @@ class Envelope:
 
 
 class _Traffic:
-    """The messages of one request on their way."""
+    """The messages of one request on their way.
+
+    Attributes:
+        over: whether nobody waits for any. Where the server closes amid a request, the
+            framework's tasks go on a little.
+    """
 
     def __init__(
         self,
@@ -123,15 +144,33 @@ class _Traffic:
         extra: Headers,
         receive: ASGIReceiveCallable,
         send: ASGISendCallable,
+        room: BodyRoom,
+        length: int | None,
     ) -> None:
         self._exchange = exchange
         self._extra = extra
         self._receive = receive
         self._send = send
+        self._room = room
+        self._length = length
+        self._received_bytes = 0
+        self._has_room = False
         self._body_received = asyncio.Event()
+        self.over = False
 
     async def receive(self) -> ASGIReceiveEvent:
+        await self._take_room()
         message = await self._receive()
+        # Of two kinds ASGI knows nothing.
+        told = cast("Mapping[str, Any]", message)
+        if told["type"] == FAULT:
+            self._exchange.close()
+            raise _error(told["fault"])
+        if told["type"] == HALF_CLOSED:
+            self._exchange.half_close()
+            return message
+        if message["type"] == "http.request":
+            self._received_bytes += len(message.get("body", b""))
         if message["type"] == "http.disconnect":
             # The framework cancels its handler now, but the handler may be at a point that
             # swallows it (`asyncio.wait_for` of Python 3.11 does, when what it waits for is
@@ -141,9 +180,43 @@ class _Traffic:
             self._body_received.set()
         return message
 
+    def expect_no_body(self) -> None:
+        """Answer without waiting for the end of the request."""
+        self._body_received.set()
+
+    async def _take_room(self) -> None:
+        if (
+            self._has_room
+            or self._body_received.is_set()
+            or self._received_bytes < self._room.free_bytes
+        ):
+            return
+        self._has_room = True
+        self._exchange.body_used = await self._room.take(self._length)
+        self._exchange.on_close(self._exchange.body_used)
+
+    async def refuse(self, error: ApiError) -> None:
+        """Answer with `error`, without waiting for the rest of the request."""
+        if self._exchange.status is not None:
+            return
+        self.expect_no_body()
+        body = json.dumps(error.body(), ensure_ascii=False).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            *((name.encode(), value.encode()) for name, value in error.headers.items()),
+        ]
+        start: Any = {"type": "http.response.start", "status": error.status, "headers": headers}
+        end: Any = {"type": "http.response.body", "body": body, "more_body": False}
+        await self.send(start)
+        await self.send(end)
+
     async def send(self, message: ASGISendEvent) -> None:
+        if self.over:
+            return
         if message["type"] == "http.response.start":
-            if not self._body_received.is_set():
+            # Of one that takes too long, that is known already.
+            if not self._body_received.is_set() and message["status"] != 408:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_BODY_GRACE_SECONDS):
                         await self._body_received.wait()
@@ -166,30 +239,13 @@ def common_headers(exchange: Exchange) -> Headers:
     ]
 
 
-async def _refuse_websocket(
-    path: str, send: ASGISendCallable, exchange: Exchange, extra: Headers
-) -> None:
-    error = ApiError(
-        404,
-        f"Nothing at {path} speaks WebSocket. With 'stream': true an answer comes as server-sent "
-        f"events over plain HTTP. See /docs.",
-        code="not_found",
-    )
-    exchange.status = error.status
-    start: Any = {
-        "type": "websocket.http.response.start",
-        "status": error.status,
-        "headers": [
-            (b"content-type", b"application/json"),
-            *common_headers(exchange),
-            *extra,
-        ],
-    }
-    body = json.dumps(error.body(), ensure_ascii=False).encode()
-    end: Any = {"type": "websocket.http.response.body", "body": body, "more_body": False}
-    await send(start)
-    await send(end)
-    exchange.complete = True
+def _error(fault: Fault) -> ApiError:
+    return ApiError(fault.status, fault.message, code=fault.code)
+
+
+def _length(headers: Mapping[bytes, bytes]) -> int | None:
+    said = headers.get(b"content-length", b"")
+    return int(said) if said.isdigit() else None
 
 
 async def _answer_preflight(send: ASGISendCallable, exchange: Exchange, headers: Headers) -> None:

@@ -25,11 +25,13 @@ _ERRORS = {
     401: "The API key is missing or wrong.",
     404: "There is no such route or model.",
     405: "The route does not take this method.",
+    408: "The body took too long to arrive.",
     413: "The body is longer than allowed.",
     415: "The body is not JSON, or compressed with something else than gzip or deflate.",
     429: "The queue is full; `Retry-After` says when to come again.",
     500: "An unforeseen fault; the message names the request id.",
-    503: "The engine is starting, draining or dead; see `Retry-After`.",
+    503: "The engine is starting, draining or dead, or there is no room for so long a body at "
+    "present; see `Retry-After`.",
 }
 _STREAM = (
     "Server-sent events. Each is `data:` and a ChatCompletionChunk, the last one "
@@ -126,7 +128,7 @@ def _chat_operation(settings: ApiSettings) -> dict[str, Any]:
             "x-event-schema": _ref("ChatCompletionChunk"),
         },
     }
-    errors = [400, 401, 404, 413, 415, 429, 500, 503]
+    errors = [400, 401, 404, 408, 413, 415, 429, 500, 503]
     return {
         **_operation("createChatCompletion", "Answer a conversation.", content, errors),
         "requestBody": {

@@ -50,7 +50,7 @@ async def test_every_route_is_described(house: Any) -> None:
 async def test_chat_operation_has_stream_and_errors(house: Any) -> None:
     document = await (await house.get("/openapi.json")).get_json()
     responses = document["paths"]["/v1/chat/completions"]["post"]["responses"]
-    assert set(responses) == {"200", "400", "401", "404", "413", "415", "429", "500", "503"}
+    assert set(responses) == {"200", "400", "401", "404", "408", "413", "415", "429", "500", "503"}
     assert set(responses["200"]["content"]) == {"application/json", "text/event-stream"}
     for status, response in responses.items():
         if status != "200":

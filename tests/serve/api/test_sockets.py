@@ -118,25 +118,3 @@ async def test_official_client(make_house: Any, answering: Any, listening: Any) 
         assert ends == ["stop", "stop"]
         assert usage is not None
         assert usage.completion_tokens == 2 * len(text.encode())
-
-
-async def test_a_websocket_is_refused_as_any_unknown_route(
-    make_house: Any, listening: Any, client: httpx.AsyncClient
-) -> None:
-    house = make_house(settings={"cors_origins": ("*",)})
-    handshake = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-        "Origin": "https://chat.example",
-        "x-request-id": "abc-1",
-    }
-    async with listening(house.app) as url:
-        response = await client.get(f"{url}/v1/chat/completions", headers=handshake)
-    assert response.status_code == 404
-    assert response.json()["error"]["code"] == "not_found"
-    assert "/v1/chat/completions speaks WebSocket" in response.json()["error"]["message"]
-    assert response.headers["Content-Type"] == "application/json"
-    assert response.headers["x-request-id"] == "abc-1"
-    assert response.headers["Access-Control-Allow-Origin"] == "*"
