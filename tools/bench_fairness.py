@@ -5,9 +5,10 @@
 
 Starts a server, and measures the time to the first token of a short request on the idle server.
 Then one caller keeps every row and the whole queue full with requests of 128 choices each, and
-another sends the same short request time and again. The floor is three full steps, as the server
-times them meanwhile, beside the time on the idle server. Prints a summary, and as its last line
-one JSON object.
+another sends the same short request time and again. The floor of each is three full steps, as the
+server times them around it (they take longer as answers grow), and the time on the idle server: the
+step that runs, the one that is dispatched already, and the one that has its prompt. Prints a
+summary, and as its last line one JSON object.
 """
 
 import asyncio
@@ -32,6 +33,8 @@ from tools.served import Served
 
 _GREEDY_CHOICES = 128
 _FULL_STEPS = 3
+# So many requests are compared with the same mean of steps.
+_WINDOW = 10
 _WAIT_SECONDS = 120
 
 
@@ -112,29 +115,45 @@ async def _measure(url: str, requests: int, rows: int, queue: int) -> dict[str, 
         short = _Caller(http, url, model, "short")
         idle = [await short.first_token(max_tokens=3) for _ in range(40)][10:]
         taken: list[float] = []
-        steps = ("parlance_step_seconds_sum", "parlance_step_seconds_count")
+        steps: list[float] = []
         pause = random.Random(0)
         async with _filled(_Caller(http, url, model, "greedy"), http, root, rows, queue):
-            before = [await _metric(http, root, name) for name in steps]
-            for _ in tqdm(range(requests), desc="asking", unit="request", disable=None):
+            before = await _steps(http, root)
+            for number in tqdm(range(requests), desc="asking", unit="request", disable=None):
                 # At any moment of a step.
                 await asyncio.sleep(pause.uniform(0, 0.05))
                 taken.append(await short.first_token(max_tokens=3))
-            after = [await _metric(http, root, name) for name in steps]
-    seconds, count = (late - early for early, late in zip(before, after, strict=True))
-    step, alone = seconds / count, statistics.median(idle)
-    p50, p95, worst = (float(np.percentile(taken, share)) for share in (50, 95, 100))
+                if number % _WINDOW == _WINDOW - 1 or number == requests - 1:
+                    after = await _steps(http, root)
+                    step = (after[0] - before[0]) / (after[1] - before[1])
+                    steps += [step] * (len(taken) - len(steps))
+                    before = after
+    alone = statistics.median(idle)
+    over = [first / (_FULL_STEPS * step + alone) for first, step in zip(taken, steps, strict=True)]
     return {
         "rows": rows,
         "queue_limit": queue,
         "requests": requests,
         "idle_first_token_ms": round(1e3 * alone, 2),
-        "full_step_ms": round(1e3 * step, 2),
-        "first_token_ms": {
-            name: round(1e3 * value, 2)
-            for name, value in (("p50", p50), ("p95", p95), ("max", worst))
-        },
-        "p95_over_floor": round(p95 / (_FULL_STEPS * step + alone), 3),
+        "full_step_ms": round(1e3 * statistics.mean(steps), 2),
+        "first_token_ms": _percentiles([1e3 * first for first in taken]),
+        "over_floor": _percentiles(over),
+    }
+
+
+async def _steps(http: httpx.AsyncClient, root: str) -> tuple[float, float]:
+    """Seconds and number of the steps so far."""
+    return (
+        await _metric(http, root, "parlance_step_seconds_sum"),
+        await _metric(http, root, "parlance_step_seconds_count"),
+    )
+
+
+def _percentiles(values: list[float]) -> dict[str, float]:
+    found = np.percentile(values, (50, 95, 100))
+    return {
+        name: round(float(value), 3)
+        for name, value in zip(("p50", "p95", "max"), found, strict=True)
     }
 
 
