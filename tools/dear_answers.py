@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sampling.params import MAX_LOGIT_BIAS
+from serve.api.wire.request import LONGEST_STOP
 from tools.crowd import Reading
 
 _GRAMMAR = {
@@ -83,7 +84,7 @@ DEAR_ANSWERS = (
         {
             **_STREAM,
             "n": 4,
-            "stop": [("ab" * 500_000) + end for end in "wxyz"],
+            "stop": [("ab" * ((LONGEST_STOP - 1) // 2)) + end for end in "wxyz"],
         },
     ),
     DearAnswer(
@@ -92,7 +93,7 @@ DEAR_ANSWERS = (
             **_STREAM,
             "n": 4,
             "logit_bias": {str(t): 100 for t in range(40, 44)},
-            "stop": [" " * 200_000, "a" * 200_000, "\n" * 200_000, "  a" * 70_000],
+            "stop": [letter * LONGEST_STOP for letter in " a\nb"],
         },
     ),
     DearAnswer("answer: every token biased", {**_STREAM, "logit_bias": _bias(0.1)}, clients=32),

@@ -21,6 +21,7 @@ from serve.protocol.fault import Fault
 from serve.protocol.http1 import Http1
 from serve.protocol.http2 import Http2
 from serve.protocol.settings import UNSENT_BYTES, HttpConfig
+from serve.shares import network_of
 
 # Where the system has such a bound.
 _UNSENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
@@ -38,13 +39,17 @@ class Connection(TCPServer):
         """Serve the connection to its end."""
         self._ended = False
         self._timers: list[asyncio.TimerHandle] = []
-        if self.config.open_connections >= self.config.max_connections:
+        connections = self.config.connections
+        peer = self.writer.get_extra_info("peername")
+        network = network_of(peer[0]) if isinstance(peer, tuple) and peer else ""
+        if not connections.fits(network, 1):
             if not self.config.refusing:
-                logger.warning("connections are refused: %d are open", self.config.open_connections)
+                taken = self.config.max_connections - connections.left
+                logger.warning("connections are refused: %d are open", taken)
             self.config.refusing = True
             self.writer.transport.abort()
             return
-        self.config.open_connections += 1
+        connections.take(network, 1)
         try:
             try:
                 await self._serve()
@@ -55,7 +60,7 @@ class Connection(TCPServer):
         except asyncio.CancelledError:
             pass  # the server closes; asyncio would tell of it as of a fault
         finally:
-            self.config.open_connections -= 1
+            connections.give(network, 1)
             self.config.refusing = False
 
     async def _serve(self) -> None:

@@ -1,6 +1,10 @@
 """How long a client may take, and how much of it there may be: Hypercorn's settings and ours."""
 
+from functools import cached_property
+
 import hypercorn.config
+
+from serve.shares import Shares
 
 try:
     import resource
@@ -53,7 +57,6 @@ class HttpConfig(hypercorn.config.Config):
         first_probe_pause: seconds to the first question whether a client still reads.
         most_probe_pause: what the pauses between questions grow to, in seconds.
         max_connections: at a time.
-        open_connections: how many there are now.
         refusing: whether one has been refused since the last one ended; that is logged once.
     """
 
@@ -77,8 +80,12 @@ class HttpConfig(hypercorn.config.Config):
     def __init__(self) -> None:
         super().__init__()
         self.max_connections = most_connections()
-        self.open_connections = 0
         self.refusing = False
+
+    @cached_property
+    def connections(self) -> Shares:
+        """Those that are open, by the network they come from."""
+        return Shares(self.max_connections)
 
 
 def most_connections() -> int:

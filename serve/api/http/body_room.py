@@ -1,7 +1,8 @@
 """How much memory the bodies that are being read may take together.
 
 Each body is read up to a few KiB whatever the others take. Before it is read on, room is taken
-for all of it, so that bodies that have begun can always end.
+for all of it, so that bodies that have begun can always end; and from one network no more than is
+left for others.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import Callable
 
 from serve.api.settings import ApiSettings
 from serve.api.wire.errors import ApiError
+from serve.shares import Shares
 
 
 class BodyRoom:
@@ -24,14 +26,15 @@ class BodyRoom:
         self._most_bytes = settings.max_body_bytes
         self._seconds = settings.body_wait_seconds
         self._retry_after = settings.retry_after_seconds
-        self._left = max(settings.held_body_bytes, settings.max_body_bytes)
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._shares = Shares(max(settings.held_body_bytes, settings.max_body_bytes))
+        self._waiting: deque[tuple[str, int, asyncio.Future[None]]] = deque()
 
-    async def take(self, said: int | None) -> Callable[[], None]:
+    async def take(self, said: int | None, network: str) -> Callable[[], None]:
         """Wait for room for one body; whoever came first gets it first.
 
         Args:
             said: the length that its headers say, or None.
+            network: where it comes from.
 
         Returns:
             what gives the room back; may be called more than once.
@@ -42,7 +45,7 @@ class BodyRoom:
         # One that says it is too long is refused and dropped, not held.
         size = self._most_bytes if said is None else said if said <= self._most_bytes else 0
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, turn))
+        self._waiting.append((network, size, turn))
         self._admit()
         try:
             async with asyncio.timeout(self._seconds):
@@ -58,23 +61,28 @@ class BodyRoom:
             ) from None
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._give(size)
+                self._give(network, size)
             raise
         finally:
             turn.cancel()
         given = [size]
-        return lambda: self._give(given.pop() if given else 0)
+        return lambda: self._give(network, given.pop() if given else 0)
 
-    def _give(self, size: int) -> None:
-        self._left += size
+    def _give(self, network: str, size: int) -> None:
+        self._shares.give(network, size)
         self._admit()
 
     def _admit(self) -> None:
-        while self._waiting:
-            size, turn = self._waiting[0]
-            if not turn.done():
-                if size > self._left:
-                    return
-                self._left -= size
-                turn.set_result(None)
-            self._waiting.popleft()
+        waiting, self._waiting = self._waiting, deque()
+        held_up = False
+        for network, size, turn in waiting:
+            if turn.done():
+                continue
+            if held_up or not self._shares.fits(network, size):
+                self._waiting.append((network, size, turn))
+                # One that is too large for what is left would wait for ever, if what came later
+                # went before it.
+                held_up = held_up or size > self._shares.left
+                continue
+            self._shares.take(network, size)
+            turn.set_result(None)

@@ -4,11 +4,11 @@ An API key is the surest name; what a request says of its user anybody can make 
 those who need no key; an address may be that of many behind one proxy.
 """
 
-import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
-# What one customer of a network usually gets of IPv6 (RIPE-690): each has any number of addresses.
-_IPV6_PREFIX = 64
+from serve.shares import network_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,10 @@ class Caller:
         """
         if self.key is not None:
             return f"key {self.key}"
-        return f"address {_network(self.address)}" if named is None else f"user {named}"
+        return f"address {network_of(self.address)}" if named is None else f"user {named}"
 
 
-def _network(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed), _IPV6_PREFIX), strict=False))
+def address_of(scope: Mapping[str, Any] | object) -> str:
+    """The address of the other end of an ASGI scope's connection; empty where it has none."""
+    client = cast("Mapping[str, Any]", scope).get("client")
+    return client[0] if client else ""

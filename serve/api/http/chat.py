@@ -16,7 +16,7 @@ from serve.api.answering.stream import stream_frames
 from serve.api.answering.whole import whole_body
 from serve.api.asking.prepare import Prepared, Preparer
 from serve.api.exchange import Exchange, exchange_of
-from serve.api.http.callers import Caller
+from serve.api.http.callers import Caller, address_of
 from serve.api.http.json_request import json_bytes
 from serve.api.settings import ApiSettings
 from serve.engine.types import (
@@ -55,7 +55,7 @@ class ChatEndpoint:
         exchange = exchange_of(request.scope)
         completion_id = new_completion_id()
         body = await json_bytes(request, self._settings.max_body_bytes)
-        caller = _caller(exchange)
+        caller = Caller(exchange.key, address_of(request.scope))
         prepared = await self._preparer.prepare(body, completion_id, caller.counted())
         # A plain answer may take minutes: the body is not held meanwhile.
         del body
@@ -98,8 +98,3 @@ class ChatEndpoint:
             raise queue_full(error) from error
         except EngineUnavailableError as error:
             raise unavailable(error, self._settings.retry_after_seconds) from error
-
-
-def _caller(exchange: Exchange) -> Caller:
-    client = request.scope.get("client")
-    return Caller(exchange.key, client[0] if client else "")

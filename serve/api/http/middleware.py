@@ -8,8 +8,9 @@ nothing of what answers a route, only which ones are probes.
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 from hypercorn.typing import (
@@ -23,10 +24,12 @@ from hypercorn.typing import (
 
 from serve.api.exchange import Exchange, attach, request_id_of
 from serve.api.http.body_room import BodyRoom
+from serve.api.http.callers import address_of
 from serve.api.http.cross_origin import CrossOrigin, Headers
 from serve.api.wire.errors import ApiError
 from serve.metrics import Metrics
 from serve.protocol.fault import FAULT, HALF_CLOSED, Fault, fault_of
+from serve.shares import network_of
 
 _ACCESS = logging.getLogger("parlance.access")
 
@@ -75,7 +78,9 @@ class Envelope:
         )
         attach(scope, exchange)  # pyright: ignore[reportArgumentType]
         extra = self._cross_origin.response_headers(headers.get(b"origin"))
-        traffic = _Traffic(exchange, extra, receive, send, self._room, _length(headers))
+        network = network_of(address_of(scope))
+        take_room = partial(self._room.take, _length(headers), network)
+        traffic = _Traffic(exchange, extra, receive, send, take_room, self._room.free_bytes)
         try:
             if (fault := fault_of(scope)) is not None:
                 exchange.route = "malformed"
@@ -144,15 +149,15 @@ class _Traffic:
         extra: Headers,
         receive: ASGIReceiveCallable,
         send: ASGISendCallable,
-        room: BodyRoom,
-        length: int | None,
+        take_room: Callable[[], Awaitable[Callable[[], None]]],
+        free_bytes: int,
     ) -> None:
         self._exchange = exchange
         self._extra = extra
         self._receive = receive
         self._send = send
-        self._room = room
-        self._length = length
+        self._take = take_room
+        self._free_bytes = free_bytes
         self._received_bytes = 0
         self._has_room = False
         self._body_received = asyncio.Event()
@@ -188,11 +193,11 @@ class _Traffic:
         if (
             self._has_room
             or self._body_received.is_set()
-            or self._received_bytes < self._room.free_bytes
+            or self._received_bytes < self._free_bytes
         ):
             return
         self._has_room = True
-        self._exchange.body_used = await self._room.take(self._length)
+        self._exchange.body_used = await self._take()
         self._exchange.on_close(self._exchange.body_used)
 
     async def refuse(self, error: ApiError) -> None:

@@ -2,29 +2,13 @@
 
 from typing import Any
 
-import pytest
-
 from serve.api.http.callers import Caller
-
-
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("203.0.113.7", "203.0.113.7"),
-        ("::ffff:203.0.113.7", "203.0.113.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
-        ("", ""),
-        ("<local>", "<local>"),
-    ],
-)
-def test_an_address_counts_for_its_network(address: str, counted: str) -> None:
-    assert Caller(None, address).counted() == f"address {counted}"
 
 
 def test_a_key_counts_before_a_name_and_a_name_before_an_address() -> None:
     assert Caller("abc", "::1").counted("me") == "key abc"
     assert Caller(None, "::1").counted("me") == "user me"
+    assert Caller(None, "::1").counted() == "address ::/64"
 
 
 async def test_the_engine_is_told_who_asks(make_house: Any, ask: Any) -> None:
