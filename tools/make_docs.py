@@ -16,6 +16,7 @@ import click
 from serve.api.wire.contract_tables import controls_table, field_table
 from serve.grammar.keywords import keyword_table
 from tools.families import families_table, variants_table
+from tools.limits import fields_table, fixed_table, settings_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,9 @@ PARTS = (
     Part("docs/models.md", "families", families_table),
     Part("docs/models.md", "variants", variants_table),
     Part("docs/structured-output.md", "keywords", keyword_table),
+    Part("docs/limits.md", "settings", settings_table),
+    Part("docs/limits.md", "fixed", fixed_table),
+    Part("docs/limits.md", "fields", fields_table),
 )
 
 

@@ -13,7 +13,7 @@ from serve.engine.types import GenerationRequest, QueueFullError
 
 # Beyond the queue's limit nobody waits but callers below their share, and together so many times
 # the limit at most: whoever can make up callers cannot make it grow without end.
-_MOST_FULL = 2
+MOST_FULL = 2
 # How much the latest step, and the latest answer, count in a running mean.
 _WEIGHT = 0.1
 _LONGEST_WAIT = 600
@@ -54,7 +54,7 @@ class Intake:
             share = self._size // len(self._of.keys() | {caller})
             too_many = self._total + choices - self._size
             above_share = self._of[caller] + choices - share
-            far_too_many = self._total + choices - _MOST_FULL * self._size
+            far_too_many = self._total + choices - MOST_FULL * self._size
             missing = min(too_many, max(above_share, far_too_many))
             if missing > 0:
                 if not self._of[caller]:

@@ -13,7 +13,7 @@ from serve.api.wire.faults import echo
 _SUPPORTED = ("gzip", "deflate")
 _ALIASES = {"x-gzip": "gzip"}
 # Each is undone on its own, so what naming many of them costs is bounded too.
-_MOST_CODINGS = 2
+MOST_CODINGS = 2
 # gzip data may be many short members, and what follows a member's end is copied.
 _SLICE = 4096
 
@@ -31,11 +31,11 @@ def codings_of(header: str) -> tuple[str, ...]:
     """
     named = (name.strip().lower() for name in header.split(","))
     codings = tuple(_ALIASES.get(name, name) for name in named if name not in ("", "identity"))
-    if len(codings) > _MOST_CODINGS or not set(codings).issubset(_SUPPORTED):
+    if len(codings) > MOST_CODINGS or not set(codings).issubset(_SUPPORTED):
         raise ApiError(
             415,
             f"The body's Content-Encoding is {echo(header)}. Send the body as it is, or compressed "
-            f"with {' or '.join(_SUPPORTED)}, at most {_MOST_CODINGS} times.",
+            f"with {' or '.join(_SUPPORTED)}, at most {MOST_CODINGS} times.",
             code="unsupported_media_type",
             headers={"Accept-Encoding": ", ".join(_SUPPORTED)},
         )

@@ -12,6 +12,9 @@ from serve.api.wire.errors import ApiError
 # Bodies that may wait, and what they may have together, in largest bodies.
 MOST_WAITING = 512
 MOST_WAITING_BODIES = 16
+# Longer bodies than conversations usually have leave one place to the others, who would wait for
+# seconds.
+LARGE_BODY_BYTES = 64 * 2**10
 # What a caller is told who is refused: the wait is of seconds.
 _RETRY_AFTER = 2
 
@@ -22,10 +25,12 @@ class _Waiting:
 
     Attributes:
         weight: its bytes, or its part of the room.
+        large: whether it leaves a place to others.
         place: done when it has a place.
     """
 
     weight: int
+    large: bool
     place: asyncio.Future[None]
 
 
@@ -39,6 +44,7 @@ class WaitingRoom:
 
     def __init__(self, places: int, most_bytes: int) -> None:
         self._free = places
+        self._free_for_large = max(1, places - 1)
         self._most_bytes = most_bytes
         self._least_weight = most_bytes // MOST_WAITING
         self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()
@@ -53,34 +59,46 @@ class WaitingRoom:
         Raises:
             ApiError: 429; the room is full, and nobody has more in it than this caller.
         """
-        if self._free:
-            self._free -= 1
+        place = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(max(size, self._least_weight), size > LARGE_BODY_BYTES, place)
+        if self._has_place(waiting):
+            self._give(waiting)
             return
-        waiting = _Waiting(
-            max(size, self._least_weight), asyncio.get_running_loop().create_future()
-        )
         self._make_room(caller, waiting.weight)
         self._waiting.setdefault(caller, deque()).append(waiting)
         try:
-            await waiting.place
+            await place
         except asyncio.CancelledError:
             self._remove(caller, waiting)
-            if not waiting.place.cancelled() and waiting.place.exception() is None:
-                self.release()
+            if not place.cancelled() and place.exception() is None:
+                self.release(size)
             raise
 
-    def release(self) -> None:
-        """Give a place to the caller whose turn it is."""
-        while self._waiting:
-            caller, bodies = self._waiting.popitem(last=False)
-            next_one = bodies.popleft()
-            if bodies:
-                self._waiting[caller] = bodies
-            # Whoever has left may not have been removed yet.
-            if not next_one.place.done():
-                next_one.place.set_result(None)
-                return
+    def release(self, size: int) -> None:
+        """Give back the place of a body of so many bytes: to the caller whose turn it is."""
         self._free += 1
+        if size > LARGE_BODY_BYTES:
+            self._free_for_large += 1
+        for caller, bodies in tuple(self._waiting.items()):
+            # Whoever has left may not have been removed yet.
+            next_one = next(
+                (each for each in bodies if self._has_place(each) and not each.place.done()), None
+            )
+            if next_one is not None:
+                self._remove(caller, next_one)
+                if caller in self._waiting:
+                    self._waiting.move_to_end(caller)
+                self._give(next_one)
+                return
+
+    def _has_place(self, waiting: _Waiting) -> bool:
+        return self._free > 0 and (not waiting.large or self._free_for_large > 0)
+
+    def _give(self, waiting: _Waiting) -> None:
+        self._free -= 1
+        if waiting.large:
+            self._free_for_large -= 1
+        waiting.place.set_result(None)
 
     def _make_room(self, caller: str, weight: int) -> None:
         """Refuse the last body of whoever has most, this one included, until there is room."""

@@ -18,8 +18,10 @@ from serve.api.asking.worker_handle import AbandonedError, Worker
 
 logger = logging.getLogger(__name__)
 
-# One process for so many cores: the others are for what computes tokens.
+# One process for so many cores, which are for what computes tokens; but two at least, so that the
+# bodies of most conversations have one that none of the longest is in.
 CORES_EACH = 8
+LEAST_PROCESSES = 2
 MOST_PROCESSES = 4
 # What a process may take for a body: for each of its bytes, as the dearest of them do (a token
 # each), and besides.
@@ -39,7 +41,8 @@ class WorkerPool:
     """
 
     def __init__(self, drafter: Drafter, most_bytes: int, count: int = 0) -> None:
-        count = count or max(1, min(MOST_PROCESSES, (os.cpu_count() or 1) // CORES_EACH))
+        cores = os.cpu_count() or 1
+        count = count or max(LEAST_PROCESSES, min(MOST_PROCESSES, cores // CORES_EACH))
         self._drafter = drafter
         self._limits = WorkerLimits(LEAST_MEMORY + MEMORY_EACH_BYTE * most_bytes, MOST_SECONDS)
         self._pickled = b""
@@ -55,7 +58,7 @@ class WorkerPool:
         Whoever is cancelled frees the place at once.
 
         Raises:
-            ApiError: as `Worker.draft` and `Turns.take` tell it.
+            ApiError: as `Worker.draft` and `WaitingRoom.take` tell it.
             RuntimeError: the process fails.
         """
         await self._waiting_room.take(caller, len(body))
@@ -68,7 +71,7 @@ class WorkerPool:
             # Looked at, so that nobody is warned of what an abandoned one ended with.
             _ = job.cancelled() or job.exception()
             self._idle.append(worker)
-            self._waiting_room.release()
+            self._waiting_room.release(len(body))
 
         job.add_done_callback(free)
         try:

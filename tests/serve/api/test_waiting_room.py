@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from serve.api.asking.waiting_room import WaitingRoom
+from serve.api.asking.waiting_room import LARGE_BODY_BYTES, WaitingRoom
 from serve.api.wire.errors import ApiError
 
 MANY = 1_000_000
@@ -24,7 +24,7 @@ async def served(room: WaitingRoom, tasks: list[asyncio.Task[None]]) -> list[int
     """The tasks in the order in which they get the one place."""
     order: list[int] = []
     for _ in tasks:
-        room.release()
+        room.release(1)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         order_of(tasks, order)
@@ -42,7 +42,7 @@ async def test_there_are_so_many_places() -> None:
     room = WaitingRoom(2, MANY)
     first = await queued(room, ("a", 1), ("a", 1), ("a", 1))
     assert [task.done() for task in first] == [True, True, False]
-    room.release()
+    room.release(1)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert first[2].done()
@@ -55,7 +55,7 @@ async def test_whoever_leaves_gives_the_turn_on() -> None:
     tasks[0].cancel()
     await asyncio.sleep(0)
     # The place is given, and its owner leaves before noticing.
-    room.release()
+    room.release(1)
     tasks[1].cancel()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -69,7 +69,7 @@ async def test_a_cancelled_wait_that_is_next_is_passed_over() -> None:
     await room.take("a", 1)
     tasks = await queued(room, ("a", 1), ("b", 1))
     tasks[0].cancel()
-    room.release()
+    room.release(1)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert tasks[1].done()
@@ -101,3 +101,24 @@ async def test_one_small_body_takes_a_part_of_the_room_all_the_same() -> None:
     for task in tasks[:-1]:
         task.cancel()
     await asyncio.gather(*tasks[:-1], return_exceptions=True)
+
+
+async def test_large_ones_leave_a_place_to_the_others() -> None:
+    large = LARGE_BODY_BYTES + 1
+    room = WaitingRoom(2, MANY)
+    greedy = await queued(room, ("a", large), ("a", large), ("b", large))
+    assert [task.done() for task in greedy] == [True, False, False]
+    short = await queued(room, ("a", LARGE_BODY_BYTES), ("c", 1), ("a", 1))
+    assert [task.done() for task in short] == [True, False, False]
+    # The place of a short one is for another, also of a caller whose long ones wait.
+    room.release(1)
+    await asyncio.sleep(0)
+    assert [task.done() for task in (*greedy, *short)] == [True, False, False, True, False, True]
+    room.release(large)
+    await asyncio.sleep(0)
+    assert [task.done() for task in greedy] == [True, False, True]
+    room.release(large)
+    room.release(1)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert all(task.done() for task in (*greedy, *short))
