@@ -5,7 +5,7 @@ they are.
 """
 
 import zlib
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from serve.api.wire.errors import ApiError, invalid
 from serve.api.wire.faults import echo
@@ -21,6 +21,19 @@ _SLICE = 4096
 _GZIP = 16 + zlib.MAX_WBITS
 _ZLIB = zlib.MAX_WBITS
 _RAW = -zlib.MAX_WBITS
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a request as it came.
+
+    Attributes:
+        data: its bytes.
+        codings: what was applied to them, in that order.
+    """
+
+    data: bytes
+    codings: tuple[str, ...] = ()
 
 
 def codings_of(header: str) -> tuple[str, ...]:
@@ -42,15 +55,16 @@ def codings_of(header: str) -> tuple[str, ...]:
     return codings
 
 
-def decoded(body: bytes, codings: Sequence[str], most_bytes: int) -> bytes:
-    """`body` as it was before `codings` were applied.
+def decoded(body: Body, most_bytes: int) -> bytes:
+    """`body` as it was before its codings were applied.
 
     Raises:
         ApiError: 400, it is damaged or cut off; 413, it has more than `most_bytes`.
     """
-    for coding in reversed(codings):
-        body = _undone(coding, body, most_bytes)
-    return body
+    data = body.data
+    for coding in reversed(body.codings):
+        data = _undone(coding, data, most_bytes)
+    return data
 
 
 def _undone(coding: str, body: bytes, most_bytes: int) -> bytes:

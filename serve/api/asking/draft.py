@@ -14,6 +14,7 @@ from serve.api.asking.answer_schema import AnswerSchema, answer_schema
 from serve.api.asking.asked_tools import AskedTools, asked_tools
 from serve.api.asking.bounds import check_choices, token_bound
 from serve.api.asking.constraint import check_sizes
+from serve.api.asking.content_coding import Body, decoded
 from serve.api.asking.conversation import ConversationRenderer
 from serve.api.asking.json_body import parse_object
 from serve.api.asking.model_name import check_model
@@ -57,13 +58,15 @@ class Drafter:
     end_ids: frozenset[int]
     settings: ApiSettings
 
-    def draft(self, body: bytes, completion_id: str) -> Prepared:
+    def draft(self, body: Body, completion_id: str) -> Prepared:
         """The request in `body` but for its constraint, under the name `completion_id`.
 
         Raises:
-            ApiError: 400 or 404; the first thing that is wrong with it.
+            ApiError: 400 or 404, the first thing that is wrong with it; 413, it unfolds to more
+                than a body may have.
         """
-        fields = parse_object(body, self.settings.max_json_depth)
+        data = decoded(body, self.settings.max_body_bytes)
+        fields = parse_object(data, self.settings.max_json_depth)
         try:
             wire = ChatRequest.model_validate(fields)
         except ValidationError as error:

@@ -7,6 +7,7 @@ import asyncio
 from dataclasses import replace
 
 from serve.api.asking.constraint import Constraints
+from serve.api.asking.content_coding import Body
 from serve.api.asking.draft import Drafter, Prepared
 from serve.api.asking.worker_pool import WorkerPool
 from serve.api.settings import ApiSettings
@@ -40,7 +41,7 @@ class Preparer:
         # Between two short bodies the event loop sees to the streams.
         self._one_by_one = asyncio.Lock()
 
-    async def prepare(self, body: bytes, completion_id: str, caller: str) -> Prepared:
+    async def prepare(self, body: Body, completion_id: str, caller: str) -> Prepared:
         """The request in `body`, ready for the engine under the name `completion_id`.
 
         Args:
@@ -61,8 +62,10 @@ class Preparer:
         constraint = await self._constraints.compiled(prepared.answer_schema, prepared.tools)
         return replace(prepared, submission=replace(prepared.submission, constraint=constraint))
 
-    def _is_short(self, body: bytes) -> bool:
+    def _is_short(self, body: Body) -> bool:
+        # A few bytes may unfold to many.
         return (
-            len(body) <= self._settings.process_body_bytes
-            and body.count(b"{") + body.count(b"[") <= MOST_CONTAINERS_HERE
+            not body.codings
+            and len(body.data) <= self._settings.process_body_bytes
+            and body.data.count(b"{") + body.data.count(b"[") <= MOST_CONTAINERS_HERE
         )

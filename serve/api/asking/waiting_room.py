@@ -12,9 +12,6 @@ from serve.api.wire.errors import ApiError
 # Bodies that may wait, and what they may have together, in largest bodies.
 MOST_WAITING = 512
 MOST_WAITING_BODIES = 16
-# Longer bodies than conversations usually have leave one place to the others, who would wait for
-# seconds.
-LARGE_BODY_BYTES = 64 * 2**10
 # What a caller is told who is refused: the wait is of seconds.
 _RETRY_AFTER = 2
 
@@ -49,18 +46,19 @@ class WaitingRoom:
         self._least_weight = most_bytes // MOST_WAITING
         self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()
 
-    async def take(self, caller: str, size: int) -> None:
+    async def take(self, caller: str, size: int, *, large: bool) -> None:
         """Wait for a place; who has one gives it back with `release`.
 
         Args:
             caller: whose body it is.
             size: its bytes.
+            large: whether it leaves a place to others.
 
         Raises:
             ApiError: 429; the room is full, and nobody has more in it than this caller.
         """
         place = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(max(size, self._least_weight), size > LARGE_BODY_BYTES, place)
+        waiting = _Waiting(max(size, self._least_weight), large, place)
         if self._has_place(waiting):
             self._give(waiting)
             return
@@ -71,13 +69,13 @@ class WaitingRoom:
         except asyncio.CancelledError:
             self._remove(caller, waiting)
             if not place.cancelled() and place.exception() is None:
-                self.release(size)
+                self.release(large=large)
             raise
 
-    def release(self, size: int) -> None:
-        """Give back the place of a body of so many bytes: to the caller whose turn it is."""
+    def release(self, *, large: bool) -> None:
+        """Give back a place, that of a large body or another: to the caller whose turn it is."""
         self._free += 1
-        if size > LARGE_BODY_BYTES:
+        if large:
             self._free_for_large += 1
         for caller, bodies in tuple(self._waiting.items()):
             # Whoever has left may not have been removed yet.

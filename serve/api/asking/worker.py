@@ -1,8 +1,8 @@
 """The process that drafts long bodies, so that only it is busy with them.
 
 `worker_pool.py` starts a process with `main`. Takes what it is to run with and a `Drafter`, then
-bodies one at a time, each after the name of its completion; answers with what was made of it, or
-what is wrong. A body whose time is up ends the process with SIGPROF.
+bodies one at a time, each after the name of its completion and its codings; answers with what was
+made of it, or what is wrong. A body whose time is up ends the process with SIGPROF.
 """
 
 import gc
@@ -13,6 +13,7 @@ import traceback
 from array import array
 from dataclasses import dataclass, replace
 
+from serve.api.asking.content_coding import Body
 from serve.api.asking.draft import Drafter, Prepared
 from serve.api.wire.errors import ApiError
 from serve.helper import settle_in, step_back
@@ -76,7 +77,8 @@ def main() -> None:
     connection.send("")
     while True:
         try:
-            completion_id, body = connection.recv_bytes().decode(), connection.recv_bytes()
+            completion_id, *codings = connection.recv_bytes().decode().split(" ")
+            body = Body(connection.recv_bytes(), tuple(codings))
         except EOFError:
             return
         # Counts what this process computes: on a busy machine a body takes no more of that.
@@ -90,7 +92,7 @@ def main() -> None:
             return
 
 
-def _reply(drafter: Drafter, body: bytes, completion_id: str) -> Reply:
+def _reply(drafter: Drafter, body: Body, completion_id: str) -> Reply:
     try:
         prepared = drafter.draft(body, completion_id)
     except ApiError as refused:

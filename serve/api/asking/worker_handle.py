@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from serve.api.asking.content_coding import Body
 from serve.api.asking.draft import Prepared
 from serve.api.asking.worker import Failed, Reply
 from serve.api.wire.errors import ApiError
@@ -53,7 +54,7 @@ class Worker:
         with self._starting:
             return self._helper or self._started()
 
-    def draft(self, body: bytes, completion_id: str) -> Prepared:
+    def draft(self, body: Body, completion_id: str) -> Prepared:
         """As `Drafter.draft`, in the process. For one thread at a time; blocks.
 
         A body amid which the process ends for no reason of the body's is tried once more.
@@ -93,12 +94,12 @@ class Worker:
             if self._helper is not None:
                 self._helper.kill()
 
-    def _ask(self, body: bytes, completion_id: str) -> Reply:
+    def _ask(self, body: Body, completion_id: str) -> Reply:
         for _ in range(2):
             helper = self.start()
             try:
-                helper.connection.send_bytes(completion_id.encode())
-                helper.connection.send_bytes(body)
+                helper.connection.send_bytes(" ".join((completion_id, *body.codings)).encode())
+                helper.connection.send_bytes(body.data)
                 answer = helper.connection.recv_bytes()
             except (EOFError, OSError):
                 self._ended(helper)

@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from serve.api.asking.content_coding import Body
 from serve.api.asking.draft import Drafter, Prepared
 from serve.api.asking.waiting_room import MOST_WAITING_BODIES, WaitingRoom
 from serve.api.asking.worker import WorkerLimits
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 CORES_EACH = 8
 LEAST_PROCESSES = 2
 MOST_PROCESSES = 4
+# Bodies longer than conversations usually have leave one process to the others, who would wait for
+# seconds. So do compressed ones, which may unfold to anything.
+LARGE_BODY_BYTES = 64 * 2**10
 # What a process may take for a body: for each of its bytes, as the dearest of them do (a token
 # each), and besides.
 MEMORY_EACH_BYTE = 160
@@ -52,7 +56,7 @@ class WorkerPool:
         self._workers = [Worker(self._parts) for _ in range(count)]
         self._idle = list(self._workers)
 
-    async def draft(self, body: bytes, completion_id: str, caller: str) -> Prepared:
+    async def draft(self, body: Body, completion_id: str, caller: str) -> Prepared:
         """As `Drafter.draft`, in a process, when it is the caller's turn.
 
         Whoever is cancelled frees the place at once.
@@ -61,7 +65,9 @@ class WorkerPool:
             ApiError: as `Worker.draft` and `WaitingRoom.take` tell it.
             RuntimeError: the process fails.
         """
-        await self._waiting_room.take(caller, len(body))
+        size = len(body.data)
+        large = size > LARGE_BODY_BYTES or bool(body.codings)
+        await self._waiting_room.take(caller, size, large=large)
         worker = self._idle.pop()
         job = asyncio.get_running_loop().run_in_executor(
             self._threads, worker.draft, body, completion_id
@@ -71,7 +77,7 @@ class WorkerPool:
             # Looked at, so that nobody is warned of what an abandoned one ended with.
             _ = job.cancelled() or job.exception()
             self._idle.append(worker)
-            self._waiting_room.release(len(body))
+            self._waiting_room.release(large=large)
 
         job.add_done_callback(free)
         try:

@@ -17,7 +17,7 @@ from serve.api.answering.whole import whole_body
 from serve.api.asking.prepare import Prepared, Preparer
 from serve.api.exchange import Exchange, exchange_of
 from serve.api.http.callers import Caller, address_of
-from serve.api.http.json_request import json_bytes
+from serve.api.http.json_request import json_body
 from serve.api.settings import ApiSettings
 from serve.engine.types import (
     EngineClient,
@@ -54,7 +54,7 @@ class ChatEndpoint:
         """Answer the current request."""
         exchange = exchange_of(request.scope)
         completion_id = new_completion_id()
-        body = await json_bytes(request, self._settings.max_body_bytes)
+        body = await json_body(request)
         caller = Caller(exchange.key, address_of(request.scope))
         prepared = await self._preparer.prepare(body, completion_id, caller.counted())
         # A plain answer may take minutes: the body is not held meanwhile.

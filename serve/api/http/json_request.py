@@ -1,27 +1,21 @@
 """The body of a request that says it is JSON. Knows nothing of what is in it."""
 
-import asyncio
-
 from quart import Request
 
-from serve.api.asking.content_coding import codings_of, decoded
+from serve.api.asking.content_coding import Body, codings_of
 from serve.api.wire.errors import ApiError
 
 
-async def json_bytes(request: Request, most_bytes: int) -> bytes:
-    """The body of `request`, decompressed, of at most `most_bytes`.
+async def json_body(request: Request) -> Body:
+    """The body of `request`.
 
     Raises:
         ApiError: 415, it is said to be something else than JSON in UTF-8, or compressed in a way
-            that is not supported; 400, what is compressed is damaged; 413, it is too long.
+            that is not supported.
     """
     _check_content_type(request)
     codings = codings_of(", ".join(request.headers.getlist("Content-Encoding")))
-    body = await request.get_data(False, False, False)
-    if codings:
-        # A few bytes may unfold to many: that must not hold up running streams.
-        body = await asyncio.to_thread(decoded, body, codings, most_bytes)
-    return body
+    return Body(await request.get_data(False, False, False), codings)
 
 
 def _check_content_type(request: Request) -> None:

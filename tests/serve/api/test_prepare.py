@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from serve.api.asking.content_coding import Body
 from serve.api.asking.draft import Prepared
 from serve.api.asking.prepare import MOST_CONTAINERS_HERE, Preparer
 from serve.api.settings import ApiSettings
@@ -27,12 +28,12 @@ class Reader:
 
 
 class Here(Reader):
-    def draft(self, body: bytes, completion_id: str) -> Prepared:
+    def draft(self, body: Body, completion_id: str) -> Prepared:
         return self._prepared(body, completion_id)
 
 
 class There(Reader):
-    async def draft(self, body: bytes, completion_id: str, caller: str) -> Prepared:
+    async def draft(self, body: Body, completion_id: str, caller: str) -> Prepared:
         return self._prepared(body, completion_id, caller)
 
 
@@ -47,24 +48,25 @@ def preparer() -> tuple[Preparer, Here, There]:
     return Preparer(*parts), here, there
 
 
-def messages(count: int) -> bytes:
-    return json.dumps(
-        {"model": "m", "messages": [{"role": "user", "content": ""}] * count}
-    ).encode()
+def messages(count: int) -> Body:
+    asked = {"model": "m", "messages": [{"role": "user", "content": ""}] * count}
+    return Body(json.dumps(asked).encode())
 
 
 @pytest.mark.parametrize(
     ("body", "is_short"),
     [
-        (b"x" * SETTINGS.process_body_bytes, True),
-        (b"x" * (SETTINGS.process_body_bytes + 1), False),
+        (Body(b"x" * SETTINGS.process_body_bytes), True),
+        (Body(b"x" * (SETTINGS.process_body_bytes + 1)), False),
+        # It may unfold to anything.
+        (Body(b"x", ("gzip",)), False),
         # The body and the array of messages are containers too.
         (messages(MOST_CONTAINERS_HERE - 2), True),
         (messages(MOST_CONTAINERS_HERE - 1), False),
     ],
 )
 async def test_what_takes_more_than_two_milliseconds_is_read_elsewhere(
-    body: bytes, is_short: bool
+    body: Body, is_short: bool
 ) -> None:
     prepares, here, there = preparer()
     prepared = await prepares.prepare(body, "chatcmpl-1", "me")
@@ -83,6 +85,6 @@ async def test_between_two_short_bodies_the_event_loop_sees_to_the_streams() -> 
             await asyncio.sleep(0)
 
     streaming = asyncio.create_task(stream())
-    await asyncio.gather(*(prepares.prepare(b"{}", str(n), "") for n in range(5)))
+    await asyncio.gather(*(prepares.prepare(Body(b"{}"), str(n), "") for n in range(5)))
     await streaming
     assert len(set(seen)) >= 4

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from serve.api.asking import worker_pool
+from serve.api.asking.content_coding import Body
 from serve.api.asking.conversation import ConversationRenderer
 from serve.api.asking.draft import Drafter
 from serve.api.asking.worker_handle import AbandonedError, Worker
@@ -36,9 +37,9 @@ _TWICE = (
 GROWING, ENDLESS = _TWICE.format("{{ a }}"), _TWICE.format("")
 
 
-def body(content: str = "Hi", **fields: Any) -> bytes:
+def body(content: str = "Hi", **fields: Any) -> Body:
     asked = {"model": "tiny", "messages": [{"role": "user", "content": content}], **fields}
-    return json.dumps(asked).encode()
+    return Body(json.dumps(asked).encode())
 
 
 @pytest.fixture(scope="session")
@@ -206,11 +207,12 @@ def test_a_process_ends_when_its_server_is_killed(make_drafter: Any) -> None:
     code = f"""
 import sys, threading, time
 sys.path[:] = {sys.path!r}
+from serve.api.asking.content_coding import Body
 from serve.api.asking.worker_handle import Worker
 worker = Worker(lambda: bytes.fromhex({parts(make_drafter).hex()!r}))
 helper = worker.start()
 print(helper._process.pid, flush=True)
-worker.draft({body("grow")!r}, "a")
+worker.draft(Body({body("grow").data!r}), "a")
 """
     server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
