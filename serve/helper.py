@@ -7,7 +7,6 @@ what is sent over it.
 
 import contextlib
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -18,6 +17,11 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+try:
+    import resource
+except ImportError:  # Windows, which has no bounds of this kind
+    resource = None
 
 # Of what a process said before it ended, this many characters are told.
 _LAST_WORDS = 500
@@ -103,6 +107,8 @@ def step_back(memory: int) -> None:
             has, there is no bound.
     """
     os.nice(_NICENESS)
+    if resource is None:
+        return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):
         pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -38,6 +38,7 @@ from serve.interpreter import set_aside_what_stays, share_the_lock
 from serve.key_file import read_api_keys
 from serve.leaving import leave_at_once
 from serve.metrics import Metrics
+from serve.protocol.serving import UnknownHypercornError, check_hypercorn
 from serve.protocol.settings import HttpConfig
 from serve.server import ListenError, Server, http_config, listen
 from serve.text.render import Renderer
@@ -56,6 +57,7 @@ _CORRECTABLE = (
     MeshError,
     TemplateError,
     TokenizerError,
+    UnknownHypercornError,
 )
 
 
@@ -192,6 +194,7 @@ def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
 
 
 def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
+    check_hypercorn()
     api = _api_settings(config)
     listener = listen(config.host, config.port)
     port = int(listener.getsockname()[1])

@@ -47,7 +47,7 @@ _HELP = {
     "prompt_tokens": "Prompt tokens accepted.",
     "cached_tokens": "Prompt tokens that the prefix cache supplied.",
     "generated_tokens": "Tokens sampled and delivered.",
-    "preemptions": "Rows put back to the queue for want of pages.",
+    "preemptions": "Rows put back to the queue, for want of pages or for another caller.",
     "cancelled": "Choices cancelled.",
     "steps": "Engine steps.",
     "compilations": "XLA compilations since the engine became ready; stays 0.",

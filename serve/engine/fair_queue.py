@@ -9,7 +9,7 @@ import heapq
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import islice, repeat
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
@@ -63,19 +63,33 @@ class _Caller:
         rows: how many its requests have.
         waiting: how many of its choices have none.
         put_back: those of them that have had one.
-        requests: id → request; first the one whose last row, or coming, is longest ago.
-        passed_over: whether the first of them that waited was passed over last time.
+        requests: id → request.
+        idle: those of which something waits and nothing has a row; first the one whose turn, or
+            coming, is longest ago.
+        served: those of which something waits and something has a row.
+        passed_over: whether the first of the idle ones was passed over last time.
     """
 
     rows: int = 0
     waiting: int = 0
     put_back: deque[Sequence] = field(default_factory=deque[Sequence])
-    requests: OrderedDict[str, _Request] = field(default_factory=OrderedDict[str, _Request])
+    requests: dict[str, _Request] = field(default_factory=dict[str, _Request])
+    idle: OrderedDict[str, _Request] = field(default_factory=OrderedDict[str, _Request])
+    served: dict[str, _Request] = field(default_factory=dict[str, _Request])
     passed_over: bool = False
 
-    def waiting_requests(self) -> list[_Request]:
-        """Those of which something waits for its first row."""
-        return [request for request in self.requests.values() if request.waiting]
+    def first(self) -> _Request | None:
+        """The idle request that has waited longest."""
+        return next(iter(self.idle.values()), None)
+
+    def sort_in(self, name: str, request: _Request) -> None:
+        """Have a request that waits, or has done so, where it belongs."""
+        here, there = (self.served, self.idle) if request.rows else (self.idle, self.served)
+        there.pop(name, None)
+        if not request.waiting:
+            here.pop(name, None)
+        elif name not in here:
+            here[name] = request
 
 
 class FairQueue:
@@ -123,7 +137,7 @@ class FairQueue:
         request = caller.requests.setdefault(sequence.request.id, _Request())
         request.alive += 1
         request.waiting.append(sequence)
-        self._count(caller, request, waiting=1)
+        self._count(sequence, waiting=1)
 
     def seat(self, sequence: Sequence) -> None:
         """A sequence that waits gets a row."""
@@ -131,29 +145,27 @@ class FairQueue:
         if sequence in caller.put_back:
             caller.put_back.remove(sequence)
         else:
-            caller.passed_over = request is not caller.waiting_requests()[0]
+            caller.passed_over = request is not caller.first()
             request.waiting.remove(sequence)
         self._callers.move_to_end(sequence.caller)
-        caller.requests.move_to_end(sequence.request.id)
-        self._count(caller, request, rows=1, waiting=-1)
+        self._count(sequence, rows=1, waiting=-1)
 
     def put_back(self, sequence: Sequence) -> None:
         """A sequence loses its row, and waits again."""
-        caller, request = self._parties(sequence)
         # The youngest rows are put back first.
-        caller.put_back.appendleft(sequence)
+        self._callers[sequence.caller].put_back.appendleft(sequence)
         self._callers.move_to_end(sequence.caller, last=False)
-        self._count(caller, request, rows=-1, waiting=1)
+        self._count(sequence, rows=-1, waiting=1)
 
     def end(self, sequence: Sequence, *, seated: bool) -> None:
         """A sequence ends, with or without a row."""
         caller, request = self._parties(sequence)
         if seated:
-            self._count(caller, request, rows=-1)
+            self._count(sequence, rows=-1)
         else:
             line = caller.put_back if sequence in caller.put_back else request.waiting
             line.remove(sequence)
-            self._count(caller, request, waiting=-1)
+            self._count(sequence, waiting=-1)
         request.alive -= 1
         if not request.alive:
             del caller.requests[sequence.request.id]
@@ -164,13 +176,13 @@ class FairQueue:
         caller = self._callers[sequence.caller]
         return caller, caller.requests[sequence.request.id]
 
-    def _count(
-        self, caller: _Caller, request: _Request, *, rows: int = 0, waiting: int = 0
-    ) -> None:
+    def _count(self, sequence: Sequence, *, rows: int = 0, waiting: int = 0) -> None:
+        caller, request = self._parties(sequence)
         caller.rows += rows
         request.rows += rows
         caller.waiting += waiting
         self._waiting += waiting
+        caller.sort_in(sequence.request.id, request)
 
     # --- whose turn it is --------------------------------------------------------------
 
@@ -195,9 +207,9 @@ class FairQueue:
             if tokens is not None:
                 yield tokens, sequence
         parties: list[_Party[tuple[int, Sequence]]] = []
-        waiting = caller.waiting_requests()
-        due = waiting[0] if waiting and caller.passed_over else None
-        for request in sorted(waiting, key=attrgetter("rows"))[:_CONSIDERED]:
+        due = caller.first() if caller.passed_over else None
+        served = sorted(caller.served.values(), key=attrgetter("rows"))
+        for request in (*islice(caller.idle.values(), _CONSIDERED), *served[:_CONSIDERED]):
             tokens = left(request.waiting[0])
             if tokens is not None:
                 choices = zip(repeat(tokens), tuple(request.waiting))

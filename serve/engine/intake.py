@@ -57,8 +57,6 @@ class Intake:
             far_too_many = self._total + choices - MOST_FULL * self._size
             missing = min(too_many, max(above_share, far_too_many))
             if missing > 0:
-                if not self._of[caller]:
-                    del self._of[caller]
                 raise QueueFullError(self._total, self._size, self._seconds_until(missing))
             self._of[caller] += choices
             self._total += choices

@@ -196,7 +196,7 @@ class EngineStats:
         prompt_tokens: prompt tokens accepted, counter.
         cached_tokens: of those, supplied by the prefix cache, counter.
         generated_tokens: tokens sampled and delivered, counter.
-        preemptions: rows put back to the queue for want of pages, counter.
+        preemptions: rows put back to the queue, for want of pages or for another caller; counter.
         cancelled: choices cancelled, counter.
         steps: engine steps, counter.
         compilations: XLA compilations since the engine became ready, counter; stays 0.
