@@ -162,16 +162,27 @@ def test_the_first_request_after_ready_is_not_special(server):
     assert server.metric("parlance_engine_compilations_total") == 0
 
 
-def test_a_full_queue_answers_429_with_retry_after(compile_cache):
-    tight = start_server(compile_cache, *SMALL, "--queue-limit", "2")
+async def test_a_full_queue_answers_429_but_not_to_another_caller(compile_cache):
+    tight = await asyncio.to_thread(start_server, compile_cache, *SMALL, "--queue-limit", "2")
+    asked = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
     try:
-        asked = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "n": 3}
-        response = httpx.post(f"{tight.url}/chat/completions", json=asked, timeout=30)
-        assert response.status_code == 429
-        assert response.json()["error"]["code"] == "queue_full"
-        assert int(response.headers["retry-after"]) >= 1
+        async with client(tight) as http:
+            greedy = asked | {"n": 4, "max_tokens": 200, "ignore_eos": True}
+            never = await http.post("/chat/completions", json=greedy | {"n": 5})
+            assert (never.status_code, never.json()["error"]["param"]) == (400, "n")
+            filling = asyncio.create_task(http.post("/chat/completions", json=greedy))
+            while (await http.get(f"{tight.root}/health")).json()["waiting"] < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            refused = await http.post("/chat/completions", json=asked)
+            assert refused.status_code == 429
+            assert refused.json()["error"]["code"] == "queue_full"
+            assert int(refused.headers["retry-after"]) >= 1
+            another = await http.post("/chat/completions", json=asked | {"user": "b"})
+            assert another.status_code == 200
+            assert not filling.done()
+            assert (await filling).status_code == 200
     finally:
-        end_server(tight)
+        await asyncio.to_thread(end_server, tight)
 
 
 def test_a_killed_engine_ends_streams_readiness_and_the_process(compile_cache):
