@@ -6,6 +6,7 @@ send.
 
 import asyncio
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,6 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 Reading = Literal["whole", "slowly", "never"]
 
 # What a client that does not read all stays for.
+_NICENESS = 19
 _HOLD_SECONDS = 2.0
 _SLOW_BYTES, _SLOW_SECONDS = 64, 0.02
 
@@ -96,6 +98,8 @@ class Crowd:
 
 
 def _work(link: Connection, url: str, make: Callable[..., Sending]) -> None:
+    # Clients are on other machines: these must not take the server's cores from it.
+    os.nice(_NICENESS)
     while True:
         sending = make(*link.recv())
         link.send(Sending(b"", sending.headers, sending.clients, sending.reads, sending.seconds))
