@@ -26,6 +26,7 @@ except ImportError:  # Windows, which has no bounds of this kind
 # Of what a process said before it ended, this many characters are told.
 _LAST_WORDS = 500
 _WATCH_SECONDS = 1.0
+_START_SECONDS = 120.0
 # Added to the server's own: on a CPU the device computes on the same cores.
 _NICENESS = 10
 
@@ -56,6 +57,24 @@ class Helper:
         )
         theirs.close()
         self.connection: Connection[Any, Any] = Connection(ours.detach())
+
+    def set_up(self, parts: bytes) -> None:
+        """Have the process get ready.
+
+        Args:
+            parts: what it is to run with, pickled. It answers with an empty string.
+
+        Raises:
+            OSError: it does not get ready; says why, as far as the process has.
+        """
+        try:
+            self.connection.send_bytes(parts)
+            ready = self.connection.poll(_START_SECONDS) and not self.connection.recv()
+        except (EOFError, OSError):
+            ready = False
+        if not ready:
+            self.kill()
+            raise OSError(self.why_ended()[1] or "no word")
 
     def kill(self) -> None:
         """Have the process end; returns at once. For any thread."""

@@ -6,6 +6,7 @@ cannot be stopped, a process can. Knows nothing of what is in a grammar.
 
 import inspect
 import logging
+import pickle
 import signal
 import weakref
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ logger = logging.getLogger(__name__)
 
 # What is worth having takes a tenth of it.
 _MEMORY = 128 * 2**20
-_START_SECONDS = 120.0
 # Of the clock, for a second of a core: a busy machine may take that long.
 _PATIENCE = 30.0
 _TOO_MUCH = "it takes too much {} to compile; make it smaller, or its repetitions shorter"
@@ -93,15 +93,11 @@ class Trial:
         self._helper = helper = Helper("serve.grammar.worker", [str(library)])
         self._end = weakref.finalize(self, helper.close)
         try:
-            helper.connection.send((self._memory, self._vocabulary))
-            started = helper.connection.poll(_START_SECONDS) and not helper.connection.recv()
-        except (EOFError, OSError):
-            started = False
-        if not started:
-            helper.kill()
-            _, reason = helper.why_ended()
+            helper.set_up(pickle.dumps((self._memory, self._vocabulary)))
+        except OSError as error:
             self.close()
-            raise OSError(f"the process that tries grammars does not start: {reason}")
+            reason = f"the process that tries grammars does not start: {error}"
+            raise OSError(reason) from error
         return helper
 
 

@@ -21,8 +21,6 @@ from serve.helper import Helper, is_of_memory
 
 logger = logging.getLogger(__name__)
 
-_START_SECONDS = 120.0
-
 
 class AbandonedError(Exception):
     """Nobody waits for what was asked any more."""
@@ -115,17 +113,13 @@ class Worker:
         with self._lock:
             self._helper, self._end = helper, weakref.finalize(self, helper.close)
         try:
-            helper.connection.send_bytes(self._parts())
-            started = helper.connection.poll(_START_SECONDS) and not helper.connection.recv()
-        except (EOFError, OSError):
-            started = False
-        if not started:
-            helper.kill()
-            _, said = helper.why_ended()
+            helper.set_up(self._parts())
+        except OSError as error:
             self._forget()
             if self._closed:
-                raise AbandonedError
-            raise OSError(f"the process that reads long requests does not start: {said}")
+                raise AbandonedError from error
+            reason = f"the process that reads long requests does not start: {error}"
+            raise OSError(reason) from error
         return helper
 
     def _forget(self) -> None:
