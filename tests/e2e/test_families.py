@@ -45,22 +45,24 @@ def test_top_logprobs_are_the_references(name: str, tmp_path: Path, compile_cach
     expected = load_file(directory / "expected.safetensors")
     server = start_server(compile_cache, "--model", str(directory), *FLAGS)
     try:
-        client = OpenAI(base_url=server.url, api_key="none", max_retries=0)
-        for prefix in PREFIXES:
-            ids = tokenizer.encode(prefix)
-            assert ids == expected["tokens"][: len(ids)].tolist()
-            answer = client.chat.completions.create(
-                model=name,
-                messages=[{"role": "user", "content": prefix}],
-                logprobs=True,
-                top_logprobs=20,
-                max_completion_tokens=1,
-                temperature=0,
-            )
-            assert answer.usage.prompt_tokens == len(ids)
-            found = [each.logprob for each in answer.choices[0].logprobs.content[0].top_logprobs]
-            reference = np.sort(log_softmax(expected["logits"][len(ids) - 1]))[::-1][:20]
-            np.testing.assert_allclose(found, reference, atol=1e-3)
+        with OpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
+            for prefix in PREFIXES:
+                ids = tokenizer.encode(prefix)
+                assert ids == expected["tokens"][: len(ids)].tolist()
+                answer = client.chat.completions.create(
+                    model=name,
+                    messages=[{"role": "user", "content": prefix}],
+                    logprobs=True,
+                    top_logprobs=20,
+                    max_completion_tokens=1,
+                    temperature=0,
+                )
+                assert answer.usage.prompt_tokens == len(ids)
+                found = [
+                    each.logprob for each in answer.choices[0].logprobs.content[0].top_logprobs
+                ]
+                reference = np.sort(log_softmax(expected["logits"][len(ids) - 1]))[::-1][:20]
+                np.testing.assert_allclose(found, reference, atol=1e-3)
     finally:
         code = end_server(server)
     assert code == 0, json.dumps(server.lines)
