@@ -39,8 +39,10 @@ class Worker:
         self._lock = threading.Lock()
         self._helper: Helper | None = None
         self._end: weakref.finalize[..., Any] | None = None
-        self._busy_with = ""
-        self._abandoned = self._closed = False
+        self._busy_with = self._abandoned = ""
+        # Killed for a body that was given up, and perhaps seen by the next one only.
+        self._killed: Helper | None = None
+        self._closed = False
 
     def start(self) -> Helper:
         """Have the process run; returns when it can take a body.
@@ -64,7 +66,7 @@ class Worker:
             RuntimeError: the process fails.
         """
         with self._lock:
-            self._busy_with, self._abandoned = completion_id, False
+            self._busy_with = completion_id
         try:
             reply = self._ask(body, completion_id)
         finally:
@@ -82,7 +84,7 @@ class Worker:
         """Give up a body, if it is still that; another process takes over. For any thread."""
         with self._lock:
             if self._busy_with == completion_id and self._helper is not None:
-                self._abandoned = True
+                self._abandoned, self._killed = completion_id, self._helper
                 self._helper.kill()
 
     def close(self) -> None:
@@ -93,7 +95,8 @@ class Worker:
                 self._helper.kill()
 
     def _ask(self, body: Body, completion_id: str) -> Reply:
-        for _ in range(2):
+        # Beside the one that it ends in, the process may be one that was given up before.
+        for _ in range(3):
             helper = self.start()
             try:
                 helper.connection.send_bytes(" ".join((completion_id, *body.codings)).encode())
@@ -137,8 +140,10 @@ class Worker:
         """
         status, said = helper.why_ended()
         self._forget()
-        if self._abandoned or self._closed:
+        if self._closed or self._abandoned == self._busy_with:
             raise AbandonedError
+        if helper is self._killed:
+            return
         if status == -signal.SIGPROF:
             raise _too_much("time")
         how = signal.Signals(-status).name if status < 0 else f"exit code {status}"

@@ -202,6 +202,19 @@ async def test_processes_end_with_the_pool(make_drafter: Any) -> None:
         assert helper._process.wait(timeout=5) == -signal.SIGKILL
 
 
+def test_a_body_that_is_given_up_as_it_ends_costs_the_next_one_nothing(
+    make_drafter: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(lambda: parts(make_drafter))
+    worker.draft(body(), "a")
+    # The reply is there, and nobody has taken note of that yet.
+    worker._busy_with = "a"
+    worker.abandon("a")
+    assert worker.draft(body(), "b").submission.id == "b"
+    assert not caplog.records
+    worker.close()
+
+
 def test_a_process_ends_when_its_server_is_killed(make_drafter: Any) -> None:
     """Amid a body too, whose loop in the template would go on for minutes."""
     code = f"""
