@@ -158,4 +158,5 @@ async def test_ten_thousand_spoiled_requests_are_answered_and_leave_nothing(
     assert statuses[400] > REQUESTS / 5
     assert statuses[LEFT] > REQUESTS / 50
     assert {404, 405, 415} <= set(statuses)
-    assert min(sampled[-3:]) - sampled[WARM - 1] < 5
+    # What it grows by meanwhile is less than 2 KiB for each.
+    assert min(sampled[-3:]) - sampled[WARM - 1] < 10
