@@ -37,17 +37,22 @@ class Turns:
             left: how many tokens of each one's prompt must be computed.
         """
         order = sorted(left, key=lambda each: (not each.sampled, left[each], each.arrival))
-        # What a caller has, without the rows that are in this order, and with those before it.
+        # What a caller has without the rows that are in this order.
         rows = Counter({each.caller: self._rows(each) for each in order})
         rows.subtract(each.caller for each in order if each.phase is not Phase.WAITING)
         level: dict[Sequence, int] = {}
+        before: Counter[str] = Counter()
         for sequence in order:
-            level[sequence] = rows[sequence.caller]
-            rows[sequence.caller] += 1
+            level[sequence] = rows[sequence.caller] + before[sequence.caller]
+            before[sequence.caller] += 1
         order.sort(key=lambda each: level[each])
         self._first = min(order, key=lambda each: each.arrival, default=None)
-        if self._passed_over in left:
-            order.sort(key=lambda each: each is not self._passed_over)
+        due = self._passed_over
+        # One that has no row yet would take the room of those who have fewer.
+        if due in left and (
+            due.phase is not Phase.WAITING or rows[due.caller] <= min(rows.values())
+        ):
+            order.sort(key=lambda each: each is not due)
         return order
 
     def shares_later(self, sequence: Sequence, spared: int, begun: Iterable[Sequence]) -> bool:

@@ -79,6 +79,19 @@ def test_rows_are_divided_evenly_and_change_hands_no_more_often_than_that_takes(
     h.check_empty()
 
 
+def test_pages_that_one_waits_for_are_not_given_to_whoever_gave_them_up():
+    h = hall(context_length=64, cache_tokens=80, page_size=4, prefill_chunk=64)
+    for number in range(2):
+        h.submit(f"g{number}", prompt(number, 4), tokens=60, caller="greedy")
+    for _ in range(13):
+        h.step()
+    # It needs nearly all pages, and the row that stays has more than it leaves.
+    h.submit("w", prompt(50, 60), tokens=3, caller="other")
+    h.run()
+    h.check_answers()
+    assert h.scheduler.stats().preemptions == 1
+
+
 def test_a_caller_with_one_row_never_loses_it():
     h = hall(max_rows=2)
     h.submit("a", prompt(1), tokens=100, caller="a")
