@@ -1,7 +1,7 @@
 """Which sequence does what in the next step, and what came of the last one.
 
-Owns the row slots; who waits, and whose turn it is, is the affair of `fair_queue.py` and
-`turns.py`, which pages a sequence holds that of `holdings.py`. Knows nothing of devices, threads or
+Who waits, and whose turn it is, is the affair of `fair_queue.py` and `turns.py`; who has which row
+that of `slots.py`, and which pages that of `holdings.py`. Knows nothing of devices, threads or
 text. `plan` decides a step and advances the counters as if it had run; `commit` takes the tokens
 when they come back, one step later. What a step writes, all steps planned after it can read,
 because the device runs them in order: so pages may be shared, freed and given out again at planning
@@ -11,7 +11,6 @@ time.
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
-from operator import attrgetter
 from typing import NamedTuple
 
 from serve.engine.config import EngineConfig
@@ -19,6 +18,7 @@ from serve.engine.fair_queue import FairQueue
 from serve.engine.holdings import Holdings
 from serve.engine.plan import DecodeRow, Fork, PrefillChunk, Sampled, StepPlan
 from serve.engine.sequence import Phase, Sequence
+from serve.engine.slots import Seniority, Slots
 from serve.engine.turns import Turns
 from serve.engine.types import (
     ConstraintError,
@@ -39,10 +39,6 @@ class Delivery(NamedTuple):
     request_id: str
     cached_tokens: int
     event: TokenEvent
-
-
-# A row's number among those of its caller, the oldest being the first; its arrival; itself.
-_Seniority = tuple[int, int, Sequence]
 
 
 def _ignore(request: GenerationRequest, answer_tokens: int) -> None:
@@ -68,8 +64,7 @@ class Scheduler:
         self._holdings = Holdings(config)
         self._queue = FairQueue()
         self._turns = Turns(config.page_size, self._queue.rows)
-        self._running: list[Sequence] = []
-        self._free_slots = list(range(config.max_rows - 1, -1, -1))
+        self._slots = Slots(config.max_rows)
         self._requests: dict[str, list[Sequence]] = {}
         self._arrivals = 0
         self._prompt_tokens = 0
@@ -109,7 +104,7 @@ class Scheduler:
 
     def plan(self) -> StepPlan | None:
         """The next step, or None when nothing can be done before tokens come back."""
-        order = self._by_seniority()
+        order = self._slots.by_seniority()
         self._make_room(order)
         decode = self._plan_decode(order)
         loads: list[Sequence] = []
@@ -120,7 +115,7 @@ class Scheduler:
         self._steps += 1
         return StepPlan(loads, prefill, forks, decode)
 
-    def _make_room(self, order: list[_Seniority]) -> None:
+    def _make_room(self, order: list[Seniority]) -> None:
         """Take rows from whoever has most, for those who wait and have at least two fewer.
 
         As many as this step can compute the prompts of. What is put back is not lost: its pages are
@@ -131,7 +126,7 @@ class Scheduler:
         if not uneven or self._config.deterministic:
             return
         budget = self._config.prefill_chunk
-        left = partial(self._left, self._begun())
+        left = partial(self._left, self._slots.prefilling)
         turns = list(islice(self._queue.turns(left), _CONSIDERED))
         for rank, turn in enumerate(turns, start=1):
             while order and order[-1][0] > turn.rows + 1:
@@ -139,31 +134,15 @@ class Scheduler:
                     break
                 self._put_back(order.pop()[2])
             budget -= turn.left
-            if budget <= 0 or len(self._free_slots) < rank:
+            if budget <= 0 or self._slots.free < rank:
                 return
 
     def _has_room(self, sequence: Sequence, slots: int) -> bool:
         """Whether so many slots are free, and the pages that the sequence needs."""
-        margin = len(self._running)
-        return len(self._free_slots) >= slots and self._holdings.has_room(sequence, margin)
+        margin = len(self._slots.running)
+        return self._slots.free >= slots and self._holdings.has_room(sequence, margin)
 
-    def _by_seniority(self) -> list[_Seniority]:
-        """All rows; the last one is the first to be given up: the latest of whoever has most.
-
-        So nobody loses a row to somebody who has more. The oldest row of all stays the first,
-        whatever is given up or comes: so there always is progress.
-        """
-        numbers: dict[str, int] = {}
-        order: list[_Seniority] = []
-        for sequence in sorted(self._running, key=attrgetter("arrival")):
-            caller = sequence.caller
-            number = numbers[caller] = numbers.get(caller, 0) + 1
-            order.append((number, sequence.arrival, sequence))
-        # Arrivals differ, so that sequences are never compared.
-        order.sort()
-        return order
-
-    def _plan_decode(self, order: list[_Seniority]) -> list[DecodeRow]:
+    def _plan_decode(self, order: list[Seniority]) -> list[DecodeRow]:
         rows: list[DecodeRow] = []
         size = self._config.page_size
         for _, _, sequence in order:
@@ -177,7 +156,7 @@ class Scheduler:
             sequence.sampled += 1
         return rows
 
-    def _cover(self, sequence: Sequence, position: int, order: list[_Seniority]) -> bool:
+    def _cover(self, sequence: Sequence, position: int, order: list[Seniority]) -> bool:
         """Make sure of the page for `position`, putting back the last rows of `order` if need be.
 
         Returns False when the sequence itself was the last and has been put back.
@@ -202,7 +181,7 @@ class Scheduler:
         budget = self._config.prefill_chunk
         chunks: list[PrefillChunk] = []
         served: list[Sequence] = []
-        begun, slots = self._begun(), min(len(self._free_slots), _CONSIDERED)
+        begun, slots = self._slots.prefilling, min(self._slots.free, _CONSIDERED)
         left = {each: len(each.tokens) - each.computed for each in begun}
         turns = self._queue.turns(partial(self._left, begun))
         left |= {turn.sequence: turn.left for turn in islice(turns, slots)}
@@ -211,7 +190,7 @@ class Scheduler:
             start, waits = sequence.computed, sequence.phase is Phase.WAITING
             if waits:
                 start = self._holdings.spared(sequence)
-                if not admitting or self._waits(sequence, start, self._begun()):
+                if not admitting or self._waits(sequence, start, self._slots.prefilling):
                     continue
             elif sequence.phase is not Phase.PREFILLING:
                 continue  # Taken along by a fork just now.
@@ -228,9 +207,6 @@ class Scheduler:
             budget -= end - start
         self._turns.taken(served)
         return chunks
-
-    def _begun(self) -> list[Sequence]:
-        return [running for running in self._running if running.phase is Phase.PREFILLING]
 
     def _left(self, begun: list[Sequence], sequence: Sequence) -> int | None:
         """Tokens to compute before a waiting sequence can be decoded; None if it should wait."""
@@ -249,10 +225,10 @@ class Scheduler:
 
     def _admit(self, sequence: Sequence) -> bool:
         """Give a waiting sequence a slot and pages, if there are enough."""
-        if not self._free_slots or sequence.in_flight:
+        if not self._slots.free or sequence.in_flight:
             return False
         # Leave the running rows a page each, or they would soon put this one back again.
-        margin = 0 if self._config.deterministic else len(self._running)
+        margin = 0 if self._config.deterministic else len(self._slots.running)
         if not self._holdings.begin(sequence, margin):
             return False
         if sequence.cached_tokens < 0:
@@ -303,7 +279,7 @@ class Scheduler:
         which there is no slot or page now, or that would get it before its turn, starts later by
         itself, from the prefix cache.
         """
-        slots = len(self._free_slots)
+        slots = self._slots.free
         next_ones = {turn.sequence for turn in islice(self._queue.turns(lambda _: 0), slots)}
         for sequence in self._requests[first.request.id][1:]:
             if sequence not in next_ones or sequence.sampled:
@@ -319,9 +295,8 @@ class Scheduler:
 
     def _seat(self, sequence: Sequence, phase: Phase) -> None:
         self._queue.seat(sequence)
-        sequence.slot = self._free_slots.pop()
+        self._slots.seat(sequence)
         sequence.phase = phase
-        self._running.append(sequence)
 
     # --- results -----------------------------------------------------------------------
 
@@ -388,16 +363,14 @@ class Scheduler:
 
     def _vacate(self, sequence: Sequence) -> None:
         self._holdings.release(sequence)
-        self._free_slots.append(sequence.slot)
-        sequence.slot = -1
-        self._running.remove(sequence)
+        self._slots.vacate(sequence)
 
     # --- watching ----------------------------------------------------------------------
 
     def stats(self) -> EngineStats:
         """Counters and gauges as they are now."""
         return EngineStats(
-            running=len(self._running),
+            running=len(self._slots.running),
             waiting=len(self._queue),
             pages_total=self._holdings.total,
             pages_free=self._holdings.free,
@@ -416,15 +389,13 @@ class Scheduler:
         Raises:
             AssertionError: something is lost or counted twice.
         """
-        self._holdings.check(self._running)
-        slots = sorted([*self._free_slots, *(running.slot for running in self._running)])
-        if slots != list(range(self._config.max_rows)):
-            raise AssertionError("the row slots are not exactly the free and the running ones")
+        self._holdings.check(self._slots.running)
+        self._slots.check()
         alive = [
             sequence
             for sequences in self._requests.values()
             for sequence in sequences
             if sequence.phase is not Phase.FINISHED
         ]
-        if {id(s) for s in alive} != {id(s) for s in [*self._queue, *self._running]}:
+        if {id(s) for s in alive} != {id(s) for s in [*self._queue, *self._slots.running]}:
             raise AssertionError("a sequence is neither queued nor running, or is forgotten")

@@ -18,7 +18,7 @@ def hall(**fields) -> House:
 
 
 def rows(h: House) -> Counter[str]:
-    return Counter(running.caller for running in h.scheduler._running)
+    return Counter(running.caller for running in h.scheduler._slots.running)
 
 
 def steps_until_first(h: House, name: str) -> int:

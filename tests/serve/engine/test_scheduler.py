@@ -53,7 +53,7 @@ def chunk_starts(h: House, steps: int) -> list[list[tuple[str, int]]]:
         h.step()
         plan = h.running and h.running[0]
         chunks = plan.prefill if plan else []
-        names = {running.slot: running.request.id for running in h.scheduler._running}
+        names = {running.slot: running.request.id for running in h.scheduler._slots.running}
         found.append([(names[chunk.slot], chunk.start) for chunk in chunks])
     return found
 

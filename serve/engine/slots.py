@@ -1,0 +1,74 @@
+"""The row slots: who has one, and who gives it up first.
+
+Knows nothing of pages, of queues, or of why a slot is given up.
+"""
+
+from operator import attrgetter
+
+from serve.engine.sequence import Phase, Sequence
+
+# A row's number among those of its caller, the oldest being the first; its arrival; itself.
+Seniority = tuple[int, int, Sequence]
+
+
+class Slots:
+    """The slots of a batch.
+
+    Args:
+        count: that there are.
+
+    Attributes:
+        running: the sequences that have one.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._free = list(range(count - 1, -1, -1))
+        self.running: list[Sequence] = []
+
+    @property
+    def free(self) -> int:
+        """Slots that nobody has."""
+        return len(self._free)
+
+    @property
+    def prefilling(self) -> list[Sequence]:
+        """Those whose prompts have begun."""
+        return [each for each in self.running if each.phase is Phase.PREFILLING]
+
+    def seat(self, sequence: Sequence) -> None:
+        """Give a sequence a free slot."""
+        sequence.slot = self._free.pop()
+        self.running.append(sequence)
+
+    def vacate(self, sequence: Sequence) -> None:
+        """Take a sequence's slot back."""
+        self._free.append(sequence.slot)
+        sequence.slot = -1
+        self.running.remove(sequence)
+
+    def by_seniority(self) -> list[Seniority]:
+        """All rows; the last one is the first to be given up: the latest of whoever has most.
+
+        So nobody loses a row to somebody who has more. The oldest row of all stays the first,
+        whatever is given up or comes: so there always is progress.
+        """
+        numbers: dict[str, int] = {}
+        order: list[Seniority] = []
+        for sequence in sorted(self.running, key=attrgetter("arrival")):
+            caller = sequence.caller
+            number = numbers[caller] = numbers.get(caller, 0) + 1
+            order.append((number, sequence.arrival, sequence))
+        # Arrivals differ, so that sequences are never compared.
+        order.sort()
+        return order
+
+    def check(self) -> None:
+        """Verify the slots.
+
+        Raises:
+            AssertionError: one is lost or counted twice.
+        """
+        slots = sorted([*self._free, *(running.slot for running in self.running)])
+        if slots != list(range(self._count)):
+            raise AssertionError("the row slots are not exactly the free and the running ones")
