@@ -130,43 +130,65 @@ async def test_who_gives_up_waiting_takes_nothing() -> None:
     assert await asyncio.wait_for(bodies.take(80, "80"), 1)
 
 
-async def test_long_bodies_wait_for_each_other(make_house: Any, listening: Any, log: Any) -> None:
-    house = make_house(
+def house_of_bodies(make_house: Any, wait_seconds: float) -> Any:
+    """A house that has room for two bodies of 50 kB from one network."""
+    return make_house(
         settings={
             "max_body_bytes": 50_000,
             # Half of it for what comes from one network.
             "held_body_bytes": 200_000,
             "free_body_bytes": 1_000,
-            "body_wait_seconds": 1,
+            "body_wait_seconds": wait_seconds,
         }
     )
-    head = POST + b"Content-Length: 50000\r\n\r\n"
-    async with listening(house.app) as url:
-        peers = [await Http1Peer.to(url) for _ in range(4)]
-        for peer in peers[:2]:
-            await peer.send(head + b" " * 40_000)
-        await asyncio.sleep(0.1)
-        for peer in peers[2:]:
-            await peer.send(head + b" " * 40_000)
+
+
+async def begun(url: str) -> Http1Peer:
+    """One whose body of 50 kB has begun."""
+    peer = await Http1Peer.to(url)
+    await peer.send(POST + b"Content-Length: 50000\r\n\r\n" + b" " * 40_000)
+    await asyncio.sleep(0.1)
+    return peer
+
+
+async def test_long_bodies_wait_for_each_other(make_house: Any, listening: Any, log: Any) -> None:
+    async with listening(house_of_bodies(make_house, 60).app) as url:
+        peers = [await begun(url) for _ in range(4)]
         # A short one is not in their line.
         short = await Http1Peer.to(url)
         await short.send(POST + b"Content-Length: 2\r\n\r\n{}")
         assert await status(short) == 400
-        # One that ends makes room for the third; the fourth waits for too long.
+        # The third waits, though all of it has come; one that ends makes room for it.
+        await peers[2].send(b" " * 9_998 + b"{}")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(peers[2].reader.readexactly(1), 0.2)
         await peers[0].send(b" " * 9_998 + b"{}")
         assert await status(peers[0]) == 400
-        refused = await peers[3].answer()
+        assert await status(peers[2]) == 400
+        for peer in (peers[1], peers[3]):
+            await peer.send(b" " * 9_998 + b"{}")
+            assert await status(peer) == 400
+        for peer in (*peers, short):
+            peer.writer.close()
+    assert log.lines() == [(400, "yes")] * 5
+    assert log.complaints() == []
+
+
+async def test_long_bodies_do_not_wait_for_ever(make_house: Any, listening: Any, log: Any) -> None:
+    async with listening(house_of_bodies(make_house, 0.2).app) as url:
+        first, second, third = [await begun(url) for _ in range(3)]
+        refused = await third.answer()
         assert refused is not None
         assert refused.status == 503
         assert refused.headers["retry-after"] == "5"
         assert refused.headers["x-request-id"]
         assert ErrorBody.model_validate_json(refused.body).error.code == "too_many_bodies"
-        for peer in peers[1:3]:
+        for peer in (first, second):
             await peer.send(b" " * 9_998 + b"{}")
             assert await status(peer) == 400
-        for peer in (*peers, short):
+        for peer in (first, second, third):
             peer.writer.close()
-    assert sorted(log.lines()) == [(400, "yes")] * 4 + [(503, "yes")]
+    assert log.lines() == [(503, "yes"), (400, "yes"), (400, "yes")]
     assert log.complaints() == []
 
 
