@@ -139,6 +139,8 @@ def house_of_bodies(make_house: Any, wait_seconds: float) -> Any:
             "held_body_bytes": 200_000,
             "free_body_bytes": 1_000,
             "body_wait_seconds": wait_seconds,
+            # What has room is answered at once: no process must start first.
+            "process_body_bytes": 50_000,
         }
     )
 
