@@ -75,6 +75,18 @@ def test_the_wait_is_what_those_before_are_likely_to_take():
     assert refusal(house, asked("a", 10)).retry_after == 5
 
 
+def test_who_has_left_does_not_make_the_wait_longer():
+    house = intake(rows=10, queue=1)
+    for _ in range(100):
+        house.step_took(0.5)
+    house.enter(asked("a", 11, tokens=10_000))
+    # None of them has begun: that nobody read a token says nothing of how long answers are.
+    for _ in range(11):
+        house.leave(asked("a", 11, tokens=10_000), 0)
+    house.enter(asked("a", 11, tokens=40))
+    assert refusal(house, asked("a", 10)).retry_after == 20
+
+
 def test_the_wait_is_told_within_reason():
     house = intake()
     house.enter(asked("a", 40, tokens=10**9))

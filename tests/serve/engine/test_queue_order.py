@@ -1,0 +1,129 @@
+"""Whose turn it is, by the queue and the order of prompts alone."""
+
+from sampling.params import SamplingParams
+from serve.engine.fair_queue import FairQueue
+from serve.engine.sequence import Phase, Sequence
+from serve.engine.turns import Turns
+from serve.engine.types import GenerationRequest
+
+
+class Line:
+    """A queue, in which sequences go by the names of their requests."""
+
+    def __init__(self) -> None:
+        self.queue = FairQueue()
+        self.sequences: dict[str, list[Sequence]] = {}
+        self._arrivals = 0
+
+    def add(self, name: str, caller: str, choices: int = 1, prompt: int = 5) -> list[Sequence]:
+        request = GenerationRequest(
+            name, [1] * prompt, SamplingParams(), 10, choices, caller=caller
+        )
+        of = [Sequence(request, choice, self._arrivals + choice) for choice in range(choices)]
+        self._arrivals += choices
+        self.sequences[name] = of
+        for sequence in of:
+            self.queue.add(sequence)
+        return of
+
+    def turns(self) -> list[str]:
+        return [turn.sequence.request.id for turn in self._turns()]
+
+    def seat_next(self) -> str:
+        sequence = next(self._turns()).sequence
+        self.queue.seat(sequence)
+        return sequence.request.id
+
+    def _turns(self):
+        return self.queue.turns(lambda each: len(each.tokens))
+
+
+def test_a_caller_waits_from_when_it_has_something_waiting():
+    line = Line()
+    for name in "ab":
+        line.add(name, name)
+        line.seat_next()
+    # Both have a row, a for longer; b is the first to want another.
+    line.add("b2", "b")
+    line.add("a2", "a")
+    assert line.turns() == ["b2", "a2"]
+
+
+def test_who_loses_a_row_comes_before_its_equals():
+    line = Line()
+    first = line.add("a", "a", choices=2)
+    second = line.add("b", "b", choices=2)
+    for sequence in (first[0], *second):
+        line.queue.seat(sequence)
+    line.queue.put_back(second[1])
+    assert line.turns() == ["b", "a"]
+
+
+def test_of_what_was_put_back_the_oldest_comes_first():
+    line = Line()
+    old, young = line.add("old", "a")[0], line.add("young", "a")[0]
+    line.add("new", "a", prompt=1)
+    for sequence in (old, young):
+        line.queue.seat(sequence)
+    for sequence in (young, old):
+        line.queue.put_back(sequence)
+    assert line.turns() == ["old", "young", "new"]
+
+
+def test_of_a_callers_requests_the_shortest_is_next_but_the_first_is_passed_over_only_once():
+    line = Line()
+    line.add("long", "a", prompt=50)
+    for number in range(4):
+        line.add(f"short {number}", "a", prompt=20 - number)
+    order = [line.seat_next() for _ in range(5)]
+    assert order == ["short 3", "long", "short 2", "short 0", "short 1"]
+
+
+def test_a_request_with_a_row_comes_after_one_without():
+    line = Line()
+    line.queue.seat(line.add("short", "a", choices=2, prompt=1)[0])
+    line.add("long", "a", prompt=50)
+    assert line.turns() == ["long", "short"]
+
+
+def test_who_has_had_a_turn_comes_after_those_who_have_as_many_rows():
+    line = Line()
+    seated = line.add("c", "c", choices=2)[0]
+    line.add("a", "a", choices=2)
+    line.queue.seat(seated)
+    assert line.turns() == ["a", "c", "a"]
+
+
+def test_of_very_many_requests_with_rows_the_one_with_fewest_is_found():
+    line = Line()
+    for number in range(40):
+        for sequence in line.add(f"{number}", "a", choices=3)[: 1 if number == 39 else 2]:
+            line.queue.seat(sequence)
+    assert line.turns()[0] == "39"
+
+
+def prompts(line: Line) -> Turns:
+    return Turns(4, line.queue.rows)
+
+
+def left(*sequences: Sequence) -> dict[Sequence, int]:
+    return {each: len(each.tokens) for each in sequences}
+
+
+def test_an_answer_that_was_put_back_is_computed_before_a_shorter_prompt():
+    line = Line()
+    back, new = line.add("back", "a", prompt=50)[0], line.add("new", "a", prompt=3)[0]
+    line.queue.seat(back)
+    back.sampled = 1
+    line.queue.put_back(back)
+    assert prompts(line).order(left(new, back)) == [back, new]
+
+
+def test_a_prompt_that_has_begun_does_not_count_against_its_caller():
+    line = Line()
+    begun = line.add("begun", "a", prompt=50)[0]
+    line.queue.seat(begun)
+    begun.phase = Phase.PREFILLING
+    line.queue.seat(line.add("decodes", "b")[0])
+    waits = line.add("waits", "b", prompt=3)[0]
+    assert prompts(line).order(left(waits, begun)) == [begun, waits]
