@@ -141,7 +141,8 @@ class Http1(H11Protocol):
 
     async def _handle_events(self) -> None:
         self.paused = False
-        while not self._over:
+        # After the last request nothing is asked, whatever came with it.
+        while not self._over and self.connection.their_state is not h11.MUST_CLOSE:
             if self.connection.they_are_waiting_for_100_continue:
                 await self._send_h11_event(
                     h11.InformationalResponse(

@@ -19,6 +19,7 @@ from hyperframe.frame import (
 from support.raw_http import Answer, Http1Peer, Http2Peer
 
 from serve.api.wire.response import ErrorBody
+from serve.engine.types import TokenEvent
 
 HOST = b"Host: x\r\n"
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -343,6 +344,27 @@ async def test_http2(make_house: Any, listening: Any, log: Any, name: str) -> No
     lines = [line for line in log.lines() if line[0] != 499]
     if case.goaway is None:
         assert [status for status, _ in sorted(lines)][-len(logged(case)) :] == logged(case)
+    assert log.complaints() == []
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["with it", "after it"])
+async def test_what_follows_a_last_request_does_not_spoil_its_answer(
+    make_house: Any, listening: Any, log: Any, apart: bool
+) -> None:
+    ends = [[TokenEvent(0, 65)], 0.2, [TokenEvent(0, None, "stop")]]
+    body = b'{"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}'
+    request = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    async with listening(make_house(plan=lambda _: ends).app) as url:
+        peer = await Http1Peer.to(url)
+        # Some clients end a body with an empty line that is not of it.
+        await peer.send(request if apart else request + b"\r\n" + LIVE)
+        if apart:
+            await asyncio.sleep(0.1)
+            await peer.send(b"\r\n" + LIVE)
+        check(await peer.answer(), FINE)
+        assert await peer.at_end()
+        peer.writer.close()
+    assert log.lines() == [(200, "yes")]
     assert log.complaints() == []
 
 
