@@ -129,13 +129,13 @@ class Scheduler:
         left = partial(self._left, self._slots.prefilling)
         turns = list(islice(self._queue.turns(left), _CONSIDERED))
         for rank, turn in enumerate(turns, start=1):
+            budget -= turn.left
+            if budget < 0 and rank > 1:
+                return
             while order and order[-1][0] > turn.rows + 1:
                 if self._has_room(turn.sequence, rank):
                     break
                 self._put_back(order.pop()[2])
-            budget -= turn.left
-            if budget <= 0 or self._slots.free < rank:
-                return
 
     def _has_room(self, sequence: Sequence, slots: int) -> bool:
         """Whether so many slots are free, and the pages that the sequence needs."""

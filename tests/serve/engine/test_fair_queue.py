@@ -79,6 +79,22 @@ def test_rows_are_divided_evenly_and_change_hands_no_more_often_than_that_takes(
     h.check_empty()
 
 
+def test_no_more_rows_are_taken_than_a_step_has_prompts_for():
+    h = hall(max_rows=8, prefill_chunk=64)
+    h.submit("g", prompt(0), tokens=LONG, choices=8, caller="greedy")
+    for _ in range(4):
+        h.step()
+    for number in range(4):
+        h.submit(f"w{number}", prompt(50 + number, 30), tokens=LONG, caller="other")
+    # Two prompts of thirty tokens fit a chunk, and a third one does not.
+    for taken in (2, 4):
+        h.step()
+        assert h.scheduler.stats().preemptions == taken
+        assert rows(h) == {"greedy": 8 - taken, "other": taken}
+    h.run()
+    h.check_answers()
+
+
 def test_pages_that_one_waits_for_are_not_given_to_whoever_gave_them_up():
     h = hall(context_length=64, cache_tokens=80, page_size=4, prefill_chunk=64)
     for number in range(2):
