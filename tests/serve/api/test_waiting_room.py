@@ -94,6 +94,21 @@ async def test_whoever_has_most_in_a_full_room_is_refused() -> None:
     assert await served(room, [tasks[0], tasks[1], other]) == [0, 2, 1]
 
 
+async def test_as_many_are_refused_as_make_room() -> None:
+    room = WaitingRoom(1, 1_000)
+    await room.take("a", 1, large=False)
+    tasks = await queued(room, *[("a", 200)] * 5)
+    # Two of them, for one that is as long as both.
+    (other,) = await queued(room, ("b", 400))
+    await asyncio.gather(*tasks[3:], return_exceptions=True)
+    assert [task.done() for task in (*tasks, other)] == [False, False, False, True, True, False]
+    # With this one its caller would have as much as any other.
+    (third,) = await queued(room, ("b", 200))
+    with pytest.raises(ApiError, match="too many long requests wait"):
+        await third
+    assert await served(room, [*tasks[:3], other]) == [0, 3, 1, 2]
+
+
 async def test_one_small_body_takes_a_part_of_the_room_all_the_same() -> None:
     room = WaitingRoom(1, 512_000)
     await room.take("a", 1, large=False)

@@ -45,7 +45,11 @@ async def test_connections(make_house: Any, listening: Any, log: Any) -> None:
         fourth = await Http1Peer.to(url)
         await fourth.send(LIVE)
         assert await status(fourth) == 200
-        for peer in (second, *more, fourth):
+        # It is full again, and that is told again.
+        fifth = await Http1Peer.to(url)
+        assert await fifth.at_end()
+        assert len(log.complaints()) == 2
+        for peer in (second, *more, fourth, fifth):
             peer.writer.close()
 
 

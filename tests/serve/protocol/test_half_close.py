@@ -94,6 +94,20 @@ async def test_all_that_was_asked_is_answered(make_house: Any, ask: Any, listeni
 
 
 @on_each_loop
+async def test_questions_come_ever_more_seldom(make_house: Any, ask: Any, listening: Any) -> None:
+    house = make_house(plan=lambda _: [1.0, [TokenEvent(0, 65)], [TokenEvent(0, None, "stop")]])
+    async with listening(house.app, first_probe_pause=0.03, most_probe_pause=10) as url:
+        peer = await Http1Peer.to(url)
+        await peer.send(post(ask()), ends=True)
+        answer = await peer.answer()
+        assert answer is not None
+        assert answer.status == 200
+        # After 0.03 s, and as long again, and twice as long and so on; else it were 30.
+        assert 1 <= len(peer.interim) <= 6
+        peer.writer.close()
+
+
+@on_each_loop
 async def test_a_quick_answer_comes_without_questions(make_house: Any, listening: Any) -> None:
     async with listening(make_house().app) as url:
         for version in (b"1.0", b"1.1"):
