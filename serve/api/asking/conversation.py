@@ -19,6 +19,9 @@ from serve.text.render import Renderer, TooLongError
 from serve.text.template import ConversationError
 
 _OF_CALLS = ("tool_calls", "function_call", "tool_call_id")
+# What templates are told of a call.
+_FUNCTION = {"name", "arguments"}
+_CALL: Any = {"id": True, "type": True, "function": _FUNCTION, "custom": {"name", "input"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class ConversationRenderer:
                 longer than `most`.
         """
         try:
-            return self._render(template_messages(messages), schema, tools, most)
+            told = template_messages(messages, self.renderer.template.thoughts)
+            return self._render(told, schema, tools, most)
         except TooLongError as error:
             raise context_exceeded(f"more than {error.most}", error.most) from error
         except ConversationError as error:
@@ -84,21 +88,27 @@ class ConversationRenderer:
             return self.renderer.render(with_system_of_user(told), shown, own=own, most=most)
 
 
-def template_messages(messages: Sequence[Message]) -> list[dict[str, object]]:
+def template_messages(messages: Sequence[Message], thoughts: str = "") -> list[dict[str, object]]:
     """The messages as `Renderer.render` takes them.
 
     Content is a string, or a list of text parts where parts were sent; absent fields are absent.
+
+    Args:
+        messages: of the request.
+        thoughts: the field in which the template takes what an assistant thought, if any.
     """
-    return [_for_template(message) for message in messages]
+    return [_for_template(message, thoughts) for message in messages]
 
 
-def _for_template(message: Message) -> dict[str, object]:
+def _for_template(message: Message, thoughts: str) -> dict[str, object]:
     fields: dict[str, Any] = {"role": message.role, "content": _content(message)}
     if isinstance(message, AssistantMessage):
         if message.tool_calls:
-            fields["tool_calls"] = [call.model_dump() for call in message.tool_calls]
+            fields["tool_calls"] = [call.model_dump(include=_CALL) for call in message.tool_calls]
         if message.function_call:
-            fields["function_call"] = message.function_call.model_dump()
+            fields["function_call"] = message.function_call.model_dump(include=_FUNCTION)
+        if thoughts and message.thoughts:
+            fields[thoughts] = message.thoughts
     if isinstance(message, ToolMessage):
         fields["tool_call_id"] = message.tool_call_id
     elif message.name is not None:

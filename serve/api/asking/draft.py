@@ -18,6 +18,7 @@ from serve.api.asking.content_coding import Body, decoded
 from serve.api.asking.conversation import ConversationRenderer
 from serve.api.asking.json_body import parse_object
 from serve.api.asking.model_name import check_model
+from serve.api.asking.no_effect import without_effect
 from serve.api.asking.sampling_fields import check_bias, sampling_params
 from serve.api.asking.validation import first_fault
 from serve.api.settings import ApiSettings
@@ -34,12 +35,14 @@ class Prepared:
         submission: what the engine is to do.
         answer_schema: what each answer must be, if not just text.
         tools: what may be called, if anything.
+        no_effect: what of the request changes nothing, as the response names it; "" for none.
     """
 
     wire: ChatRequest
     submission: GenerationRequest
     answer_schema: AnswerSchema | None
     tools: AskedTools | None
+    no_effect: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,9 @@ class Drafter:
             choices=wire.choices,
             end_ids=self.end_ids,
         )
-        return Prepared(_without_prompt(wire), submission, schema, tools)
+        thoughts = self.conversations.renderer.template.thoughts
+        no_effect = without_effect(wire.messages, wire.tools or (), shows_thoughts=bool(thoughts))
+        return Prepared(_without_prompt(wire), submission, schema, tools, no_effect)
 
 
 def _without_prompt(wire: ChatRequest) -> ChatRequest:

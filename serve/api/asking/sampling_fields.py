@@ -13,7 +13,8 @@ from serve.api.wire.request import ChatRequest
 
 def sampling_params(wire: ChatRequest, vocab_size: int) -> SamplingParams:
     """The settings that a request asks for; without a seed, with a fresh one."""
-    top_k = wire.top_k or 0
+    # Some servers write -1 for what 0 is here: the whole vocabulary.
+    top_k = max(wire.top_k or 0, 0)
     return SamplingParams(
         temperature=1.0 if wire.temperature is None else float(wire.temperature),
         top_p=1.0 if wire.top_p is None else float(wire.top_p),

@@ -28,6 +28,10 @@ from serve.engine.types import (
 )
 
 
+# Names fields that were accepted and changed nothing; not there where everything had its effect.
+NO_EFFECT = "x-parlance-no-effect"
+
+
 class ChatEndpoint:
     """The handler.
 
@@ -74,12 +78,14 @@ class ChatEndpoint:
             generation,
             exchange,
         )
+        headers = {NO_EFFECT: prepared.no_effect} if prepared.no_effect else {}
         if prepared.wire.stream:
-            response = Response(stream_frames(run, self._settings), headers=sse.HEADERS)
+            frames = stream_frames(run, self._settings)
+            response = Response(frames, headers={**sse.HEADERS, **headers})
             response.timeout = None
             return response
         answer = await whole_body(run, self._settings)
-        return Response(answer, content_type="application/json")
+        return Response(answer, headers=headers, content_type="application/json")
 
     def _note(self, prepared: Prepared, exchange: Exchange) -> None:
         """Tell the log and the metrics who asks."""

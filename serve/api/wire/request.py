@@ -23,7 +23,14 @@ from serve.api.wire.tools import (
     check_functions,
     check_tools,
 )
-from serve.api.wire.validators import later, one_of, string_or_array, to_first_strange_key, token_id
+from serve.api.wire.validators import (
+    empty_is_none,
+    later,
+    one_of,
+    string_or_array,
+    to_first_strange_key,
+    token_id,
+)
 
 # The highest `n` of the API; `--max-choices` may allow fewer.
 MOST_CHOICES = 128
@@ -36,8 +43,10 @@ LONGEST_METADATA_KEY = 64
 LONGEST_METADATA_VALUE = 512
 # There are two.
 MOST_MODALITIES = 2
-# Of `user` and `safety_identifier`: the API's own bound.
-LONGEST_CALLER = 64
+# The API's own bound.
+LONGEST_SAFETY_IDENTIFIER = 64
+# The API has none; some clients put a name, an address and more into it.
+LONGEST_USER = 1_024
 # Each choice holds back that much of its text while it may become the stop string.
 LONGEST_STOP = 1_024
 # Longer than any name that a model is served under.
@@ -47,11 +56,28 @@ _Stop = Annotated[str, MinLen(1), MaxLen(LONGEST_STOP)]
 _TokenId = Annotated[int, BeforeValidator(token_id)]
 
 
+def _unbounded(value: object) -> object:
+    """-1, as some servers write that there is no bound, as none."""
+    return None if type(value) is int and value == -1 else value
+
+
+_Tokens = Annotated[int, Ge(1)]
+_Bound = Annotated[
+    _Tokens | None,
+    BeforeValidator(_unbounded, json_schema_input_type=_Tokens | Literal[-1] | None),
+]
+
+
 class StreamOptions(Strict):
     """Options of a streamed response."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
+
+    @property
+    def ask(self) -> bool:
+        """Whether anything is asked for."""
+        return bool(self.include_usage or self.include_obfuscation)
 
 
 def _text_alone(value: list[str]) -> list[str]:
@@ -82,22 +108,23 @@ class ChatRequest(Strict):
     ) = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Ge(0), Le(MOST_ALTERNATIVES)] | None = None
-    max_completion_tokens: Annotated[int, Ge(1)] | None = None
-    max_tokens: Annotated[int, Ge(1)] | None = None
+    max_completion_tokens: _Bound = None
+    max_tokens: _Bound = None
     n: Annotated[int, Ge(1), Le(MOST_CHOICES)] | None = None
     seed: Annotated[int, Ge(-(2**63)), Le(2**64 - 1)] | None = None
-    stop: (
+    stop: Annotated[
         Annotated[
             Annotated[_Stop, Tag(TAG + "string")]
-            | Annotated[list[_Stop], MinLen(1), Most(MOST_STOPS), Tag(TAG + "array")],
+            | Annotated[list[_Stop], Most(MOST_STOPS), Tag(TAG + "array")],
             *string_or_array("strings"),
         ]
-        | None
-    ) = None
+        | None,
+        BeforeValidator(empty_is_none),
+    ] = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    user: Annotated[str, MaxLen(LONGEST_CALLER)] | None = None
-    safety_identifier: Annotated[str, MaxLen(LONGEST_CALLER)] | None = None
+    user: Annotated[str, MaxLen(LONGEST_USER)] | None = None
+    safety_identifier: Annotated[str, MaxLen(LONGEST_SAFETY_IDENTIFIER)] | None = None
     metadata: (
         Annotated[
             dict[
@@ -118,10 +145,14 @@ class ChatRequest(Strict):
         | None
     ) = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[ToolDefinition], MinLen(1), Most(MOST_TOOLS)] | None = None
+    tools: Annotated[
+        Annotated[list[ToolDefinition], Most(MOST_TOOLS)] | None, BeforeValidator(empty_is_none)
+    ] = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    functions: Annotated[list[LegacyFunction], MinLen(1), Most(MOST_TOOLS)] | None = None
+    functions: Annotated[
+        Annotated[list[LegacyFunction], Most(MOST_TOOLS)] | None, BeforeValidator(empty_is_none)
+    ] = None
     function_call: FunctionCallChoice | None = None
     prediction: Annotated[object, *later()] = None
     prompt_cache_key: Annotated[object, *later()] = None
@@ -138,7 +169,7 @@ class ChatRequest(Strict):
     store: Annotated[object, *later(False)] = None
     audio: Annotated[object, *later()] = None
     web_search_options: Annotated[object, *later()] = None
-    top_k: Annotated[int, Ge(0)] | None = None
+    top_k: Annotated[int, Ge(-1)] | None = None
     min_p: Annotated[float, Ge(0), Le(1)] | None = None
     min_tokens: Annotated[int, Ge(0)] | None = None
     ignore_eos: bool | None = None
@@ -147,8 +178,8 @@ class ChatRequest(Strict):
     def _fields_agree(self) -> "ChatRequest":
         check_tool_answers(self.messages)
         check_functions(self.functions, self.function_call, with_tools=self.tools is not None)
-        check_tools(self.tools, self.tool_choice, self.parallel_tool_calls)
-        if self.stream_options is not None and not self.stream:
+        check_tools(self.tools, self.tool_choice)
+        if self.stream_options is not None and self.stream_options.ask and not self.stream:
             raise fault(
                 "invalid_value",
                 "The 'stream_options' parameter is only allowed when 'stream' is true.",
