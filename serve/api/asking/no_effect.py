@@ -39,23 +39,19 @@ def _of_messages(messages: Sequence[Message], shows_thoughts: bool) -> Iterator[
     called: dict[str, str] = {}
     for index, message in enumerate(messages):
         at = ("messages", index)
-        yield from marked_fields(message, at)
         if isinstance(message, AssistantMessage):
-            yield from _of_thoughts(message, at, shows_thoughts)
+            taken = message.thoughts if shows_thoughts else ""
+            for field in THOUGHTS:
+                if getattr(message, field) not in (None, "", taken):
+                    yield path_of((*at, field))
             for place, call in enumerate(message.tool_calls or ()):
                 called[call.id] = call.named
                 if call.index not in (None, place):
                     yield path_of((*at, "tool_calls", place, "index"))
-        # A result is of the call whose id it has, whatever else it says.
-        elif isinstance(message, ToolMessage) and (name := message.name):
-            if name != called[message.tool_call_id]:
-                yield path_of((*at, "name"))
-
-
-def _of_thoughts(
-    message: AssistantMessage, at: tuple[int | str, ...], shown: bool
-) -> Iterator[str]:
-    taken = message.thoughts if shown else ""
-    for field in THOUGHTS:
-        if (getattr(message, field) or taken) != taken:
-            yield path_of((*at, field))
+        elif (
+            isinstance(message, ToolMessage)
+            # A result is of the call whose id it has, whatever else it says.
+            and message.name not in (None, "", called[message.tool_call_id])
+        ):
+            yield path_of((*at, "name"))
+        yield from marked_fields(message, at)

@@ -27,7 +27,6 @@ from serve.engine.types import (
     QueueFullError,
 )
 
-
 # Names fields that were accepted and changed nothing; not there where everything had its effect.
 NO_EFFECT = "x-parlance-no-effect"
 

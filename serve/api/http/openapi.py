@@ -120,6 +120,12 @@ def _paths(settings: ApiSettings) -> dict[str, Any]:
     }
 
 
+_NO_EFFECT = {
+    "description": "Paths of fields that were accepted and changed nothing, if there are any.",
+    "schema": {"type": "string"},
+}
+
+
 def _chat_operation(settings: ApiSettings) -> dict[str, Any]:
     content = {
         **_json("ChatCompletion"),
@@ -129,8 +135,10 @@ def _chat_operation(settings: ApiSettings) -> dict[str, Any]:
         },
     }
     errors = [400, 401, 404, 408, 413, 415, 429, 500, 503]
+    operation = _operation("createChatCompletion", "Answer a conversation.", content, errors)
+    operation["responses"]["200"]["headers"] = {**_HEADERS, "x-parlance-no-effect": _NO_EFFECT}
     return {
-        **_operation("createChatCompletion", "Answer a conversation.", content, errors),
+        **operation,
         "requestBody": {
             "required": True,
             "content": {
