@@ -7,7 +7,7 @@ loaded on its own, so that the others' loads stay small. On the host, on the way
 same tuples hold NumPy arrays.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -198,10 +198,10 @@ def row_settings(choices: Sequence[Choice], width: int, room: int = END_IDS) -> 
         columns["frequency"][row] = params.frequency_penalty
         columns["presence"][row] = params.presence_penalty
         if repeats(params):
-            columns["repetition"][row] = max(params.repetition_penalty, _SMALLEST)
+            columns["repetition"][row] = params.repetition_penalty
         columns["bias_count"][row] = len(params.logit_bias)
         check_end_ids(params, end_ids, room)
-        early = sorted(early_ids(params, end_ids).items())
+        early = sorted(params.early_ids(end_ids).items())
         if early:
             ids, sampled = zip(*early, strict=True)
             columns["early_ids"][row, : len(ids)] = ids
@@ -217,23 +217,9 @@ def _temperature(params: SamplingParams) -> float:
     return max(params.temperature, _SMALLEST) if params.temperature else 0.0
 
 
-def bans_end_ids(params: SamplingParams) -> bool:
-    """Whether end ids are banned at first or throughout."""
-    return params.ignore_eos or params.min_tokens > 0
-
-
-def early_ids(params: SamplingParams, end_ids: Collection[int]) -> Mapping[int, int]:
-    """Ids that are banned at first: id → how many tokens must be sampled before it may come."""
-    if not bans_end_ids(params):
-        return {}
-    ends = NOTHING if params.ignore_eos else params.min_tokens
-    own = params.stop_ids if params.min_tokens else ()
-    return dict.fromkeys(own, params.min_tokens) | dict.fromkeys(end_ids, ends)
-
-
 def has_penalty(params: SamplingParams) -> bool:
     """Whether the choice's tokens are counted."""
-    return bool(params.frequency_penalty or params.presence_penalty) or repeats(params)
+    return params.frequency_penalty != 0 or params.presence_penalty != 0 or repeats(params)
 
 
 def repeats(params: SamplingParams) -> bool:
@@ -247,7 +233,7 @@ def check_end_ids(params: SamplingParams, end_ids: Collection[int], room: int) -
     Raises:
         ValueError: that is so.
     """
-    if bans_end_ids(params) and len(end_ids) > room:
+    if params.bans_ends and len(end_ids) > room:
         raise ValueError(
             f"{len(end_ids)} end ids are to be banned by min_tokens or ignore_eos; a row has "
             f"room for {room}: leave both settings out, or give fewer end ids"

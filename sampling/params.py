@@ -3,6 +3,8 @@
 Knows nothing of arrays: `batch.py` turns these settings into device rows.
 """
 
+import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 SEED_BITS = 64
@@ -11,6 +13,7 @@ MAX_LOGIT_BIAS = 1024
 END_IDS = 8
 # Ids of its own at which a request may end.
 MAX_STOP_IDS = 32
+LEAST_REPETITION_PENALTY = 0.01
 # The bias that removes a token for good.
 BAN = -100.0
 
@@ -27,8 +30,8 @@ class SamplingParams:
             added to the raw logits; −100 removes the token.
         frequency_penalty: −2 to 2, times how often a token was sampled in this choice.
         presence_penalty: −2 to 2, once for every token sampled in this choice.
-        repetition_penalty: above 0, at most 2; divides the positive logits of the prompt's and
-            the answer's tokens, and multiplies the others; 1 changes nothing.
+        repetition_penalty: 0.01 to 2; divides the positive logits of the prompt's and the
+            answer's tokens, and multiplies the others; 1 changes nothing.
         top_k: 0 for off; keeps the k likeliest tokens, ties to the lowest ids.
         min_p: 0 to 1; keeps tokens at least so likely as min_p times the likeliest.
         min_tokens: end-of-turn ids, and those of `stop_ids`, are banned until so many tokens
@@ -62,13 +65,10 @@ class SamplingParams:
             ("min_p", 0.0, 1.0),
             ("frequency_penalty", -2.0, 2.0),
             ("presence_penalty", -2.0, 2.0),
+            ("repetition_penalty", LEAST_REPETITION_PENALTY, 2.0),
         ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be {low:g} to {high:g}")
-        if not 0 < self.repetition_penalty <= 2:
-            raise ValueError(
-                f"repetition_penalty is {self.repetition_penalty}; it must be above 0 and at most 2"
-            )
         for name in ("top_k", "min_tokens"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
@@ -90,3 +90,19 @@ class SamplingParams:
     def banned(self) -> list[int]:
         """The tokens that `logit_bias` removes."""
         return [token for token, bias in self.logit_bias if bias == BAN]
+
+    @property
+    def bans_ends(self) -> bool:
+        """Whether end ids are banned, at first or throughout."""
+        return self.ignore_eos or self.min_tokens > 0
+
+    def early_ids(self, end_ids: Collection[int]) -> Mapping[int, int]:
+        """Ids that are banned, with how many tokens must be sampled before each may come.
+
+        Args:
+            end_ids: ids that end a turn.
+        """
+        if not self.bans_ends:
+            return {}
+        own = dict.fromkeys(self.stop_ids, self.min_tokens) if self.min_tokens else {}
+        return own | dict.fromkeys(end_ids, sys.maxsize if self.ignore_eos else self.min_tokens)

@@ -174,8 +174,8 @@ def disagreement(
         sampled: tokens of the answer so far.
         end_ids: ids that end a turn.
         prompt: tokens before the answer.
-        exact_sums: logits, biases and penalties have few enough bits for float32 to add (and to
-            multiply and divide) them without rounding. If not, the rounding of a sum counts as not telling.
+        exact_sums: logits, biases and penalties have few enough bits for float32 to add and
+            multiply them without rounding. If not, the rounding of a sum counts as not telling.
     """
     values = adjusted(logits, params, sampled, end_ids, prompt)
     order = ranking(values)
