@@ -33,8 +33,8 @@ def test_docs_table_is_up_to_date() -> None:
     assert field_table() in page, "run: python -m tools.make_docs"
 
 
-def test_readme_table_is_up_to_date() -> None:
-    page = (TESTS.parent / "README.md").read_text()
+def test_the_table_of_controls_is_up_to_date() -> None:
+    page = (TESTS.parent / "docs" / "sampling.md").read_text()
     assert controls_table() in page, "run: python -m tools.make_docs"
 
 
