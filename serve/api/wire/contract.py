@@ -1,7 +1,7 @@
 """The contract as data: what the server does with each field of a request.
 
 One row for each field of `request.ChatRequest`, in its order. The field table of `docs/api.md`,
-the table of sampling controls in `docs/sampling.md` and the descriptions in the OpenAPI document are made
+the controls of `docs/sampling.md` and the descriptions in the OpenAPI document are made
 from these rows.
 """
 
