@@ -74,10 +74,10 @@ class GenerationRequest:
         choices: how many answers to generate from the one prompt.
         end_ids: sampling one of these ends a choice with `stop`, and so does one of the sampling
             settings' `stop_ids`.
-        tells_stop_id: the event of a sampled stop id has it as its token.
         constraint: what each choice must satisfy, if anything. A choice that has satisfied it
             and can only end ends with `stop` at once.
         caller: who asks; rows and the queue are shared out fairly among callers.
+        tells_stop_id: the event of a sampled stop id has it as its token.
     """
 
     id: str
@@ -86,9 +86,9 @@ class GenerationRequest:
     max_tokens: int
     choices: int = 1
     end_ids: frozenset[int] = frozenset()
-    tells_stop_id: bool = False
     constraint: Constraint | None = None
     caller: str = ""
+    tells_stop_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)
