@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from serve.config import ConfigError
+from serve.environment import URL_VARIABLE, strangers
 from serve.options import GroupedCommand, make_options, origin, render_config, resolve
 from serve.plan.environment import PLAN_ENVIRONMENT
 from serve.setting_names import settings
@@ -78,6 +79,11 @@ def _check_jax() -> None:
         ) from error
 
 
+def _name_strangers() -> None:
+    for sentence in strangers(os.environ):
+        click.echo(f"parlance: warning: {sentence}", err=True)
+
+
 _SERVE_HELP = """Serve chat completions over HTTP.
 
 Without --model it serves the small model that comes with Parlance. A setting is taken from its
@@ -97,6 +103,7 @@ a stop that was asked for, 1 when the engine failed, 2 when the settings or the 
 
 @click.pass_context
 def _serve(context: click.Context, /, print_config: bool, **values: Any) -> int:
+    _name_strangers()
     resolved = resolve(context, values)
     if print_config:
         click.echo(render_config(resolved))
@@ -128,9 +135,9 @@ cli.add_command(
     "--url",
     default="http://127.0.0.1:8000/v1",
     show_default=True,
-    envvar="PARLANCE_URL",
+    envvar=URL_VARIABLE,
     metavar="URL",
-    help="Base address of the API. [PARLANCE_URL]",
+    help=f"Base address of the API. [{URL_VARIABLE}]",
 )
 @click.option(
     "--model",
