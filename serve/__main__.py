@@ -157,6 +157,14 @@ cli.add_command(
     metavar="TOKENS",
     help="Longest answer. [default: what the context leaves]",
 )
+@click.option(
+    "--cafile",
+    default="",
+    metavar="FILE",
+    help="Certificates that the server's may be signed by, PEM. [default: SSL_CERT_FILE, or those "
+    "that everybody trusts]",
+)
+@click.option("--insecure", is_flag=True, help="Do not check the server's certificate.")
 @click.argument("message", nargs=-1)
 def chat(
     url: str,
@@ -164,28 +172,36 @@ def chat(
     system: str,
     temperature: float | None,
     max_tokens: int | None,
+    cafile: str,
+    *,
+    insecure: bool,
     message: Sequence[str],
 ) -> int:
     """Talk to a running server in the terminal.
 
     With MESSAGE, or with text on standard input, it prints one answer and ends. Else it keeps a
-    conversation: /reset forgets it, /system TEXT sets the system message, /help lists the
-    commands, /quit or Ctrl-D ends; Ctrl-C stops the answer that is being written.
+    conversation: /reset forgets it, /system TEXT sets the system message, /temperature N and
+    /model NAME change what is asked for, /save FILE writes the conversation to a file, /help lists
+    the commands, /quit or Ctrl-D ends; Ctrl-C stops the answer that is being written. What was
+    typed is kept for the next time in ~/.local/state/parlance/chat_history.
 
     The API key, if the server wants one, is read from PARLANCE_API_KEY. Exit codes: 0 after a
-    normal end, 1 when the server cannot be reached or refuses, 130 when one answer was stopped.
+    normal end, 1 when the server cannot be reached or refuses, 2 when the options do not work,
+    130 when one answer was stopped.
     """
-    from serve.chat_client import ChatSettings, run_chat
+    _name_strangers()
+    if cafile and insecure:
+        raise ConfigError(
+            "--cafile and --insecure contradict each other: give the one by which the server's "
+            "certificate is checked, or the other, by which it is not"
+        )
+    from serve.chat.client import AnswerSettings
+    from serve.chat.command import ChatServer, run_chat
 
     return run_chat(
-        ChatSettings(
-            url=url,
-            model=model,
-            system=system,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            api_key=os.environ.get("PARLANCE_API_KEY", ""),
-        ),
+        ChatServer(url, os.environ.get("PARLANCE_API_KEY", ""), cafile, insecure),
+        AnswerSettings(model, temperature, max_tokens),
+        system,
         " ".join(message),
     )
 
