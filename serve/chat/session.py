@@ -175,4 +175,4 @@ def _temperature(text: str) -> float | None:
 
 
 def _complain(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
+    Screen(sys.stderr).tell(sentence)
