@@ -5,11 +5,11 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from serve.chat.client import AnswerSettings, ChatClient, ChatError, ContextFullError
 from serve.chat.conversation import Conversation, save
 from serve.chat.screen import Screen
+from serve.config import ConfigError, expanded
 
 _HELP = """/reset            forget the conversation
 /system TEXT      set the system message; without TEXT, remove it
@@ -120,11 +120,9 @@ class Session:
         if not name:
             raise ChatError("/save needs the name of a file that ends in .json or .md")
         try:
-            path = Path(name).expanduser()
-        except RuntimeError as error:
-            raise ChatError(
-                f"{name} begins with a home directory that is not there; write the whole path"
-            ) from error
+            path = expanded(name)
+        except ConfigError as error:
+            raise ChatError(str(error)) from error
         messages = self._conversation.messages()
         save(messages, path)
         return f"{len(messages)} messages are in {path}."
@@ -146,7 +144,8 @@ class Session:
             if pieces:
                 self._screen.end()
             if isinstance(error, ContextFullError):
-                raise ChatError(f"{error}; {self._how_to_make_room()}") from error
+                refusal = str(error).removesuffix(".")
+                raise ChatError(f"{refusal}; {self._how_to_make_room()}") from error
             raise
         self._screen.end(note)
         self._conversation.add(question, "".join(pieces))

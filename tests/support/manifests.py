@@ -35,7 +35,6 @@ def validate(resource: dict) -> None:
         return
     jsonschema.validate(resource, SETS)
     core = {"apiVersion": "v1", "metadata": resource["metadata"]}
-    kubernetes_validate.validate({**core, "kind": "ConfigMap"}, KUBERNETES, strict=True)
     for template in pods(resource):
         kubernetes_validate.validate(
             {**core, "kind": "PodTemplate", "template": template}, KUBERNETES, strict=True

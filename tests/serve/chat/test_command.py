@@ -28,7 +28,7 @@ def environment(**more: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("PARLANCE_", "SSL_CERT_", "XDG_"))
         and not name.lower().endswith("_proxy")
-        and name not in ("COLUMNS", "LINES", "INPUTRC")
+        and name not in ("COLUMNS", "LINES", "INPUTRC", "PYTHONUNBUFFERED")
     }
     return kept | more
 
@@ -81,7 +81,9 @@ def test_what_was_typed_is_at_hand_the_next_time(tmp_path: Path) -> None:
         assert path.read_text() == "first\n"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        path.chmod(0o644)
         with talking(server, tmp_path) as terminal:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
             terminal.type("\x10\n")  # Ctrl-P: the line before
             terminal.wait_for("b\n\n> ")
             terminal.type("other\n")

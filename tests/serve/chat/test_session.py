@@ -156,7 +156,8 @@ def test_save_without_a_file_or_a_conversation(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err.splitlines() == [
         "there is nothing to save yet",
         "/save needs the name of a file that ends in .json or .md",
-        "~nobody-here/talk.md begins with a home directory that is not there; write the whole path",
+        "~nobody-here/talk.md begins with the home directory of a user that is not there; write "
+        "the whole path",
     ]
 
 
@@ -176,11 +177,12 @@ def test_a_failed_answer_is_reported_and_forgotten(capsys: pytest.CaptureFixture
 
 
 def test_a_conversation_that_outgrows_the_context(capsys: pytest.CaptureFixture[str]) -> None:
-    client = ScriptedClient([ContextFullError("too long")], ["x"], [ContextFullError("too long")])
+    full = ContextFullError("It is too long.")
+    client = ScriptedClient([full], ["x"], [full])
     talk(client, "1", "2", "3")
     assert capsys.readouterr().err.splitlines() == [
-        "too long; ask for less at once",
-        "too long; /reset forgets the conversation, which /save FILE keeps before",
+        "It is too long; ask for less at once",
+        "It is too long; /reset forgets the conversation, which /save FILE keeps before",
     ]
 
 

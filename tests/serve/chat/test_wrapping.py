@@ -55,6 +55,7 @@ def test_wide_and_combined_characters_in_ten_columns(text: str, shown: str) -> N
         "```python\nprint('a long line of code')\n```\n",
         "~~~\na long line of code with ``` in it\n~~~\n",
         "````\n```\na long line of code\n```\n````\n",
+        "```\n``` no end\na long line of code\n```\n",
         "- item\n  ```\n  a long line of code\n  ```\n",
     ],
 )
