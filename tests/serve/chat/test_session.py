@@ -153,12 +153,12 @@ def test_save(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_save_without_a_file_or_a_conversation(capsys: pytest.CaptureFixture[str]) -> None:
     talk(ScriptedClient(["x"]), "/save talk.json", "1", "/save", "/save ~nobody-here/talk.md")
-    assert capsys.readouterr().err.splitlines() == [
-        "there is nothing to save yet",
-        "/save needs the name of a file that ends in .json or .md",
+    assert capsys.readouterr().err == (
+        "there is nothing to save yet\n"
+        "/save needs the name of a file that ends in .json or .md\n"
         "~nobody-here/talk.md begins with the home directory of a user that is not there; write "
-        "the whole path",
-    ]
+        "the whole path\n"
+    )
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program() -> None:
