@@ -5,13 +5,13 @@ these fields (`setting_names.py`, `options.py`). Knows nothing of where a value 
 the engine.
 """
 
-import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 from serve.setting_field import setting
+from serve.user_directories import user_directory
 
 BUNDLED_MODEL_ID = "parlance-bundled"
 
@@ -43,18 +43,9 @@ def expanded(path: Path | str) -> Path:
 
 
 def default_compile_cache() -> str:
-    """Below the user's caches (XDG Base Directory); `off` for a user without a home directory."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():
-        try:
-            base = expanded("~/.cache")
-        except ConfigError:
-            # As most users of containers that are given by number.
-            return "off"
-        if not base.is_absolute():
-            # A HOME like that would be another directory wherever the server is started.
-            return "off"
-    return str(base / "parlance" / "xla")
+    """Below the user's caches; `off` for a user without a home directory."""
+    caches = user_directory("XDG_CACHE_HOME", "~/.cache")
+    return "off" if caches is None else str(caches / "xla")
 
 
 @dataclass(frozen=True, slots=True)

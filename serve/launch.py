@@ -7,6 +7,7 @@ The one place that knows every part. Everything that a person can correct become
 import asyncio
 import json
 import logging
+import os
 import shlex
 import sys
 import time
@@ -28,6 +29,7 @@ from serve.engine.bridge import EngineBridge
 from serve.engine.config import EngineConfigError
 from serve.engine.engine import Engine
 from serve.engine.loading import LoadedEngine, load_engine
+from serve.environment import service_links
 from serve.hosts.agreement import facts_of
 from serve.hosts.errors import HostsError
 from serve.hosts.follower import Follower
@@ -90,6 +92,8 @@ def launch(config: ServeConfig) -> int:
     """
     began = time.perf_counter()
     _configure_logging(config.log_level)
+    if links := service_links(os.environ):
+        logger.info("Kubernetes tells of Services by %s: no settings", ", ".join(sorted(links)))
     with logging_redirect_tqdm():
         try:
             processes = join(config)
