@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from serve.config import ConfigError
+from serve.environment import URL_VARIABLE, strangers
 from serve.options import GroupedCommand, make_options, origin, render_config, resolve
 from serve.plan.environment import PLAN_ENVIRONMENT
 from serve.setting_names import settings
@@ -78,6 +79,11 @@ def _check_jax() -> None:
         ) from error
 
 
+def _name_strangers() -> None:
+    for sentence in strangers(os.environ):
+        click.echo(f"parlance: warning: {sentence}", err=True)
+
+
 _SERVE_HELP = """Serve chat completions over HTTP.
 
 Without --model it serves the small model that comes with Parlance. A setting is taken from its
@@ -97,9 +103,13 @@ a stop that was asked for, 1 when the engine failed, 2 when the settings or the 
 
 @click.pass_context
 def _serve(context: click.Context, /, print_config: bool, **values: Any) -> int:
+    _name_strangers()
     resolved = resolve(context, values)
     if print_config:
+        from serve.model_defaults import in_words, sampling_defaults
+
         click.echo(render_config(resolved))
+        click.echo(f"# where a request is silent: {in_words(sampling_defaults(resolved.config))}")
         return 0
     # JAX takes seconds to import: only a command that needs it pays for it.
     _check_jax()
@@ -128,9 +138,9 @@ cli.add_command(
     "--url",
     default="http://127.0.0.1:8000/v1",
     show_default=True,
-    envvar="PARLANCE_URL",
+    envvar=URL_VARIABLE,
     metavar="URL",
-    help="Base address of the API. [PARLANCE_URL]",
+    help=f"Base address of the API. [{URL_VARIABLE}]",
 )
 @click.option(
     "--model",
@@ -150,6 +160,14 @@ cli.add_command(
     metavar="TOKENS",
     help="Longest answer. [default: what the context leaves]",
 )
+@click.option(
+    "--cafile",
+    default="",
+    metavar="FILE",
+    help="Certificates that the server's may be signed by, PEM. [default: SSL_CERT_FILE, or those "
+    "that everybody trusts]",
+)
+@click.option("--insecure", is_flag=True, help="Do not check the server's certificate.")
 @click.argument("message", nargs=-1)
 def chat(
     url: str,
@@ -157,28 +175,36 @@ def chat(
     system: str,
     temperature: float | None,
     max_tokens: int | None,
+    cafile: str,
+    *,
+    insecure: bool,
     message: Sequence[str],
 ) -> int:
     """Talk to a running server in the terminal.
 
     With MESSAGE, or with text on standard input, it prints one answer and ends. Else it keeps a
-    conversation: /reset forgets it, /system TEXT sets the system message, /help lists the
-    commands, /quit or Ctrl-D ends; Ctrl-C stops the answer that is being written.
+    conversation: /reset forgets it, /system TEXT sets the system message, /temperature N and
+    /model NAME change what is asked for, /save FILE writes the conversation to a file, /help lists
+    the commands, /quit or Ctrl-D ends; Ctrl-C stops the answer that is being written. What was
+    typed is kept for the next time in ~/.local/state/parlance/chat_history.
 
     The API key, if the server wants one, is read from PARLANCE_API_KEY. Exit codes: 0 after a
-    normal end, 1 when the server cannot be reached or refuses, 130 when one answer was stopped.
+    normal end, 1 when the server cannot be reached or refuses, 2 when the options do not work,
+    130 when one answer was stopped.
     """
-    from serve.chat_client import ChatSettings, run_chat
+    _name_strangers()
+    if cafile and insecure:
+        raise ConfigError(
+            "--cafile and --insecure contradict each other: give the one by which the server's "
+            "certificate is checked, or the other, by which it is not"
+        )
+    from serve.chat.client import AnswerSettings
+    from serve.chat.command import ChatServer, run_chat
 
     return run_chat(
-        ChatSettings(
-            url=url,
-            model=model,
-            system=system,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            api_key=os.environ.get("PARLANCE_API_KEY", ""),
-        ),
+        ChatServer(url, os.environ.get("PARLANCE_API_KEY", ""), cafile, insecure),
+        AnswerSettings(model, temperature, max_tokens),
+        system,
         " ".join(message),
     )
 

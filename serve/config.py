@@ -5,13 +5,13 @@ these fields (`setting_names.py`, `options.py`). Knows nothing of where a value 
 the engine.
 """
 
-import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 from serve.setting_field import setting
+from serve.user_directories import user_directory
 
 BUNDLED_MODEL_ID = "parlance-bundled"
 
@@ -43,18 +43,9 @@ def expanded(path: Path | str) -> Path:
 
 
 def default_compile_cache() -> str:
-    """Below the user's caches (XDG Base Directory); `off` for a user without a home directory."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():
-        try:
-            base = expanded("~/.cache")
-        except ConfigError:
-            # As most users of containers that are given by number.
-            return "off"
-        if not base.is_absolute():
-            # A HOME like that would be another directory wherever the server is started.
-            return "off"
-    return str(base / "parlance" / "xla")
+    """Below the user's caches; `off` for a user without a home directory."""
+    caches = user_directory("XDG_CACHE_HOME", "~/.cache")
+    return "off" if caches is None else str(caches / "xla")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +103,13 @@ class ServeConfig:
         "auto",
         group="Model",
         help="How the model writes calls of tools; auto tells it from the chat template.",
+    )
+    sampling_defaults: Literal["api", "model"] = setting(
+        "api",
+        group="Model",
+        help="What holds where a request is silent: the API's defaults, or as far as it has them "
+        "the temperature, top_p, top_k, min_p and repetition_penalty of the checkpoint's "
+        "generation_config.json.",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
@@ -212,6 +210,16 @@ class ServeConfig:
         low=0.1,
         beyond="400 `invalid_value`",
         why="A few bytes of grammar can keep a compiler busy for hours.",
+    )
+    max_answer_tokens: int = setting(
+        0,
+        group="Limits",
+        help="Most tokens of each answer to a request that sends no bound of its own.",
+        metavar="TOKENS",
+        low=0,
+        default_text="0: what the context leaves",
+        beyond="an answer ends with `length`",
+        why="A model that does not end by itself would fill the context.",
     )
     queue_limit: int = setting(
         512,

@@ -7,6 +7,7 @@ The one place that knows every part. Everything that a person can correct become
 import asyncio
 import json
 import logging
+import os
 import shlex
 import sys
 import time
@@ -28,6 +29,7 @@ from serve.engine.bridge import EngineBridge
 from serve.engine.config import EngineConfigError
 from serve.engine.engine import Engine
 from serve.engine.loading import LoadedEngine, load_engine
+from serve.environment import service_links
 from serve.hosts.agreement import facts_of
 from serve.hosts.errors import HostsError
 from serve.hosts.follower import Follower
@@ -38,6 +40,7 @@ from serve.interpreter import set_aside_what_stays, share_the_lock
 from serve.key_file import read_api_keys
 from serve.leaving import leave_at_once
 from serve.metrics import Metrics
+from serve.model_defaults import sampling_defaults
 from serve.protocol.serving import UnknownHypercornError, check_hypercorn
 from serve.protocol.settings import HttpConfig
 from serve.server import ListenError, Server, http_config, listen
@@ -89,6 +92,8 @@ def launch(config: ServeConfig) -> int:
     """
     began = time.perf_counter()
     _configure_logging(config.log_level)
+    if links := service_links(os.environ):
+        logger.info("Kubernetes tells of Services by %s: no settings", ", ".join(sorted(links)))
     with logging_redirect_tqdm():
         try:
             processes = join(config)
@@ -215,6 +220,8 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         created=int(shape.stat().st_mtime) if shape.is_file() else 0,
         max_choices=config.max_choices,
         max_body_bytes=config.max_body_bytes,
+        max_answer_tokens=config.max_answer_tokens,
+        sampling_defaults=sampling_defaults(config),
         max_grammar_bytes=config.max_grammar_bytes,
         grammar_seconds=config.grammar_seconds,
         schema_in_prompt=config.schema_in_prompt,

@@ -123,6 +123,9 @@ _EACH = "{% for m in messages %}{{ m.content }}"
         (_EACH + "{{ m.thinking or m.reasoning }}{% endfor %}", "reasoning"),
         # In the last turn alone.
         (_EACH + "{% if loop.last %}{{ m.thinking }}{% endif %}{% endfor %}", "thinking"),
+        # Of an answer that is not followed by another.
+        (_EACH + "{% if not add_generation_prompt %}{{ m.thinking }}{% endif %}{% endfor %}",
+         "thinking"),
         # Before a call alone.
         (_EACH + "{% if m.tool_calls %}{{ m.reasoning }}{% endif %}{% endfor %}", "reasoning"),
         # Of parts, of a setting, and in words.
