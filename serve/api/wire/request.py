@@ -10,6 +10,14 @@ from pydantic import AfterValidator, BeforeValidator, Tag, model_validator
 
 from sampling.params import MAX_LOGIT_BIAS
 from serve.api.wire.faults import TAG, fault
+from serve.api.wire.guided import (
+    BadWords,
+    GuidedChoice,
+    GuidedJson,
+    GuidedText,
+    StructuredOutputs,
+    check_one_form,
+)
 from serve.api.wire.messages import MOST_MESSAGES, Message, check_tool_answers
 from serve.api.wire.most import Most
 from serve.api.wire.response_format import ResponseFormat
@@ -42,6 +50,12 @@ LONGEST_CALLER = 64
 LONGEST_STOP = 1_024
 # Longer than any name that a model is served under.
 LONGEST_MODEL = 1_024
+
+# Fields that say what an answer without calls must be; one of them at a time.
+_FORMS = (
+    *("response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
+    "structured_outputs",
+)
 
 _Stop = Annotated[str, MinLen(1), MaxLen(LONGEST_STOP)]
 _TokenId = Annotated[int, BeforeValidator(token_id)]
@@ -142,12 +156,19 @@ class ChatRequest(Strict):
     min_p: Annotated[float, Ge(0), Le(1)] | None = None
     min_tokens: Annotated[int, Ge(0)] | None = None
     ignore_eos: bool | None = None
+    guided_json: GuidedJson | None = None
+    guided_regex: GuidedText | None = None
+    guided_choice: GuidedChoice | None = None
+    guided_grammar: GuidedText | None = None
+    structured_outputs: StructuredOutputs | None = None
+    bad_words: BadWords | None = None
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "ChatRequest":
         check_tool_answers(self.messages)
         check_functions(self.functions, self.function_call, with_tools=self.tools is not None)
         check_tools(self.tools, self.tool_choice, self.parallel_tool_calls)
+        check_one_form({name: getattr(self, name) for name in _FORMS})
         if self.stream_options is not None and not self.stream:
             raise fault(
                 "invalid_value",
@@ -195,4 +216,6 @@ class ChatRequest(Strict):
         """The field that says what answers must be, if there is one."""
         if self.functions is not None:
             return "functions"
-        return "response_format" if self.tools is None else "tools"
+        if self.tools is not None:
+            return "tools"
+        return next((name for name in _FORMS if getattr(self, name) is not None), _FORMS[0])
