@@ -108,6 +108,7 @@ def _chat_endpoint(
     logger.info("calls of tools are written in the format %s", call_format.name)
     conversations = ConversationRenderer(renderer, call_format, settings.schema_in_prompt)
     bans = WordBans(tokenizer, info.vocab_size, end_ids)
+    grammars.soon(lambda _: bans.prepare())
     constraints = Constraints(grammars, call_format, tokenizer.controls, bans)
     drafter = Drafter(conversations, info, end_ids, settings)
     workers = WorkerPool(drafter, settings.max_body_bytes)

@@ -40,6 +40,10 @@ class WordBans:
         self._size = vocab_size
         self._end_ids = end_ids
 
+    def prepare(self) -> None:
+        """Sort and join the vocabulary, once: 0.3 s where there are 128,000 tokens."""
+        _ = self._texts
+
     def constraint(self, words: Sequence[str], inner: Constraint | None) -> Constraint:
         """What holds answers to `inner`, if there is one, and keeps the words out of them.
 

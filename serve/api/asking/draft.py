@@ -42,7 +42,7 @@ class Prepared:
     submission: GenerationRequest
     form: AnswerForm | None
     tools: AskedTools | None
-    bad_words: Sequence[str]
+    bad_words: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
