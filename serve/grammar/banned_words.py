@@ -246,5 +246,5 @@ class _Matcher:
             return
         self._inner.fill(allowed)
         allowed &= row
-        if not allowed.any() and not self._inner.accepting:
+        if not allowed.any():
             raise ConstraintError(_NOTHING_LEFT)

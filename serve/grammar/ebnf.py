@@ -26,7 +26,6 @@ _CHARACTER = re.compile(
     r"|(?P<control>[nrt])|(?P<self>[^\w\s]))|(?P<plain>[^\\])"
 )
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
-_EMPTY = '""'
 
 
 def is_ebnf(source: str) -> bool:
@@ -43,7 +42,6 @@ class _Rule:
         body: in Lark, piece by piece.
         references: which pieces are names of rules.
         depth: of groups that are open.
-        waiting: nothing stands yet in the alternative that is read.
         repeatable: what was read last can be repeated.
     """
 
@@ -51,23 +49,12 @@ class _Rule:
     body: list[str] = field(default_factory=list[str])
     references: list[int] = field(default_factory=list[int])
     depth: int = 0
-    waiting: bool = True
     repeatable: bool = False
 
-    def item(self, text: str) -> None:
-        """One thing that can be repeated."""
+    def add(self, text: str, *, repeatable: bool) -> None:
+        """Go on by a piece."""
         self.body.append(text)
-        self.waiting, self.repeatable = False, True
-
-    def begin_alternative(self, sign: str) -> None:
-        """After `(` or `|`."""
-        self.body.append(sign)
-        self.waiting, self.repeatable = True, False
-
-    def end_alternative(self) -> None:
-        """Nothing more comes in it."""
-        if self.waiting:
-            self.item(_EMPTY)
+        self.repeatable = repeatable
 
     @property
     def names(self) -> list[str]:
@@ -127,30 +114,27 @@ def _add(source: str, rule: _Rule, token: re.Match[str]) -> None:
     text, place = token[0], token.start()
     match token.lastgroup:
         case "name":
-            rule.item(text)
+            rule.add(text, repeatable=True)
         case "string":
             characters = _characters(source, place + 1, text[1:-1])
-            rule.item(json.dumps("".join(chr(code) for code, _ in characters)))
+            rule.add(json.dumps("".join(chr(code) for code, _ in characters)), repeatable=True)
         case "set":
-            rule.item(_set(source, place, text))
+            rule.add(_set(source, place, text), repeatable=True)
         case "any":
-            rule.item("/(?s:.)/")
+            rule.add("/(?s:.)/", repeatable=True)
         case "repeat":
             if not rule.repeatable:
                 raise _wrong(source, place, f"there is nothing before {text!r} to repeat")
-            rule.body.append(_repeat(source, token))
-            rule.repeatable = False
+            rule.add(_repeat(source, token), repeatable=False)
         case "open":
-            rule.begin_alternative("(")
+            rule.add("(", repeatable=False)
             rule.depth += 1
         case "or":
-            rule.end_alternative()
-            rule.begin_alternative("|")
+            rule.add("|", repeatable=False)
         case _:
             if not rule.depth:
                 raise _wrong(source, place, "no group is open that this ')' could close")
-            rule.end_alternative()
-            rule.item(")")
+            rule.add(")", repeatable=True)
             rule.depth -= 1
 
 
@@ -167,11 +151,8 @@ def _tokens(source: str) -> Iterator[re.Match[str]]:
 
 
 def _end(source: str, rule: _Rule | None) -> None:
-    if rule is None:
-        return
-    if rule.depth:
+    if rule is not None and rule.depth:
         raise _wrong(source, rule.place, "a group of this rule is not closed; add ')'")
-    rule.end_alternative()
 
 
 def _repeat(source: str, token: re.Match[str]) -> str:

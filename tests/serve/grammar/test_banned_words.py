@@ -122,6 +122,7 @@ def test_many_states_are_forgotten_and_found_again() -> None:
         last = "ab".index(word[-1])
         assert 2 + last not in allowed(matcher, 6)
         assert 3 - last in allowed(matcher, 6)
+    assert len(constraint._rows._kept) <= 256  # pyright: ignore
 
 
 def test_tokens_that_stand_for_nothing_are_never_banned() -> None:
@@ -151,6 +152,14 @@ def test_a_token_that_completes_a_word_is_refused() -> None:
     matcher.accept(2)
     with pytest.raises(ConstraintError, match="completes one of bad_words"):
         matcher.accept(3)
+
+
+def test_a_word_in_another_counts_before_that_is_whole() -> None:
+    matcher = bans_of([b"a", b"b"]).constraint(["bab", "a"], None).matcher()
+    matcher.accept(3)
+    assert allowed(matcher, 4) == {END, CONTROL, 3}
+    with pytest.raises(ConstraintError, match="completes one of bad_words"):
+        matcher.accept(2)
 
 
 # --- beside a grammar -------------------------------------------------------------------------

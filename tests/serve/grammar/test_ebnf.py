@@ -81,7 +81,7 @@ def follows(grammar: str, text: str) -> bool:
         ),
         (r'root ::= "\u00e9\U0001F98A\x41\"\\\n\t\r\[\-"', ['é🦊A"\\\n\t\r[-'], ["é"]),
         (r"root ::= [\]\\^\-x-z&&~~/-]+", ["]\\^-xyz&~/"], ["w", "a"]),
-        ('root ::= ("a" | ) "b" ( | "c")', ["b", "ab", "abc", "bc"], ["", "ac"]),
+        ('root ::= x ("a" | ) "b" ( | "c")\nx ::= ()', ["b", "ab", "abc", "bc"], ["", "ac"]),
         ('root ::= "a"{2} "b"{1,} "c"{ 0 , 2 }', ["aab", "aabbbcc"], ["ab", "aa", "aabccc"]),
         ('root ::= item {2,3}\nitem ::= "a" | "(" item ")"', ["aa", "a(a)((a))"], ["a", "aaaa"]),
     ],
