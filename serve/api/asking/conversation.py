@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serve.api.asking.answer_schema import AnswerSchema
+from serve.api.asking.answer_form import AnswerForm
 from serve.api.asking.asked_tools import AskedTools
 from serve.api.asking.bounds import context_exceeded
 from serve.api.wire.errors import invalid
@@ -31,7 +31,7 @@ class ConversationRenderer:
     Attributes:
         renderer: makes prompts of messages.
         call_format: how the model writes calls of tools.
-        schema_in_prompt: show the model the schema that its answer must follow.
+        schema_in_prompt: show the model the schema, or the texts, that its answer must follow.
     """
 
     renderer: Renderer
@@ -41,7 +41,7 @@ class ConversationRenderer:
     def prompt(
         self,
         messages: Sequence[Message],
-        schema: AnswerSchema | None,
+        form: AnswerForm | None,
         tools: AskedTools | None,
         most: int | None = None,
     ) -> list[int]:
@@ -49,7 +49,7 @@ class ConversationRenderer:
 
         Args:
             messages: of the request.
-            schema: what the answer must be, if not just text.
+            form: what the answer must be, if not just text.
             tools: what may be called, if anything.
             most: ids that are wanted; see `Renderer.render`.
 
@@ -59,7 +59,7 @@ class ConversationRenderer:
         """
         try:
             told = template_messages(messages, self.renderer.template.thoughts)
-            return self._render(told, schema, tools, most)
+            return self._render(told, form, tools, most)
         except TooLongError as error:
             raise context_exceeded(f"more than {error.most}", error.most) from error
         except ConversationError as error:
@@ -68,13 +68,13 @@ class ConversationRenderer:
     def _render(
         self,
         messages: Sequence[Mapping[str, object]],
-        schema: AnswerSchema | None,
+        form: AnswerForm | None,
         tools: AskedTools | None,
         most: int | None,
     ) -> list[int]:
         told = messages
-        if schema is not None and self.schema_in_prompt:
-            told = with_system(messages, schema.instructions)
+        if form is not None and form.instructions and self.schema_in_prompt:
+            told = with_system(messages, form.instructions)
         shown, own = None, {}
         if tools is not None or _is_of_calls(messages):
             fitted = self.call_format.for_template(told, () if tools is None else tools.tools)

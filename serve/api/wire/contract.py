@@ -11,6 +11,10 @@ from serve.api.wire.contract_row import Row
 _EFFECTS = "e2e/test_controls.py::test_"
 _LATER = "serve/api/test_later_fields.py::test_is_refused_unless_neutral"
 
+# What each form does to real answers.
+_FORMS = "serve/api/test_answer_forms.py::"
+_ONE_FORM = "One form at a time. See docs/structured-output.md."
+
 
 def _later(field: str, summary: str, neutral: str = "") -> Row:
     return Row(field, "later", f"null{neutral and ' or ' + neutral}", summary, _LATER)
@@ -328,5 +332,51 @@ CONTRACT: tuple[Row, ...] = (
         "the last of it.",
         "serve/api/test_stop_token_ids.py::test_what_ends_an_answer_may_be_part_of_it",
         default="false",
+    ),
+    Row(
+        "guided_json",
+        "extension",
+        "a JSON schema, or the text of one",
+        f"The answer is JSON that the schema describes, as by `response_format` with a strict "
+        f"schema. {_ONE_FORM}",
+        f"{_FORMS}test_answers_have_the_form",
+    ),
+    Row(
+        "guided_regex",
+        "extension",
+        "a regular expression",
+        f"The whole answer matches it. The syntax is that of custom tools. {_ONE_FORM}",
+        f"{_FORMS}test_answers_have_the_form",
+    ),
+    Row(
+        "guided_choice",
+        "extension",
+        "1 to 1,024 strings of up to 1,024 characters",
+        f"The answer is one of these texts. {_ONE_FORM}",
+        f"{_FORMS}test_answers_have_the_form",
+    ),
+    Row(
+        "guided_grammar",
+        "extension",
+        "a grammar in Lark, or in EBNF (`root ::= …`)",
+        f"The answer is a text of the grammar's language. {_ONE_FORM}",
+        f"{_FORMS}test_answers_have_the_form",
+    ),
+    Row(
+        "structured_outputs",
+        "extension",
+        "an object with one of `json`, `regex`, `choice`, `grammar`, or `json_object: true`; also "
+        "`disable_any_whitespace` and `disable_fallback`, which ask for what is done anyway",
+        f"The newer form of the `guided_` fields. {_ONE_FORM}",
+        f"{_FORMS}test_answers_have_the_form",
+    ),
+    Row(
+        "bad_words",
+        "extension",
+        "up to 128 strings of 1 to 64 characters",
+        "The answer's text never contains one of these strings, wherever tokens and words begin "
+        "and end: `cat` rules out `category` too. Capital letters are others. In calls of tools "
+        "it holds for the text as the model writes it.",
+        "serve/api/test_bad_words.py::test_no_answer_has_a_bad_word",
     ),
 )

@@ -10,6 +10,14 @@ from pydantic import AfterValidator, BeforeValidator, Tag, model_validator
 
 from sampling.params import LEAST_REPETITION_PENALTY, MAX_LOGIT_BIAS, MAX_STOP_IDS
 from serve.api.wire.faults import TAG, fault
+from serve.api.wire.guided import (
+    BadWords,
+    GuidedChoice,
+    GuidedJson,
+    GuidedText,
+    StructuredOutputs,
+    check_one_form,
+)
 from serve.api.wire.messages import MOST_MESSAGES, Message, check_tool_answers
 from serve.api.wire.most import Most
 from serve.api.wire.response_format import ResponseFormat
@@ -51,6 +59,12 @@ LONGEST_USER = 1_024
 LONGEST_STOP = 1_024
 # Longer than any name that a model is served under.
 LONGEST_MODEL = 1_024
+
+# Fields that say what an answer without calls must be; one of them at a time.
+_FORMS = (
+    *("response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
+    "structured_outputs",
+)
 
 _Stop = Annotated[str, MinLen(1), MaxLen(LONGEST_STOP)]
 _TokenId = Annotated[int, BeforeValidator(token_id)]
@@ -176,12 +190,19 @@ class ChatRequest(Strict):
     repetition_penalty: Annotated[float, Ge(LEAST_REPETITION_PENALTY), Le(2)] | None = None
     stop_token_ids: Annotated[list[Annotated[int, Ge(0)]], Most(MAX_STOP_IDS)] | None = None
     include_stop_str_in_output: bool | None = None
+    guided_json: GuidedJson | None = None
+    guided_regex: GuidedText | None = None
+    guided_choice: GuidedChoice | None = None
+    guided_grammar: GuidedText | None = None
+    structured_outputs: StructuredOutputs | None = None
+    bad_words: BadWords | None = None
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "ChatRequest":
         check_tool_answers(self.messages)
         check_functions(self.functions, self.function_call, with_tools=self.tools is not None)
         check_tools(self.tools, self.tool_choice)
+        check_one_form({name: getattr(self, name) for name in _FORMS})
         if self.stream_options is not None and self.stream_options.ask and not self.stream:
             raise fault(
                 "invalid_value",
@@ -229,4 +250,6 @@ class ChatRequest(Strict):
         """The field that says what answers must be, if there is one."""
         if self.functions is not None:
             return "functions"
-        return "response_format" if self.tools is None else "tools"
+        if self.tools is not None:
+            return "tools"
+        return next((name for name in _FORMS if getattr(self, name) is not None), _FORMS[0])

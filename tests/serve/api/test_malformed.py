@@ -333,6 +333,68 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     field("response_format", {"type": None}, "response_format.type", TYPE),
     field("response_format", {"type": "JSON_OBJECT"}, "response_format.type", VALUE),
     field("response_format", {"type": "json_schema"}, "response_format.json_schema", MISSING),
+    # Other names of forms.
+    field("guided_json", 1, "guided_json", TYPE),
+    field("guided_json", [], "guided_json", TYPE),
+    field("guided_json", "", "guided_json", "empty_string"),
+    field("guided_json", "{", "guided_json", VALUE),
+    field("guided_json", "[]", "guided_json", VALUE),
+    field("guided_json", '{"a": 1, "a": 1}', "guided_json", VALUE),
+    field("guided_json", '{"a":' * 99 + "1" + "}" * 99, "guided_json", VALUE),
+    field("guided_json", {"type": "strin"}, "guided_json.type", VALUE),
+    field("guided_json", '{"type": "strin"}', "guided_json.type", VALUE),
+    field("guided_json", {"items": {"not": {}}}, "guided_json.items.not", VALUE),
+    field("guided_regex", 1, "guided_regex", TYPE),
+    field("guided_regex", "", "guided_regex", "empty_string"),
+    field("guided_regex", "[.*", "guided_regex", VALUE),
+    field("guided_regex", "a+?", "guided_regex", VALUE),
+    field("guided_choice", "yes", "guided_choice", TYPE),
+    field("guided_choice", [], "guided_choice", "empty_array"),
+    field("guided_choice", [1], "guided_choice[0]", TYPE),
+    field("guided_grammar", {}, "guided_grammar", TYPE),
+    field("guided_grammar", "", "guided_grammar", "empty_string"),
+    field("guided_grammar", 'start: "a', "guided_grammar", VALUE),
+    field("guided_grammar", "root ::= a", "guided_grammar", VALUE),
+    field("guided_grammar", 'a ::= "b"', "guided_grammar", VALUE),
+    field("guided_grammar", "start: <|im_end|>", "guided_grammar", VALUE),
+    field("guided_decoding_backend", "outlines", "guided_decoding_backend", UNKNOWN),
+    field("structured_outputs", "json", "structured_outputs", TYPE),
+    field("structured_outputs", {}, "structured_outputs", VALUE),
+    field("structured_outputs", {"json_object": False}, "structured_outputs", VALUE),
+    field("structured_outputs", {"json_object": 1}, "structured_outputs.json_object", TYPE),
+    field("structured_outputs", {"json": "["}, "structured_outputs.json", VALUE),
+    field("structured_outputs", {"json": {"not": {}}}, "structured_outputs.json.not", VALUE),
+    field("structured_outputs", {"regex": "("}, "structured_outputs.regex", VALUE),
+    field("structured_outputs", {"grammar": "root ::= ("}, "structured_outputs.grammar", VALUE),
+    field("structured_outputs", {"choice": []}, "structured_outputs.choice", "empty_array"),
+    field("structured_outputs", {"definition": {}}, "structured_outputs.definition", UNKNOWN),
+    field("structured_outputs", {"regex": "a", "choice": ["a"]},
+          "structured_outputs.choice", VALUE),
+    field("structured_outputs", {"regex": "a", "json_object": True},
+          "structured_outputs.json_object", VALUE),
+    *(
+        field("structured_outputs", {"regex": "a", name: value}, f"structured_outputs.{name}", code)
+        for name, value, code in [
+            ("structural_tag", "{}", LATER),
+            ("whitespace_pattern", " ?", LATER),
+            ("disable_additional_properties", True, LATER),
+            ("disable_any_whitespace", "yes", TYPE),
+            ("disable_fallback", 1, TYPE),
+        ]
+    ),
+    field("bad_words", "damn", "bad_words", TYPE),
+    field("bad_words", [1], "bad_words[0]", TYPE),
+    field("bad_words", ["a", ""], "bad_words[1]", "empty_string"),
+    field("bad_words", ["a\ufffd"], "bad_words[0]", VALUE),
+    *(
+        ({"model": "tiny", "messages": [USER], "response_format": {"type": "json_object"}} | more,
+         param, VALUE)
+        for more, param in [
+            ({"guided_regex": "a"}, "guided_regex"),
+            ({"guided_choice": ["a"], "response_format": None, "guided_json": {}}, "guided_choice"),
+            ({"structured_outputs": {"regex": "a"}}, "structured_outputs"),
+        ]
+    ),
     *[
         field("response_format", {"type": "json_schema", "json_schema": spec}, *fault)
         for spec, *fault in [
