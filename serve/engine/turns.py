@@ -64,7 +64,8 @@ class Turns:
             begun: the sequences whose prompts have begun.
         """
         page = spared // self._page_size
-        wanted = sequence.names[page : page + 1]
+        usable = sequence.spareable // self._page_size
+        wanted = sequence.names[:usable][page : page + 1]
         return bool(wanted) and any(
             each.computed <= spared and each.names[page : page + 1] == wanted for each in begun
         )
