@@ -86,6 +86,7 @@ class Drafter:
             sampling=sampling_params(wire, vocab_size),
             choices=wire.choices,
             end_ids=self.end_ids,
+            prompt_logprobs=wire.prompt_logprobs,
         )
         return Prepared(_without_prompt(wire), submission, schema, tools)
 
