@@ -281,10 +281,11 @@ class Scheduler:
 
         Nothing where it is computed anew: chunks end at the same places then, and are told once.
         """
-        if not sequence.tells or sequence.computed != sequence.told:
+        told, last = sequence.told, min(end, sequence.prompt_length - 1)
+        if last <= told:
             return None
-        told, sequence.told = sequence.told, min(end, sequence.prompt_length - 1)
-        return Telling(sequence, list(sequence.request.prompt[told + 1 : sequence.told + 1]))
+        sequence.told = last
+        return Telling(sequence, list(sequence.request.prompt[told + 1 : last + 1]))
 
     def _begin_decoding(self, sequence: Sequence, chunk: PrefillChunk) -> None:
         sequence.phase = Phase.DECODING

@@ -88,18 +88,14 @@ class Sequence:
         return len(self.request.prompt)
 
     @property
-    def tells(self) -> bool:
-        """Whether log-probabilities of the prompt are still to be told."""
-        return self.told < self.prompt_length - 1
-
-    @property
     def spareable(self) -> int:
         """Tokens that need not be computed anew if their keys and values are there.
 
         What the others leave behind is wanted: the last one's logits, and those before each token
         of the prompt that is still to be told of.
         """
-        return self.told if self.tells else len(self.tokens) - 1
+        tells = self.told < self.prompt_length - 1
+        return self.told if tells else len(self.tokens) - 1
 
     @property
     def outputs(self) -> int:

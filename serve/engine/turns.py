@@ -64,8 +64,7 @@ class Turns:
             begun: the sequences whose prompts have begun.
         """
         page = spared // self._page_size
-        usable = sequence.spareable // self._page_size
-        wanted = sequence.names[:usable][page : page + 1]
+        wanted = sequence.names[page : page + 1]
         return bool(wanted) and any(
             each.computed <= spared and each.names[page : page + 1] == wanted for each in begun
         )

@@ -78,6 +78,7 @@ class House:
         if request.prompt_logprobs is None:
             assert not parts
             return
+        assert all(len(part.tokens) for part in parts)
         assert [token for part in parts for token in part.tokens] == prompt[1:]
         assert [value for part in parts for value in part.logprobs] == [
             continuation(prompt[:length], 0) for length in range(1, len(prompt))

@@ -193,18 +193,6 @@ def test_a_prompt_that_is_told_is_computed_and_leaves_its_pages_to_others():
     assert h.cached == {"a": 0, "b": 0, "c": 48}
 
 
-def test_a_prompt_that_is_told_waits_for_none_that_begins_alike():
-    h = house(cache_tokens=512)
-    h.submit("a", list(range(50)))
-    h.step()
-    h.submit("waits", list(range(30)))
-    h.submit("told", list(range(31)), prompt_logprobs=0)
-    h.step()
-    assert {each.request.id for each in h.scheduler._slots.running} == {"a", "told"}
-    h.run()
-    h.check_answers()
-
-
 def test_all_choices_share_the_prompt_that_the_first_one_tells():
     """Only two have a row at once; the others begin from the cache, which counts as theirs."""
     h = house(max_rows=2, cache_tokens=512)
@@ -214,10 +202,12 @@ def test_all_choices_share_the_prompt_that_the_first_one_tells():
     assert h.scheduler.stats().cached_tokens == 0
 
 
+@pytest.mark.parametrize("cache_tokens", [80, 256])
 @pytest.mark.parametrize("steps", [2, 3, 4, 5])
-def test_a_prompt_that_is_put_back_is_told_once(steps):
-    """Its row goes to another caller, amid the prompt or when that is told."""
-    h = house(max_rows=2)
+def test_a_prompt_that_is_put_back_is_told_once(steps, cache_tokens):
+    """Its row goes to another caller, amid the prompt or when that is told; its pages too, or they
+    are kept."""
+    h = house(max_rows=2, cache_tokens=cache_tokens)
     h.submit("short", [70], tokens=50, caller="a")
     h.submit("told", list(range(60)), tokens=4, caller="a", prompt_logprobs=0)
     for _ in range(steps):
