@@ -39,7 +39,8 @@ _SHARING = {
         for name in ("client", "controls", "hosts", "load", "logprobs", "mesh", "offline", "tools")
     ],
     "engines": [
-        f"tests/serve/engine/test_{name}.py" for name in ("constraints", "engine", "running_ahead")
+        f"tests/serve/engine/test_{name}.py"
+        for name in ("constraints", "engine", "prompt_logprobs", "running_ahead")
     ],
 }
 _GROUPS = {file: group for group, files in _SHARING.items() for file in files}

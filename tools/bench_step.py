@@ -186,7 +186,7 @@ class Bench:
 
         def forward() -> jax.Array:
             nonlocal cache
-            logits, cache = step(self.parameters, cache, ids.astype(np.int32), rows, table)
+            logits, _, cache = step(self.parameters, cache, ids.astype(np.int32), rows, table)
             return logits
 
         return median_seconds(forward, self.repeats)

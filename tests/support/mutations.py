@@ -100,6 +100,8 @@ def valid(rng: random.Random, bias: dict[str, float]) -> dict[str, Any]:
             asked["stream_options"] = rng.choice(
                 [{"include_usage": True}, {"include_obfuscation": False}, {"include_usage": False}]
             )
+    elif rng.random() < 0.2:
+        asked["prompt_logprobs"] = rng.randint(0, 20)
     if rng.random() < 0.25:
         asked |= {"logprobs": True, "top_logprobs": rng.randint(0, 20)}
     match rng.randrange(6):

@@ -94,6 +94,7 @@ class Drafter:
             choices=wire.choices,
             end_ids=self.end_ids,
             tells_stop_id=bool(wire.include_stop_str_in_output),
+            prompt_logprobs=wire.prompt_logprobs,
         )
         thoughts = self.conversations.renderer.template.thoughts
         no_effect = without_effect(wire.messages, wire.tools or (), shows_thoughts=bool(thoughts))

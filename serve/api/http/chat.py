@@ -84,7 +84,11 @@ class ChatEndpoint:
             response.timeout = None
             return response
         answer = await whole_body(run, self._settings)
-        return Response(answer, headers=headers, content_type="application/json")
+        response = Response(answer, headers=headers, content_type="application/json")
+        if not isinstance(answer, str):
+            # A long one takes as long as its client takes to read it.
+            response.timeout = None
+        return response
 
     def _note(self, prepared: Prepared, exchange: Exchange) -> None:
         """Tell the log and the metrics who asks."""

@@ -379,4 +379,13 @@ CONTRACT: tuple[Row, ...] = (
         "it holds for the text as the model writes it.",
         "serve/api/test_bad_words.py::test_no_answer_has_a_bad_word",
     ),
+    Row(
+        "prompt_logprobs",
+        "extension",
+        "0 to 20; not with `stream: true`",
+        "Report the log-probability of each of the prompt's tokens but the first, and so many of "
+        "the likeliest tokens at its place. The whole prompt is then computed: nothing of it is "
+        "taken from the cache.",
+        "serve/api/test_prompt_logprobs.py::test_every_token_of_the_prompt_is_told",
+    ),
 )

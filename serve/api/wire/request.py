@@ -42,7 +42,7 @@ from serve.api.wire.validators import (
 
 # The highest `n` of the API; `--max-choices` may allow fewer.
 MOST_CHOICES = 128
-# The highest `top_logprobs` of the API.
+# The highest `top_logprobs` of the API, and `prompt_logprobs` likewise.
 MOST_ALTERNATIVES = 20
 # The API's own bounds.
 MOST_STOPS = 4
@@ -196,6 +196,7 @@ class ChatRequest(Strict):
     guided_grammar: GuidedText | None = None
     structured_outputs: StructuredOutputs | None = None
     bad_words: BadWords | None = None
+    prompt_logprobs: Annotated[int, Ge(0), Le(MOST_ALTERNATIVES)] | None = None
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "ChatRequest":
@@ -214,6 +215,12 @@ class ChatRequest(Strict):
                 "invalid_value",
                 "The 'top_logprobs' parameter is only allowed when 'logprobs' is true.",
                 at="top_logprobs",
+            )
+        if self.prompt_logprobs is not None and self.stream:
+            raise fault(
+                "invalid_value",
+                "The 'prompt_logprobs' parameter is not available when 'stream' is true.",
+                at="prompt_logprobs",
             )
         bounds = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(bounds) > 1:

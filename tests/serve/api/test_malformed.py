@@ -283,6 +283,11 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     field("ignore_eos", 1, "ignore_eos", TYPE),
     field("ignore_eos", "true", "ignore_eos", TYPE),
     field("ignore_eos", [], "ignore_eos", TYPE),
+    field("prompt_logprobs", -1, "prompt_logprobs", "integer_below_min_value"),
+    field("prompt_logprobs", 21, "prompt_logprobs", "integer_above_max_value"),
+    field("prompt_logprobs", 1.0, "prompt_logprobs", TYPE),
+    field("prompt_logprobs", True, "prompt_logprobs", TYPE),
+    field("prompt_logprobs", "5", "prompt_logprobs", TYPE),
     # Strings, lists, maps.
     field("stop", "", "stop", "empty_string"),
     field("stop", ["a", ""], "stop[1]", "empty_string"),
@@ -453,6 +458,10 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
      "top_logprobs", VALUE),
     ({"model": "tiny", "messages": [USER], "logprobs": True, "top_logprobs": 21},
      "top_logprobs", "integer_above_max_value"),
+    ({"model": "tiny", "messages": [USER], "stream": True, "prompt_logprobs": 0},
+     "prompt_logprobs", VALUE),
+    ({"model": "tiny", "messages": [USER], "stream": True, "prompt_logprobs": 5},
+     "prompt_logprobs", VALUE),
     ({"model": "tiny", "messages": [USER], "max_tokens": 3, "min_tokens": 4},
      "min_tokens", VALUE),
     # The first of several faults.
@@ -623,6 +632,9 @@ async def test_messages_name_what_was_given_and_what_is_allowed(house: Any, ask:
     )
     assert await message_for(top_logprobs=3) == (
         "The 'top_logprobs' parameter is only allowed when 'logprobs' is true."
+    )
+    assert await message_for(stream=True, prompt_logprobs=3) == (
+        "The 'prompt_logprobs' parameter is not available when 'stream' is true."
     )
     assert await message_for(store=True) == (
         "Unsupported parameter: 'store'. This server does not honour it yet: leave it out, "
