@@ -55,8 +55,8 @@ def slice_devices(where: Slice) -> list[Any]:
     """
     if not compiler_is_there():
         raise PlanError(
-            "the TPU's compiler is not installed; install it on any x86-64 Linux machine with "
-            "pip install 'parlance[plan]', best in a virtual environment of its own"
+            "the TPU's compiler is not installed; install it on any x86-64 Linux machine, best in a "
+            "virtual environment of its own, with pip install '.[plan]' at the top of a checkout"
         )
     try:
         return list(topologies.get_topology_desc(where.topology, "tpu").devices)
