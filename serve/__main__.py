@@ -299,12 +299,15 @@ def plan(model: str, topology: str, mesh: str, *, as_json: bool, **work: Any) ->
     from serve.engine.config import EngineConfigError
     from serve.plan.command import run_plan
     from serve.plan.deployment import Workload
-    from serve.plan.errors import PlanError
+    from serve.plan.errors import CompilerError, PlanError
 
     try:
         fits = run_plan(model, topology, mesh, Workload(**work), as_json=as_json, say=click.echo)
     except (CheckpointError, EngineConfigError, MeshError, PlanError) as error:
         raise ConfigError(str(error)) from error
+    except CompilerError as error:
+        click.echo(f"parlance: {error}", err=True)
+        return 1
     return 0 if fits else 1
 
 
