@@ -52,7 +52,7 @@ def compiler_is_there() -> bool:
 def compiler_name() -> str:
     """The compiler's name and version, like `libtpu 0.0.42.1`."""
     library = _library()
-    beside = [] if library is None else [str(library.absolute().parents[1])]
+    beside = [] if library is None else [str(library.absolute().parent.parent)]
     found = next(iter(distributions(name="libtpu", path=beside)), None)
     return f"libtpu {'of unknown version' if found is None else found.version}"
 

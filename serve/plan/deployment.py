@@ -138,8 +138,8 @@ def budget(config: ModelConfig, where: Slice, mesh: MeshShape, work: Workload) -
         prod(spec.shape) // prod(parts_on(shape, axis) for axis in spec.axes)
         for spec in parameter_specs(held).values()
     )
-    layout = choose_backend(held, "tpu", held.held_kv_heads // heads, dtype).layout
-    page = work.page_size * bytes_per_token(held, layout, dtype) // heads
+    backend = choose_backend(held, "tpu", held.held_kv_heads // heads, dtype)
+    page = work.page_size * bytes_per_token(held, backend.layout, dtype, backend.heads) // heads
     wanted = work.rows * -(-work.context // work.page_size)
     state = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(_rows(held, work.rows)))
     spare = where.chip.hbm - weights * size - state

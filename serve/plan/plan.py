@@ -126,7 +126,7 @@ def make_plan(deployment: Deployment, on_progress: Callable[[int, int], None]) -
 def copies_pages(step: StepCost, deployment: Deployment) -> bool:
     """Whether a step copies a layer's whole pool, which it should write in place."""
     cache = deployment.config
-    heads = cache.held_kv_heads // parts_on(deployment.mesh, KV_HEADS)
+    heads = deployment.backend.heads // parts_on(deployment.mesh, KV_HEADS)
     one = deployment.engine.num_pages * deployment.engine.page_size * heads
     combined = deployment.backend.layout == "combined"
     pool = one * (2 * combined_width(cache.head_dim) if combined else cache.head_dim)
