@@ -52,13 +52,12 @@ def plan_apart(
 def _followed(helper: Helper, task: Task, on_progress: Callable[[int, int], None]) -> Told:
     helper.connection.send(task)
     while True:
-        match helper.connection.recv():
-            case Told() as told:
-                return told
-            case Exception() as error:
-                raise error
-            case (done, total):
-                on_progress(done, total)
+        answer: Told | Exception | tuple[int, int] = helper.connection.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Told):
+            return answer
+        on_progress(*answer)
 
 
 def _end_in_words(status: int, said: str) -> str:

@@ -7,7 +7,7 @@ back; knows nothing of models.
 import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -99,7 +99,7 @@ def slice_devices(where: Slice) -> list[Any]:
 
 
 @contextmanager
-def what_it_says() -> Iterator[None]:
+def what_it_says() -> Generator[None]:
     """What the compiler says of a program that it does not compile, as errors of ours.
 
     Raises:
