@@ -95,7 +95,7 @@ SMALL = {
 
 
 @pytest.mark.parametrize(
-    ("topology", "data"), [("v5e:1x1", 1), ("v6e:1x1", 1), ("v5e:2x2", 4)], ids=lambda x: str(x)
+    ("topology", "data"), [("v5e:1x1", 1), ("v6e:1x1", 1), ("v5e:2x2", 4)], ids=str
 )
 def test_three_kv_heads_on_one_chip_and_on_four(tmp_path, topology, data):
     (tmp_path / "config.json").write_text(json.dumps(SMALL))
