@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import click
 
 from serve.config import ConfigError
+from serve.distribution import installed_version
 from serve.environment import URL_VARIABLE, strangers
 from serve.options import GroupedCommand, make_options, origin, render_config, resolve
 from serve.plan.environment import PLAN_ENVIRONMENT
@@ -24,20 +24,16 @@ from serve.setting_names import settings
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-def _version() -> str:
-    try:
-        return version("parlance")
-    except PackageNotFoundError:
-        return "from a source tree that is not installed"
-
-
 @click.group(
     name="parlance",
     context_settings=_CONTEXT,
     invoke_without_command=True,
     epilog="More on each: parlance serve --help, parlance chat --help, and so on.",
 )
-@click.version_option(_version(), message="parlance %(version)s")
+@click.version_option(
+    installed_version() or "from a source tree that is not installed",
+    message="parlance %(version)s",
+)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Parlance serves the OpenAI Chat Completions API from JAX.
@@ -318,8 +314,9 @@ def plan(model: str, topology: str, mesh: str, *, as_json: bool, **work: Any) ->
       parlance plan --model llama-3.1-70b --topology v6e:2x4
       parlance plan --model ~/models/mine --rows 32 --context 8192
 
-    The compiler comes with pip install 'parlance[plan]'. Exit codes: 0 when the model fits, 1
-    when it does not, 2 when the settings or the model do not work.
+    The compiler comes with pip install '.[plan]', at the top of a checkout. Exit codes: 0 when
+    the model fits, 1 when it does not or the compiler fails at it, 2 when the settings or the
+    model do not work.
     """
     os.environ.update(PLAN_ENVIRONMENT)
     _check_jax()
@@ -328,12 +325,15 @@ def plan(model: str, topology: str, mesh: str, *, as_json: bool, **work: Any) ->
     from serve.engine.config import EngineConfigError
     from serve.plan.command import run_plan
     from serve.plan.deployment import Workload
-    from serve.plan.errors import PlanError
+    from serve.plan.errors import CompilerError, PlanError
 
     try:
         fits = run_plan(model, topology, mesh, Workload(**work), as_json=as_json, say=click.echo)
     except (CheckpointError, EngineConfigError, MeshError, PlanError) as error:
         raise ConfigError(str(error)) from error
+    except CompilerError as error:
+        click.echo(f"parlance: {error}", err=True)
+        return 1
     return 0 if fits else 1
 
 

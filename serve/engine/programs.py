@@ -97,6 +97,7 @@ def cache_sizes(config: EngineConfig, dtype: jnp.dtype, backend: Backend) -> dic
         "table_width": table_width(config),
         "dtype": dtype,
         "layout": backend.layout,
+        "heads": backend.heads,
     }
 
 
