@@ -42,6 +42,17 @@ def expanded(path: Path | str) -> Path:
         ) from error
 
 
+def _hub_id(directory: Path) -> str:
+    """Id of the model that a snapshot in the hub's cache is of; empty for any other directory.
+
+    `models--ORGANIZATION--NAME/snapshots/REVISION`; no id has two hyphens side by side
+    (huggingface_hub's `repo_folder_name`).
+    """
+    kind, *parts = directory.parent.parent.name.split("--")
+    snapshot = kind == "models" and directory.parent.name == "snapshots"
+    return "/".join(parts) if snapshot else ""
+
+
 def default_compile_cache() -> str:
     """Below the user's caches; `off` for a user without a home directory."""
     caches = user_directory("XDG_CACHE_HOME", "~/.cache")
@@ -70,7 +81,8 @@ class ServeConfig:
         group="Model",
         help="Name under which requests ask for the model.",
         metavar="NAME",
-        default_text=f"the directory's name, {BUNDLED_MODEL_ID} for the bundled model",
+        default_text=f"{BUNDLED_MODEL_ID} for the bundled model, the model's id for a snapshot in "
+        "the hub's cache, else the directory's name",
     )
     aliases: tuple[str, ...] = setting(
         (),
@@ -378,8 +390,11 @@ class ServeConfig:
         """Name that requests give in `model`."""
         if self.model_id:
             return self.model_id
-        model = self.model.resolve()
-        return BUNDLED_MODEL_ID if model == bundled_model().resolve() else model.name
+        # `Path.resolve` does not go through links that lead in a circle.
+        model = Path(os.path.realpath(self.model))
+        if model == bundled_model().resolve():
+            return BUNDLED_MODEL_ID
+        return _hub_id(model) or model.name
 
     @property
     def compile_cache_directory(self) -> Path | None:

@@ -213,11 +213,10 @@ def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
 
 
 def _api_settings(config: ServeConfig) -> ApiSettings:
-    shape = config.model / "config.json"
     return ApiSettings(
         model_id=config.served_id,
         aliases=config.aliases,
-        created=int(shape.stat().st_mtime) if shape.is_file() else 0,
+        created=_created(config),
         max_choices=config.max_choices,
         max_body_bytes=config.max_body_bytes,
         max_answer_tokens=config.max_answer_tokens,
@@ -230,6 +229,14 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         cors_origins=config.cors_origins,
         keep_alive_seconds=config.keep_alive_seconds,
     )
+
+
+def _created(config: ServeConfig) -> int:
+    try:
+        return int((config.model / "config.json").stat().st_mtime)
+    except OSError:
+        # Why it cannot be read is told where the model is opened.
+        return 0
 
 
 async def _serve(prepared: _Prepared, followers: Leader | None, began: float) -> int:
