@@ -5,6 +5,7 @@ these fields (`setting_names.py`, `options.py`). Knows nothing of where a value 
 the engine.
 """
 
+import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path

@@ -25,7 +25,11 @@ def facts_of(config: ServeConfig) -> dict[str, str]:
     settings = {name: str(getattr(config, name)) or "unset" for name in _SETTINGS}
     settings |= {name: str(value) for name, value in numeric_settings().items()}
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    checkpoint = checkpoint_digest(config.model) if config.model.is_dir() else "missing"
+    try:
+        checkpoint = checkpoint_digest(config.model) if config.model.is_dir() else "missing"
+    except (OSError, ValueError):
+        # Whoever loads it, or what is there, says what is wrong.
+        checkpoint = "unreadable"
     return {"the checkpoint's digest": checkpoint, "Python": python} | of_packages | settings
 
 
