@@ -27,9 +27,18 @@ class Grammar:
 
     Attributes:
         source: JSON text.
+        beside: a second grammar that answers are held to as well; "" for none. Whatever may begin
+            under both has to have an end under both.
     """
 
     source: str
+    beside: str = ""
+
+    def held_to(self, text: str) -> "Grammar":
+        """The same, where answers are held to a grammar in Lark as well."""
+        # A token that is the only one here need not be the one that the other grammar has.
+        options = '%llguidance {"no_forcing": true}'
+        return Grammar(self.source, LLMatcher.grammar_from_lark(f"{options}\n{text}"))
 
     @classmethod
     def json_schema(cls, schema: object, *, exclusive: bool = True) -> "Grammar":
@@ -124,16 +133,18 @@ class GrammarCompiler:
         if known is not None and not known.ledger.worn:
             return known
         vocabulary, tokenizer = self._built.result()
+        sources = list(filter(None, (grammar.source, grammar.beside)))
         if known is None:
-            self._try(grammar, vocabulary, allowance)
-        compiled = CompiledGrammar(compile_grammar(tokenizer, grammar.source))
+            for source in sources:
+                self._try(source, vocabulary, allowance)
+        compiled = CompiledGrammar([compile_grammar(tokenizer, source) for source in sources])
         self._remember(grammar, compiled)
         return compiled
 
-    def _try(self, grammar: Grammar, vocabulary: Vocabulary, allowance: Allowance) -> None:
+    def _try(self, source: str, vocabulary: Vocabulary, allowance: Allowance) -> None:
         trial = self._trials.get() or Trial(vocabulary)
         try:
-            trial.run(grammar.source, allowance)
+            trial.run(source, allowance)
         finally:
             self._trials.put(trial)
 

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from serve.api.asking.answer_schema import AnswerSchema
 from serve.api.asking.asked_tools import AskedTools
@@ -20,6 +19,7 @@ from serve.grammar.custom import check_lark, check_regex
 from serve.grammar.library import GrammarError
 from serve.grammar.schema import SchemaError, check_schema_size, compile_schema, enforceable
 from serve.text.calls.format import CallFormat
+from serve.text.calls.grammar import nested
 from serve.text.calls.tools import CustomTool, Tool
 
 # What all schemas and grammars of a request may have together, in largest ones.
@@ -105,43 +105,55 @@ class Constraints:
             for tool, place in zip(asked.tools, asked.places, strict=True)
         }
         content = None if schema is None else _content(compilation, schema)
-        tools = [checked[tool.name] for tool in asked.callable]
+        called = [checked[tool.name] for tool in asked.callable]
         param = "functions" if asked.legacy else "tools"
         try:
-            text = self.call_format.grammar(tools, asked.choice, self.controls, content)
-            return compilation.compile(Grammar.lark(text))
+            # Once as it is asked for, and once as any JSON whose numbers end.
+            text, beside = (
+                self.call_format.grammar(
+                    [tool[form] for tool in called],
+                    asked.choice,
+                    self.controls,
+                    content and content[form],
+                )
+                for form in (0, 1)
+            )
+            grammar = Grammar.lark(text)
+            return compilation.compile(grammar if beside == text else grammar.held_to(beside))
         except ValueError as error:
             raise invalid(
                 "invalid_value", f"The tools cannot be offered together: {error}.", param
             ) from error
 
 
-def _checked(compilation: Compilation, tool: Tool, place: str) -> Tool:
-    """The tool as it is enforced."""
+def _checked(compilation: Compilation, tool: Tool, place: str) -> tuple[Tool, Tool]:
+    """The tool as it is enforced, and as one of which only numbers have to end."""
     try:
         if isinstance(tool, CustomTool):
             if tool.lark is not None:
                 check_lark(compilation, tool.lark)
             elif tool.regex is not None:
                 check_regex(compilation, tool.regex)
-            return tool
+            return tool, tool
         if tool.schema is None:
-            return tool
-        schema = enforceable(compilation, tool.schema, strict=tool.strict)
+            return tool, tool
+        enforced = enforceable(compilation, tool.schema, strict=tool.strict)
     except GrammarError as error:
         raise _refused(tool, error, place) from error
-    return replace(tool, schema=schema)
+    any_object = enforced.digits.any_json("object")
+    return replace(tool, schema=enforced.schema), replace(tool, lark=any_object)
 
 
-def _content(compilation: Compilation, schema: AnswerSchema) -> str:
-    """The rule body of an answer of that form: JSON without white space."""
+def _content(compilation: Compilation, schema: AnswerSchema) -> tuple[str, str]:
+    """The rule body of an answer of that form, JSON without white space; and of any JSON."""
     try:
-        whole: Any = enforceable(compilation, schema.schema, strict=schema.strict)
+        enforced = enforceable(compilation, schema.schema, strict=schema.strict)
     except SchemaError as error:
         raise schema.refused(error) from error
     options = {"whitespace_flexible": False, "coerce_one_of": not schema.strict}
-    options |= whole.get("x-guidance", {})
-    return "%json " + json.dumps({**whole, "x-guidance": options})
+    options |= enforced.schema.get("x-guidance", {})
+    exact = "%json " + json.dumps({**enforced.schema, "x-guidance": options})
+    return exact, nested(enforced.digits.any_json())
 
 
 def _refused(tool: Tool, error: GrammarError, place: str) -> ApiError:

@@ -1,0 +1,180 @@
+"""How long a number may be where a schema leaves that free: as many digits as a double tells apart.
+
+The library takes any row of digits for a number, and a model may write them without an end. So
+an answer is held to a second grammar beside its schema's: that of any JSON whose numbers end.
+Whatever may begin under both has an end under both; `with_room_for_multiples` and
+`equivalents.equivalent` see to the numbers of which that would not be so.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, cast
+
+from serve.grammar.places import objects, rebuilt
+
+# Of 17 digits no two doubles have the same (IEEE 754-2019, section 5.12.2).
+_SIGNIFICANT = 17
+_LEAST, _GREATEST = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
+BOUNDS = (*_LEAST, *_GREATEST)
+# The library looks for a multiple among so many remainders, whatever digits have been written.
+_MOST_REMAINDERS = 5_000
+# Strings of any kind: what they may be is for the schema to say.
+_JSON = r"""
+value: object | array | STRING | NUMBER | "true" | "false" | "null"
+object: "{{" (member (COMMA member)*)? "}}"
+member: STRING COLON value
+array: "[" (value (COMMA value)*)? "]"
+COMMA: /, ?/
+COLON: /: ?/
+STRING: /"([^"\\]|\\.)*"/
+NUMBER: {number}
+"""
+_VALUES = ("const", "enum")
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """How many digits numbers may have: all that a double may be written with by `JSON.stringify`
+    and by Python, and all that a schema's own numbers have.
+
+    Attributes:
+        significant: from the first that is not 0.
+        zeros: between the point and the first significant one.
+        whole: before the point; those after the significant ones are 0.
+        endless: whether there may be any number of them before the point all the same.
+        never: regular expressions of spellings that readers take for a number that a bound leaves
+            out.
+    """
+
+    significant: int = _SIGNIFICANT
+    zeros: int = 6
+    whole: int = 21
+    endless: bool = False
+    never: frozenset[str] = frozenset()
+
+    def __or__(self, other: "Digits") -> "Digits":
+        """As many as either has."""
+        return Digits(
+            max(self.significant, other.significant),
+            max(self.zeros, other.zeros),
+            max(self.whole, other.whole),
+            self.endless or other.endless,
+            self.never | other.never,
+        )
+
+    def any_json(self, root: str = "value") -> str:
+        """A grammar in Lark: any JSON with numbers of so many digits.
+
+        Args:
+            root: `value`, or `object`.
+        """
+        most, zeros, more = self.significant, self.zeros, self.whole - self.significant
+        small = rf"/0(\.(0{{0,{zeros}}}[1-9][0-9]{{0,{most - 1}}}|0{{1,{zeros + 1}}}))?/"
+        others = [rf"/[1-9][0-9]*(\.[0-9]+)?/ & /([0-9]\.?){{1,{most}}}/"]
+        others += [rf"/[1-9][0-9]{{{most - 1}}}0{{1,{more}}}/"] if more > 0 else []
+        others += [rf"/[1-9][0-9]*(\.[0-9]{{1,{most}}})?/"] if self.endless else []
+        either = " | ".join(f"({each})" for each in (small, *others))
+        number = rf'"-"? ({either}) /([eE][+\-]?[0-9]{{1,3}})?/'
+        if self.never:
+            number = f"({number}) & ~/-?({'|'.join(sorted(self.never))})/"
+        return f"start: {root}\n" + _JSON.format(number=number).lstrip()
+
+
+def digits_of(schema: Any) -> Digits:
+    """What the numbers of a schema ask for that are in `const`, `enum`, bounds and `multipleOf`."""
+    found = Digits()
+    for _, fields in objects(schema):
+        for number in numbers_in([fields[name] for name in (*BOUNDS, *_VALUES) if name in fields]):
+            found |= _written(number)
+        if fields.get("exclusiveMaximum", 0) > 0:
+            found |= Digits(never=frozenset(_mistaken_for(fields["exclusiveMaximum"])))
+        if fields.get("exclusiveMinimum", 0) < 0:
+            found |= Digits(never=frozenset(_mistaken_for(-fields["exclusiveMinimum"])))
+        if "multipleOf" in fields:
+            places = _places(fields["multipleOf"])
+            found |= Digits(endless=not _has_room(fields))
+            greatest = max((abs(fields[name]) for name in BOUNDS if name in fields), default=0)
+            whole = len(str(max(math.ceil(greatest) - 1, 0)))
+            found |= Digits(whole + places, places)
+    return found
+
+
+def numbers_in(value: object) -> Iterator[float]:
+    """The numbers that a value is or holds."""
+    match value:
+        case bool():
+            return
+        case int() | float():
+            yield value
+        case list():
+            for each in cast("list[object]", value):
+                yield from numbers_in(each)
+        case dict():
+            yield from numbers_in(list(cast("dict[str, object]", value).values()))
+        case _:
+            pass
+
+
+def digits_for(numbers: Iterable[float]) -> Digits:
+    """What it takes to write these numbers."""
+    found = Digits()
+    for number in numbers:
+        found |= _written(number)
+    return found
+
+
+def with_room_for_multiples(schema: Any) -> Any:
+    """The schema, where a multiple of something is bounded if it was not.
+
+    Its first digits would leave no room for the last ones otherwise, without which it is no
+    multiple. Where the library cannot tell the two apart it stays as it is.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    fields = rebuilt(cast("Mapping[str, Any]", schema), with_room_for_multiples)
+    if "multipleOf" in fields and _remainders(fields["multipleOf"]) <= _MOST_REMAINDERS:
+        given = [abs(fields[name]) for name in BOUNDS if name in fields]
+        room = 10 ** max(_SIGNIFICANT - _places(fields["multipleOf"]), 0)
+        most = max(room, 10 * math.ceil(max(given, default=0)))
+        if not _has(fields, _LEAST):
+            fields["minimum"] = -most
+        if not _has(fields, _GREATEST):
+            fields["maximum"] = most
+    return fields
+
+
+def _has_room(schema: Mapping[str, Any]) -> bool:
+    return _has(schema, _LEAST) and _has(schema, _GREATEST)
+
+
+def _has(schema: Mapping[str, Any], names: Iterable[str]) -> bool:
+    return any(name in schema for name in names)
+
+
+def _remainders(number: float) -> int:
+    return int(Decimal(str(number)).scaleb(_places(number)))
+
+
+def _written(number: float) -> Digits:
+    """The digits of a number that is written without an exponent."""
+    whole, _, fraction = format(abs(Decimal(str(number))), "f").partition(".")
+    zeros = len(fraction) - len(fraction.lstrip("0")) if whole == "0" else 0
+    return Digits(len((whole + fraction).strip("0")), zeros, len(whole))
+
+
+def _mistaken_for(bound: float) -> Iterator[str]:
+    """What is written below a bound above 0 and read as the bound: 9.9999999999999999 for 10."""
+    exact = Decimal(str(bound))
+    step = Decimal(1).scaleb(exact.next_minus().adjusted() - _SIGNIFICANT + 1)
+    below = exact - step
+    while float(below) == bound:
+        whole, point, fraction = format(below, "f").partition(".")
+        yield whole + (rf"\.{fraction.rstrip('0')}0*" if point else "")
+        below -= step
+
+
+def _places(number: float) -> int:
+    """How many digits a number has behind the point."""
+    return max(-cast("int", Decimal(str(number)).normalize().as_tuple().exponent), 0)
