@@ -2,14 +2,15 @@
 
 The library takes any row of digits for a number, and a model may write them without an end. So
 an answer is held to a second grammar beside its schema's: that of any JSON whose numbers end.
-Whatever may begin under both has an end under both; `with_room_for_multiples` and
+Whatever may begin under both has an end under both; `with_bounded_multiples` and
 `equivalents.equivalent` see to the numbers of which that would not be so.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, cast
 
 from serve.grammar.places import objects, rebuilt
@@ -18,6 +19,13 @@ from serve.grammar.places import objects, rebuilt
 _SIGNIFICANT = 17
 _LEAST, _GREATEST = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
 BOUNDS = (*_LEAST, *_GREATEST)
+# Of a bound in steps: the step nearest to it that it lets in.
+_COUNTS: Mapping[str, Callable[[Fraction], int]] = {
+    "minimum": math.ceil,
+    "maximum": math.floor,
+    "exclusiveMinimum": lambda steps: math.floor(steps) + 1,
+    "exclusiveMaximum": lambda steps: math.ceil(steps) - 1,
+}
 # The library looks for a multiple among so many remainders, whatever digits have been written.
 _MOST_REMAINDERS = 5_000
 # Strings of any kind: what they may be is for the schema to say.
@@ -94,7 +102,7 @@ def digits_of(schema: Any) -> Digits:
             found |= Digits(never=frozenset(_mistaken_for(-fields["exclusiveMinimum"])))
         if "multipleOf" in fields:
             places = _places(fields["multipleOf"])
-            found |= Digits(endless=not _has_room(fields))
+            found |= Digits(endless=not (_has(fields, _LEAST) and _has(fields, _GREATEST)))
             greatest = max((abs(fields[name]) for name in BOUNDS if name in fields), default=0)
             whole = len(str(max(math.ceil(greatest) - 1, 0)))
             found |= Digits(whole + places, places)
@@ -125,28 +133,43 @@ def digits_for(numbers: Iterable[float]) -> Digits:
     return found
 
 
-def with_room_for_multiples(schema: Any) -> Any:
-    """The schema, where a multiple of something is bounded if it was not.
+def with_bounded_multiples(schema: Any) -> Any:
+    """The schema, where multiples of something are between two of them.
 
-    Its first digits would leave no room for the last ones otherwise, without which it is no
-    multiple. Where the library cannot tell the two apart it stays as it is.
+    Without bounds the first digits would leave no room for the last ones, without which it is no
+    multiple; where the library cannot tell the two apart it goes without. And of bounds with more
+    digits than multiples have the library sees too late what they leave out.
     """
     if not isinstance(schema, dict):
         return schema
-    fields = rebuilt(cast("Mapping[str, Any]", schema), with_room_for_multiples)
-    if "multipleOf" in fields and _remainders(fields["multipleOf"]) <= _MOST_REMAINDERS:
-        given = [abs(fields[name]) for name in BOUNDS if name in fields]
+    given = rebuilt(cast("Mapping[str, Any]", schema), with_bounded_multiples)
+    if "multipleOf" not in given:
+        return given
+    fields = {name: value for name, value in given.items() if name not in BOUNDS}
+    step = _exact(fields["multipleOf"])
+    bounds = {name: _exact(given[name]) for name in BOUNDS if name in given}
+    counts = {name: _COUNTS[name](bound / step) for name, bound in bounds.items()}
+    if _remainders(fields["multipleOf"]) <= _MOST_REMAINDERS:
         room = 10 ** max(_SIGNIFICANT - _places(fields["multipleOf"]), 0)
-        most = max(room, 10 * math.ceil(max(given, default=0)))
-        if not _has(fields, _LEAST):
-            fields["minimum"] = -most
-        if not _has(fields, _GREATEST):
-            fields["maximum"] = most
-    return fields
+        most = max([room, *(10 * abs(bound) for bound in bounds.values())]) // step
+        if not _has(counts, _LEAST):
+            counts["minimum"] = -most
+        if not _has(counts, _GREATEST):
+            counts["maximum"] = most
+    least = [counts[name] for name in _LEAST if name in counts]
+    greatest = [counts[name] for name in _GREATEST if name in counts]
+    if least and greatest and max(least) > min(greatest):
+        return given  # For the library to say.
+    fields |= {"minimum": _number(max(least) * step)} if least else {}
+    return fields | ({"maximum": _number(min(greatest) * step)} if greatest else {})
 
 
-def _has_room(schema: Mapping[str, Any]) -> bool:
-    return _has(schema, _LEAST) and _has(schema, _GREATEST)
+def _exact(number: float) -> Fraction:
+    return Fraction(str(number))
+
+
+def _number(exact: Fraction) -> float:
+    return exact.numerator if exact.denominator == 1 else float(exact)
 
 
 def _has(schema: Mapping[str, Any], names: Iterable[str]) -> bool:
@@ -154,7 +177,7 @@ def _has(schema: Mapping[str, Any], names: Iterable[str]) -> bool:
 
 
 def _remainders(number: float) -> int:
-    return int(Decimal(str(number)).scaleb(_places(number)))
+    return _exact(number) * 10 ** _places(number) // 1
 
 
 def _written(number: float) -> Digits:

@@ -34,6 +34,8 @@ _WORDS = {
     "Too many items": _WAYS,
     "lexer configuration": "its patterns and numbers are too large",
     "lexer error": _AUTOMATON,
+    "are not disjoint": "a name may match two of its patterns",
+    "Failed to generate regex": "its range is too large",
     "grammar size": "it has too many parts",
     "Unable to determine if regex is empty": "it takes too long to tell whether any text fits it",
     "Regex is empty": "no text fits it",
