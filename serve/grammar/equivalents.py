@@ -6,6 +6,7 @@ Knows nothing of what is refused.
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from fractions import Fraction
 from itertools import combinations
 from math import comb
 from typing import Any, cast
@@ -82,9 +83,8 @@ def _above(bound: float) -> float:
     """
     if not bound:
         return _BESIDE_ZERO
-    exact = Decimal(str(bound))
-    step = Decimal(1).scaleb(min(exact.adjusted() - 14, 0))
-    above = float((exact // step + 1) * step)
+    step = Fraction(Decimal(1).scaleb(min(Decimal(str(bound)).adjusted() - 14, 0)))
+    above = float((Fraction(str(bound)) // step + 1) * step)
     return above if above > bound else math.nextafter(bound, math.inf)
 
 

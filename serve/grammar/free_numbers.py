@@ -7,6 +7,7 @@ Whatever may begin under both has an end under both; `with_bounded_multiples` an
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,6 +27,8 @@ _COUNTS: Mapping[str, Callable[[Fraction], int]] = {
     "exclusiveMinimum": lambda steps: math.floor(steps) + 1,
     "exclusiveMaximum": lambda steps: math.ceil(steps) - 1,
 }
+# Below, doubles lie so far apart that few digits tell them from their neighbours.
+_COARSE = sys.float_info.min / sys.float_info.epsilon
 # The library looks for a multiple among so many remainders, whatever digits have been written.
 _MOST_REMAINDERS = 5_000
 # Strings of any kind: what they may be is for the schema to say.
@@ -182,13 +185,15 @@ def _remainders(number: float) -> int:
 
 def _written(number: float) -> Digits:
     """The digits of a number that is written without an exponent."""
-    whole, _, fraction = format(abs(Decimal(str(number))), "f").partition(".")
+    whole, _, fraction = format(Decimal(str(number)).copy_abs(), "f").partition(".")
     zeros = len(fraction) - len(fraction.lstrip("0")) if whole == "0" else 0
     return Digits(len((whole + fraction).strip("0")), zeros, len(whole))
 
 
 def _mistaken_for(bound: float) -> Iterator[str]:
     """What is written below a bound above 0 and read as the bound: 9.9999999999999999 for 10."""
+    if bound < _COARSE:
+        return
     exact = Decimal(str(bound))
     step = Decimal(1).scaleb(exact.next_minus().adjusted() - _SIGNIFICANT + 1)
     below = exact - step

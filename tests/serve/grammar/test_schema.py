@@ -116,6 +116,7 @@ UNENFORCEABLE: list[tuple[Any, tuple[str | int, ...], str]] = [
     ({"minimum": -(2**54)}, ("minimum",), "beyond 2^53"),
     ({"type": "number", "multipleOf": 0.000001237}, ("multipleOf",), "too many digits"),
     ({"type": "number", "minimum": -1e300, "maximum": 1e300}, ("minimum",), "range is too large"),
+    ({"type": "number", "exclusiveMinimum": 1e40}, ("exclusiveMinimum",), "range is too large"),
     ({**TOO_EXACT, "required": ["ab"]}, ("properties", "ab", "multipleOf"), "nothing may follow"),
     (EMPTY_TEXT, ("pattern",), "no text fits it"),
     ({"required": ["a"], "allOf": [{"const": "\x01"}]}, ("allOf", 0, "const"), "control char"),
