@@ -27,18 +27,9 @@ class Grammar:
 
     Attributes:
         source: JSON text.
-        beside: a second grammar that answers are held to as well; "" for none. Whatever may begin
-            under both has to have an end under both.
     """
 
     source: str
-    beside: str = ""
-
-    def held_to(self, text: str) -> "Grammar":
-        """The same, where answers are held to a grammar in Lark as well."""
-        # A token that is the only one here need not be the one that the other grammar has.
-        options = '%llguidance {"no_forcing": true}'
-        return Grammar(self.source, LLMatcher.grammar_from_lark(f"{options}\n{text}"))
 
     @classmethod
     def json_schema(cls, schema: object, *, exclusive: bool = True) -> "Grammar":
@@ -54,9 +45,16 @@ class Grammar:
         return cls(LLMatcher.grammar_from_json_schema(text, overrides=options))  # type: ignore[arg-type]
 
     @classmethod
-    def lark(cls, text: str) -> "Grammar":
-        """A grammar in llguidance's dialect of Lark."""
-        return cls(LLMatcher.grammar_from_lark(text))
+    def lark(cls, text: str, *, any_spelling: bool = False) -> "Grammar":
+        """A grammar in llguidance's dialect of Lark.
+
+        Args:
+            text: the grammar.
+            any_spelling: whether all tokens are in a mask that spell what may follow; else the
+                model's own spelling is alone in it where only one text may follow.
+        """
+        options = '%llguidance {"no_forcing": true}\n' if any_spelling else ""
+        return cls(LLMatcher.grammar_from_lark(options + text))
 
     @classmethod
     def regex(cls, text: str) -> "Grammar":
@@ -133,18 +131,16 @@ class GrammarCompiler:
         if known is not None and not known.ledger.worn:
             return known
         vocabulary, tokenizer = self._built.result()
-        sources = list(filter(None, (grammar.source, grammar.beside)))
         if known is None:
-            for source in sources:
-                self._try(source, vocabulary, allowance)
-        compiled = CompiledGrammar([compile_grammar(tokenizer, source) for source in sources])
+            self._try(grammar, vocabulary, allowance)
+        compiled = CompiledGrammar(compile_grammar(tokenizer, grammar.source))
         self._remember(grammar, compiled)
         return compiled
 
-    def _try(self, source: str, vocabulary: Vocabulary, allowance: Allowance) -> None:
+    def _try(self, grammar: Grammar, vocabulary: Vocabulary, allowance: Allowance) -> None:
         trial = self._trials.get() or Trial(vocabulary)
         try:
-            trial.run(source, allowance)
+            trial.run(grammar.source, allowance)
         finally:
             self._trials.put(trial)
 

@@ -30,6 +30,7 @@ from serve.grammar.patterns.schemas import spelled, with_patterns_spelled
 from serve.grammar.patterns.tree import PatternError
 from serve.grammar.places import with_local_references
 from serve.grammar.schema_error import Path, SchemaError
+from serve.grammar.together import Together
 from serve.grammar.values import check_value, inexact, list_of
 
 # Keywords without which a schema still says what it is about; those first that are dear to follow
@@ -79,7 +80,11 @@ def compile_schema(compilation: Compilation, schema: object, *, strict: bool) ->
         SchemaError: the schema is malformed, too large, or cannot be enforced.
     """
     enforced = enforceable(compilation, schema, strict=strict)
-    return compilation.compile(_grammar(enforced, strict=strict))
+    numbers = Grammar.lark(enforced.digits.any_json(), any_spelling=True)
+    return Together(
+        compilation.compile(Grammar.json_schema(enforced.schema, exclusive=strict)),
+        compilation.compile(numbers),
+    )
 
 
 def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> Enforced:
@@ -121,14 +126,8 @@ def _tried(compilation: Compilation, schema: Any, digits: Digits, *, strict: boo
         GrammarError: it cannot be enforced.
     """
     said = _said(schema, strict=strict)
-    enforced = Enforced(said, digits | digits_of(said))
-    compilation.compile(_grammar(enforced, strict=strict))
-    return enforced
-
-
-def _grammar(enforced: Enforced, *, strict: bool) -> Grammar:
-    grammar = Grammar.json_schema(enforced.schema, exclusive=strict)
-    return grammar.held_to(enforced.digits.any_json())
+    compilation.compile(Grammar.json_schema(said, exclusive=strict))
+    return Enforced(said, digits | digits_of(said))
 
 
 def _said(schema: Any, *, strict: bool) -> Any:

@@ -18,6 +18,7 @@ from serve.grammar.compiler import Compilation, Grammar, GrammarCompiler, check_
 from serve.grammar.custom import check_lark, check_regex
 from serve.grammar.library import GrammarError
 from serve.grammar.schema import SchemaError, check_schema_size, compile_schema, enforceable
+from serve.grammar.together import Together
 from serve.text.calls.format import CallFormat
 from serve.text.calls.grammar import nested
 from serve.text.calls.tools import CustomTool, Tool
@@ -118,8 +119,11 @@ class Constraints:
                 )
                 for form in (0, 1)
             )
-            grammar = Grammar.lark(text)
-            return compilation.compile(grammar if beside == text else grammar.held_to(beside))
+            constraint = compilation.compile(Grammar.lark(text))
+            if beside == text:
+                return constraint
+            numbers = compilation.compile(Grammar.lark(beside, any_spelling=True))
+            return Together(constraint, numbers)
         except ValueError as error:
             raise invalid(
                 "invalid_value", f"The tools cannot be offered together: {error}.", param
