@@ -42,7 +42,6 @@ COLON: /: ?/
 STRING: /"([^"\\]|\\.)*"/
 NUMBER: {number}
 """
-_VALUES = ("const", "enum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +96,8 @@ def digits_of(schema: Any) -> Digits:
     """What the numbers of a schema ask for that are in `const`, `enum`, bounds and `multipleOf`."""
     found = Digits()
     for _, fields in objects(schema):
-        for number in numbers_in([fields[name] for name in (*BOUNDS, *_VALUES) if name in fields]):
-            found |= _written(number)
+        own = [fields[name] for name in ("const", "enum", *BOUNDS) if name in fields]
+        found |= digits_for(numbers_in(own))
         if fields.get("exclusiveMaximum", 0) > 0:
             found |= Digits(never=frozenset(_mistaken_for(fields["exclusiveMaximum"])))
         if fields.get("exclusiveMinimum", 0) < 0:

@@ -80,11 +80,12 @@ def compile_schema(compilation: Compilation, schema: object, *, strict: bool) ->
         SchemaError: the schema is malformed, too large, or cannot be enforced.
     """
     enforced = enforceable(compilation, schema, strict=strict)
+    exact = Grammar.json_schema(enforced.schema, exclusive=strict)
     numbers = Grammar.lark(enforced.digits.any_json(), any_spelling=True)
-    return Together(
-        compilation.compile(Grammar.json_schema(enforced.schema, exclusive=strict)),
-        compilation.compile(numbers),
-    )
+    try:
+        return Together(compilation.compile(exact), compilation.compile(numbers))
+    except GrammarError as error:
+        raise SchemaError((), in_words(str(error))) from error
 
 
 def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> Enforced:
@@ -98,36 +99,32 @@ def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> En
     removed: set[Path] = set()
     while True:
         try:
-            return _tried(compilation, whole, reader.digits, strict=strict)
+            said = _tried(compilation, whole, strict=strict)
         except SchemaError:
             raise
         except GrammarError as error:
             left = [site for site in reader.sites if not _is_within(site.path, removed)]
             site = _culprit(str(error), left)
             if site is None and "Unsatisfiable" not in str(error):
-                site = _found_by_trial(compilation, whole, left, reader.digits, strict=strict)
+                site = _found_by_trial(compilation, whole, left, strict=strict)
             if strict or site is None or site.keyword == "$ref" or len(removed) == _MOST_REMOVALS:
                 path = site.path if site else ()
                 raise SchemaError(path, _told(site, error, strict=strict)) from error
             removed.add(site.path)
             whole = _without(whole, site.path)
+        else:
+            return Enforced(said, reader.digits | digits_of(said))
 
 
-def _tried(compilation: Compilation, schema: Any, digits: Digits, *, strict: bool) -> Enforced:
-    """A schema that has compiled.
-
-    Args:
-        compilation: of the request.
-        schema: all of it is to be enforced.
-        digits: how many numbers have that the schema names; may be more than it still has.
-        strict: as in `enforceable`.
+def _tried(compilation: Compilation, schema: Any, *, strict: bool) -> Any:
+    """The schema in words of the library, which has compiled it.
 
     Raises:
         GrammarError: it cannot be enforced.
     """
     said = _said(schema, strict=strict)
     compilation.compile(Grammar.json_schema(said, exclusive=strict))
-    return Enforced(said, digits | digits_of(said))
+    return said
 
 
 def _said(schema: Any, *, strict: bool) -> Any:
@@ -175,7 +172,7 @@ def _is_within(path: Path, places: Iterable[Path]) -> bool:
 
 
 def _found_by_trial(
-    compilation: Compilation, whole: Any, sites: Sequence[_Site], digits: Digits, *, strict: bool
+    compilation: Compilation, whole: Any, sites: Sequence[_Site], *, strict: bool
 ) -> _Site | None:
     """The keyword for which a schema cannot be followed, where the library does not say.
 
@@ -185,7 +182,6 @@ def _found_by_trial(
         compilation: whose time the trials take.
         whole: the schema.
         sites: keywords that it might be.
-        digits: how many the schema's own numbers have.
         strict: as in `enforceable`.
     """
     order = sorted(
@@ -201,7 +197,7 @@ def _found_by_trial(
                 rest = _without(rest, site.path)
                 gone.add(site.path)
         try:
-            _tried(compilation, rest, digits, strict=strict)
+            _tried(compilation, rest, strict=strict)
         except GrammarError:
             return False
         return True
