@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from serve.api.asking.answer_form import AnswerForm, AnswerText
 from serve.api.asking.answer_schema import AnswerSchema
@@ -21,6 +20,7 @@ from serve.grammar.compiler import Compilation, Grammar, GrammarCompiler, check_
 from serve.grammar.custom import check_ebnf, check_lark, check_regex
 from serve.grammar.library import GrammarError
 from serve.grammar.schema import SchemaError, check_schema_size, compile_schema, enforceable
+from serve.grammar.together import Together
 from serve.text.calls.format import CallFormat
 from serve.text.calls.grammar import inner_lark, inner_regex
 from serve.text.calls.tools import CustomTool, Tool
@@ -126,32 +126,46 @@ class Constraints:
             for tool, place in zip(asked.tools, asked.places, strict=True)
         }
         content = None if form is None else _content(compilation, form)
-        tools = [checked[tool.name] for tool in asked.callable]
+        called = [checked[tool.name] for tool in asked.callable]
         param = "functions" if asked.legacy else "tools"
         try:
-            text = self.call_format.grammar(tools, asked.choice, self.controls, content)
-            return compilation.compile(Grammar.lark(text))
+            # Once as it is asked for, and once as any JSON whose numbers end.
+            text, beside = (
+                self.call_format.grammar(
+                    [tool[way] for tool in called],
+                    asked.choice,
+                    self.controls,
+                    content and content[way],
+                )
+                for way in (0, 1)
+            )
+            constraint = compilation.compile(Grammar.lark(text))
+            if beside == text:
+                return constraint
+            numbers = compilation.compile(Grammar.lark(beside, any_spelling=True))
+            return Together(constraint, numbers)
         except ValueError as error:
             raise invalid(
                 "invalid_value", f"The tools cannot be offered together: {error}.", param
             ) from error
 
 
-def _checked(compilation: Compilation, tool: Tool, place: str) -> Tool:
-    """The tool as it is enforced."""
+def _checked(compilation: Compilation, tool: Tool, place: str) -> tuple[Tool, Tool]:
+    """The tool as it is enforced, and as one of which only numbers have to end."""
     try:
         if isinstance(tool, CustomTool):
             if tool.lark is not None:
                 check_lark(compilation, tool.lark)
             elif tool.regex is not None:
                 check_regex(compilation, tool.regex)
-            return tool
+            return tool, tool
         if tool.schema is None:
-            return tool
-        schema = enforceable(compilation, tool.schema, strict=tool.strict)
+            return tool, tool
+        enforced = enforceable(compilation, tool.schema, strict=tool.strict)
     except GrammarError as error:
         raise _refused(tool, error, place) from error
-    return replace(tool, schema=schema)
+    any_object = enforced.digits.any_json("object")
+    return replace(tool, schema=enforced.schema), replace(tool, lark=any_object)
 
 
 def _alone(compilation: Compilation, form: AnswerForm) -> Constraint:
@@ -164,17 +178,22 @@ def _alone(compilation: Compilation, form: AnswerForm) -> Constraint:
         raise form.refused(error) from error
 
 
-def _content(compilation: Compilation, form: AnswerForm) -> str:
-    """The rule body of an answer of that form; JSON is without white space."""
+def _content(compilation: Compilation, form: AnswerForm) -> tuple[str, str]:
+    """The rule body of an answer of that form, JSON without white space; and of any JSON.
+
+    What is no JSON has no numbers to bound: twice the same.
+    """
     if isinstance(form, AnswerText):
-        return _text(compilation, form)[1]
+        body = _text(compilation, form)[1]
+        return body, body
     try:
-        whole: Any = enforceable(compilation, form.schema, strict=form.strict)
+        enforced = enforceable(compilation, form.schema, strict=form.strict)
     except SchemaError as error:
         raise form.refused(error) from error
     options = {"whitespace_flexible": False, "coerce_one_of": not form.strict}
-    options |= whole.get("x-guidance", {})
-    return "%json " + json.dumps({**whole, "x-guidance": options})
+    options |= enforced.schema.get("x-guidance", {})
+    exact = "%json " + json.dumps({**enforced.schema, "x-guidance": options})
+    return exact, inner_lark(enforced.digits.any_json())
 
 
 def _text(compilation: Compilation, form: AnswerText) -> tuple[Constraint, str]:

@@ -46,12 +46,19 @@ def ending(text: str, end: str) -> str:
     return f"({text} & ~/(?s:.*){_escaped(end)}(?s:.*)/) {literal(end)}"
 
 
+def nested(lark: str) -> str:
+    """The rule body of a whole grammar in Lark."""
+    return f"%lark {{\n{lark}\n}}"
+
+
 def function_arguments(tool: FunctionTool) -> str:
     """The rule body of a function's arguments.
 
     Raises:
         ValueError: the schema does not take objects.
     """
+    if tool.lark is not None:
+        return inner_lark(tool.lark)
     schema = dict(_NO_ARGUMENTS if tool.schema is None else tool.schema)
     kinds = schema.get("type", "object")
     if "object" not in (kinds if isinstance(kinds, list) else [kinds]):
@@ -92,24 +99,23 @@ class Rules:
     """A grammar under construction: rules under names of their own."""
 
     def __init__(self) -> None:
-        self._lines: list[str] = []
+        self._names: dict[tuple[str, str], str] = {}
 
     def rule(self, body: str) -> str:
-        """Add a rule; its name."""
+        """Add a rule, if there is none of that body; its name."""
         return self._add("r", body)
 
     def terminal(self, body: str) -> str:
-        """Add a terminal; its name."""
+        """Add a terminal, if there is none of that body; its name."""
         return self._add("T", body)
 
     def _add(self, letter: str, body: str) -> str:
-        name = f"{letter}{len(self._lines)}"
-        self._lines.append(f"{name}: {body}")
-        return name
+        return self._names.setdefault((letter, body), f"{letter}{len(self._names)}")
 
     def grammar(self, starts: Sequence[str]) -> str:
         """The whole, where an answer is one of `starts`."""
-        return "\n".join([f"start: {' | '.join(starts)}", *self._lines]) + "\n"
+        lines = [f"{name}: {body}" for (_, body), name in self._names.items()]
+        return "\n".join([f"start: {' | '.join(starts)}", *lines]) + "\n"
 
 
 def answer_grammar(
