@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from support.byte_tokens import allows, byte_compiler
 from support.families import FAMILIES, HERMES, TEMPLATE, VOCABULARY, Family, Running
 from support.real_house import random_engine
 
@@ -18,7 +19,11 @@ from serve.api.asking.draft import Drafter
 from serve.api.settings import ApiSettings
 from serve.api.wire.guided import StructuredOutputs
 from serve.engine.types import EngineInfo
+from serve.grammar.compiler import Grammar
+from serve.grammar.custom import one_of
 from serve.text.calls.detect import choose
+from serve.text.calls.grammar import inner_regex
+from serve.text.calls.tools import Choice, FunctionTool
 from serve.text.render import Renderer
 from serve.text.template import ChatTemplate
 
@@ -181,6 +186,19 @@ async def test_a_grammar_stands_beside_calls_that_begin_with_a_control_token(
     for choice in whole:
         is_nested(choice["message"]["content"])
     assert whole or not in_words
+
+
+@pytest.mark.parametrize("regex", ["(?s:.*)", one_of(["x <tool_call>", "hello"])])
+def test_a_regular_expression_beside_tools_spells_no_call(regex: str) -> None:
+    """Where a call begins with ordinary characters, that could be said in the answer's text."""
+    tools = [FunctionTool("f")]
+    text = choose("generic", "").grammar(tools, Choice(), {}, inner_regex(regex))
+    constraint = byte_compiler().begin().compile(Grammar.lark(text))
+    call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
+    assert allows(constraint, "hello")
+    assert allows(constraint, call)
+    for spelled in ("x <tool_call>", f"x {call}", "<tool_call>", "hello\n" + call):
+        assert not allows(constraint, spelled)
 
 
 # --- errors ---------------------------------------------------------------------------------------
