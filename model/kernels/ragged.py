@@ -22,9 +22,9 @@ from model.cache import CombinedPages, LayerCache, Pool
 from model.kernels.ragged_sinks import ragged_paged_attention_with_sinks
 from model.mesh import partition
 
-# Of a core's vector memory, which is 64 MiB at least. By itself a program gets 16, too few for
-# the scores of 64 query heads on a device.
-_VECTOR_MEMORY = 32 << 20
+# Of a core's vector memory, most of what a program may take. It gets 16 MiB unless more is asked
+# for, too little for the scores of 64 query heads; only a v4 has no more.
+_VECTOR_MEMORY = 24 << 20
 # The kernel holds two blocks of pages while it works on one; this leaves room for the rest.
 _BLOCK_BYTES = 2 << 20
 _BLOCK_KEYS = 2048
