@@ -1,7 +1,7 @@
 """A checkpoint directory as a whole: shape, weights, tokenizer, end-of-turn ids.
 
 config.json             shape, as its family publishes it
-generation_config.json  end-of-turn ids
+generation_config.json  end-of-turn ids, and the sampling that it recommends
 tokenizer.json          Hugging Face; or
 tokenizer.model         SentencePiece
 tokenizer_config.json   names and flags of the control tokens
@@ -10,7 +10,6 @@ weights/                Orbax, as we write it; or
 *.safetensors           as published
 """
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from model.backends import Backend, backend_on
 from model.config import CheckpointError, ModelConfig, read_json
 from model.families.registry import read_family
+from model.generation_config import generation_config_of, read_generation_config
 from model.layout import laid_out
 from model.memory_layout import either_order, parameter_places, put
 from model.mesh import choose_mesh, make_mesh, parse_mesh
@@ -31,18 +31,6 @@ from model.tokenizer import Tokenizer, TokenizerError
 from model.tokenizer.hugging_face import HuggingFaceTokenizer
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from model.weights.formats import Weights, open_weights
-
-logger = logging.getLogger(__name__)
-
-_SAMPLING_DEFAULTS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "max_length",
-    "max_new_tokens",
-)
 
 DTYPES = ("auto", "float32", "bfloat16")
 
@@ -175,22 +163,13 @@ def load_end_ids(directory: Path, config: ModelConfig, tokenizer: Tokenizer) -> 
     """Ids that end a turn, as the checkpoint declares them; none where it declares none.
 
     `eos_token_id` of `generation_config.json`, else that of `config.json`, else the tokenizer's
-    own `eos_token`. The other values of `generation_config.json` are not applied: defaults are
-    the API's.
+    own `eos_token`.
 
     Raises:
         CheckpointError: a file cannot be read, or names ids out of range.
     """
-    path = directory / "generation_config.json"
-    generation = read_json(path) if path.exists() else {}
-    unused = [name for name in _SAMPLING_DEFAULTS if generation.get(name) is not None]
-    if unused:
-        logger.info(
-            "%s has %s: not applied, a request's own values and the API's defaults hold",
-            path,
-            ", ".join(f"{name}={generation[name]}" for name in unused),
-        )
-    value: Any = generation.get("eos_token_id")
+    path = generation_config_of(directory)
+    value: Any = read_generation_config(directory).get("eos_token_id")
     if value is None and (path := directory / "config.json").exists():
         value = read_json(path).get("eos_token_id")
     if value is None:

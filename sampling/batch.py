@@ -15,13 +15,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from sampling.params import BAN, END_IDS, MAX_LOGIT_BIAS, SEED_BITS, SamplingParams
+from sampling.params import (
+    BAN,
+    END_IDS,
+    MAX_LOGIT_BIAS,
+    MAX_STOP_IDS,
+    SEED_BITS,
+    SamplingParams,
+)
 
 # Sampled tokens per row that `recount` takes at a time.
 RECOUNT_TOKENS = 256
 # No id and no position: out of range everywhere.
 NOTHING = np.iinfo(np.int32).max
-_SMALLEST = np.finfo(np.float32).tiny
+_SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 class Choice(NamedTuple):
@@ -31,7 +38,7 @@ class Choice(NamedTuple):
         params: the request's settings.
         number: the choice's; together with the seed it makes the key.
         prompt_length: tokens before the first sampled one.
-        end_ids: ids that `min_tokens` and `ignore_eos` ban.
+        end_ids: ids that end a turn, which `min_tokens` and `ignore_eos` ban.
         masked: whether only the tokens of a mask may be sampled, loaded before each draw.
     """
 
@@ -52,9 +59,10 @@ class Settings(NamedTuple):
         min_p: 0 keeps everything.
         frequency: penalty for every time that a token was sampled.
         presence: penalty for having been sampled at all.
+        repetition: what divides or multiplies the logits of tokens that were seen; 0 for off.
         bias_count: how many entries of the slot's bias are in use.
-        end_ids: banned before `min_position`; padded out of range.
-        min_position: position of the first token that may be an end id.
+        early_ids: banned before their `first_positions`; padded out of range.
+        first_positions: position of the first token that each of `early_ids` may be.
         masked: whether the slot's mask applies.
         key: threefry key of (seed, choice).
     """
@@ -65,9 +73,10 @@ class Settings(NamedTuple):
     min_p: Float[Array, " R"]
     frequency: Float[Array, " R"]
     presence: Float[Array, " R"]
+    repetition: Float[Array, " R"]
     bias_count: Int[Array, " R"]
-    end_ids: Int[Array, "R E"]
-    min_position: Int[Array, " R"]
+    early_ids: Int[Array, "R E"]
+    first_positions: Int[Array, "R E"]
     masked: Bool[Array, " R"]
     key: UInt32[Array, "R 2"]
 
@@ -110,6 +119,8 @@ class Rows(NamedTuple):
         bias: of the slot's choice, as far as `settings.bias_count` goes.
         counts: how often the slot's choice has sampled each token; kept only for choices
             with a penalty.
+        prompts: one bit per token that the slot's prompt holds; read where
+            `settings.repetition` is set.
         allowed: one bit per token that the slot's choice may sample next; read where
             `settings.masked` is set.
     """
@@ -118,6 +129,7 @@ class Rows(NamedTuple):
     settings: Settings
     bias: Bias
     counts: Int[Array, "R V"]
+    prompts: UInt32[Array, "R W"]
     allowed: UInt32[Array, "R W"]
 
 
@@ -127,14 +139,14 @@ def empty_rows(slots: int, vocab: int, end_ids: int = END_IDS) -> Rows:
     Args:
         slots: rows, R.
         vocab: tokens, V.
-        end_ids: room for so many end ids in each row, E.
+        end_ids: room for so many end ids in each row, beside a request's own.
     """
     columns = _blank_settings(1, end_ids, key_words=2).items()
     settings = Settings(**{name: jnp.zeros((slots, *x.shape[1:]), x.dtype) for name, x in columns})
     bias = Bias(*(jnp.broadcast_to(x, (slots, *x.shape[1:])) for x in bias_of([], 1)))
     counts = jnp.zeros((slots, vocab), jnp.int32)
-    allowed = jnp.zeros((slots, mask_words(vocab)), jnp.uint32)
-    return Rows(jnp.zeros(slots, jnp.int32), settings, bias, counts, allowed)
+    bits = [jnp.zeros((slots, mask_words(vocab)), jnp.uint32) for _ in ("prompts", "allowed")]
+    return Rows(jnp.zeros(slots, jnp.int32), settings, bias, counts, *bits)
 
 
 def mask_words(vocab: int) -> int:
@@ -142,7 +154,15 @@ def mask_words(vocab: int) -> int:
     return -(-vocab // 32)
 
 
+def token_bits(tokens: Collection[int], vocab: int) -> UInt32[np.ndarray, " W"]:
+    """One bit per token, set for those given: token t is bit t mod 32 of word ⌊t / 32⌋."""
+    held = np.zeros(mask_words(vocab) * 32, np.bool_)
+    held[list(tokens)] = True
+    return np.packbits(held, bitorder="little").view("<u4").astype(np.uint32)
+
+
 def _blank_settings(width: int, end_ids: int, key_words: int) -> dict[str, Any]:
+    room = end_ids + MAX_STOP_IDS
     return {
         "temperature": np.zeros(width, np.float32),
         "top_k": np.zeros(width, np.int32),
@@ -150,9 +170,10 @@ def _blank_settings(width: int, end_ids: int, key_words: int) -> dict[str, Any]:
         "min_p": np.zeros(width, np.float32),
         "frequency": np.zeros(width, np.float32),
         "presence": np.zeros(width, np.float32),
+        "repetition": np.zeros(width, np.float32),
         "bias_count": np.zeros(width, np.int32),
-        "end_ids": np.full((width, end_ids), NOTHING, np.int32),
-        "min_position": np.zeros(width, np.int32),
+        "early_ids": np.full((width, room), NOTHING, np.int32),
+        "first_positions": np.zeros((width, room), np.int32),
         "masked": np.zeros(width, np.bool_),
         "key": np.zeros((width, key_words), np.uint32),
     }
@@ -176,12 +197,16 @@ def row_settings(choices: Sequence[Choice], width: int, room: int = END_IDS) -> 
         columns["min_p"][row] = params.min_p
         columns["frequency"][row] = params.frequency_penalty
         columns["presence"][row] = params.presence_penalty
+        if repeats(params):
+            columns["repetition"][row] = params.repetition_penalty
         columns["bias_count"][row] = len(params.logit_bias)
-        if bans_end_ids(params):
-            check_end_ids(params, end_ids, room)
-            columns["end_ids"][row, : len(end_ids)] = sorted(end_ids)
-            last = NOTHING if params.ignore_eos else prompt_length + params.min_tokens
-            columns["min_position"][row] = min(last, NOTHING)
+        check_end_ids(params, end_ids, room)
+        early = sorted(params.early_ids(end_ids).items())
+        if early:
+            ids, sampled = zip(*early, strict=True)
+            columns["early_ids"][row, : len(ids)] = ids
+            positions = [min(prompt_length + count, NOTHING) for count in sampled]
+            columns["first_positions"][row, : len(ids)] = positions
         bits = params.seed % (1 << SEED_BITS)
         columns["key"][row] = bits >> 32, bits & 0xFFFFFFFF, number
     return Settings(**columns)
@@ -189,17 +214,17 @@ def row_settings(choices: Sequence[Choice], width: int, room: int = END_IDS) -> 
 
 def _temperature(params: SamplingParams) -> float:
     """Never a float32 that the device may take for zero, unless it is zero."""
-    return max(params.temperature, float(_SMALLEST)) if params.temperature else 0.0
-
-
-def bans_end_ids(params: SamplingParams) -> bool:
-    """Whether end ids are banned at first or throughout."""
-    return params.ignore_eos or params.min_tokens > 0
+    return max(params.temperature, _SMALLEST) if params.temperature else 0.0
 
 
 def has_penalty(params: SamplingParams) -> bool:
     """Whether the choice's tokens are counted."""
-    return params.frequency_penalty != 0 or params.presence_penalty != 0
+    return params.frequency_penalty != 0 or params.presence_penalty != 0 or repeats(params)
+
+
+def repeats(params: SamplingParams) -> bool:
+    """Whether it matters which tokens the choice's prompt holds."""
+    return params.repetition_penalty != 1
 
 
 def check_end_ids(params: SamplingParams, end_ids: Collection[int], room: int) -> None:
@@ -208,7 +233,7 @@ def check_end_ids(params: SamplingParams, end_ids: Collection[int], room: int) -
     Raises:
         ValueError: that is so.
     """
-    if bans_end_ids(params) and len(end_ids) > room:
+    if params.bans_ends and len(end_ids) > room:
         raise ValueError(
             f"{len(end_ids)} end ids are to be banned by min_tokens or ignore_eos; a row has "
             f"room for {room}: leave both settings out, or give fewer end ids"
@@ -242,6 +267,11 @@ def load_rows(rows: Rows, slots: Int[Array, " b"], settings: Settings) -> Rows:
 def load_bias(rows: Rows, slots: Int[Array, " b"], bias: Bias) -> Rows:
     """Put bias entries into slots; slots out of range are dropped."""
     return rows._replace(bias=_put(rows.bias, slots, bias))
+
+
+def load_prompts(rows: Rows, slots: Int[Array, " b"], prompts: UInt32[Array, "b W"]) -> Rows:
+    """Put which tokens prompts hold into slots; slots out of range are dropped."""
+    return rows._replace(prompts=rows.prompts.at[slots].set(prompts, mode="drop"))
 
 
 def load_masks(rows: Rows, slots: Int[Array, " b"], allowed: UInt32[Array, "b W"]) -> Rows:

@@ -2,9 +2,10 @@
 
     raw logits            (log-probabilities are read here: `logprobs.py`)
       → logit bias        −100 removes
+      → repetition        over the tokens of the prompt, and those sampled so far
       → penalties         frequency and presence, over the tokens sampled so far
       → grammar mask      the tokens that the row's grammar allows next
-      → banned end ids    min_tokens, ignore_eos
+      → banned ids        min_tokens: end and stop ids; ignore_eos: end ids
       → [temperature 0: the likeliest token of these]
       → temperature
       → top_k
@@ -35,6 +36,7 @@ from sampling.transforms import (
     keep_min_p,
     keep_top_p,
     likeliest,
+    penalize_repetition,
     subtract_penalties,
 )
 
@@ -70,7 +72,7 @@ def sample(
     tokens = jax.lax.cond(jnp.any(random), drawn, lambda _: best, allowed)
     tokens = jnp.where(random, tokens, best)
     with jax.named_scope("remember"):
-        counted = jnp.where(_penalized(settings), slots, NOTHING)
+        counted = jnp.where(_counted(settings), slots, NOTHING)
         rows = rows._replace(
             last_token=rows.last_token.at[slots].set(tokens, mode="drop"),
             counts=rows.counts.at[counted, tokens].add(1, mode="drop"),
@@ -97,6 +99,11 @@ def edited(
     """Logits after the rules that change or ban single tokens."""
     slots, positions = where
 
+    def repetition(logits: jax.Array) -> jax.Array:
+        seen = (rows.counts, rows.prompts)
+        counts, prompts = (column.at[slots].get(mode="clip") for column in seen)
+        return penalize_repetition(logits, counts, prompts, settings.repetition)
+
     def penalties(logits: jax.Array) -> jax.Array:
         counts = rows.counts.at[slots].get(mode="clip")
         return subtract_penalties(logits, counts, settings.frequency, settings.presence)
@@ -109,11 +116,13 @@ def edited(
         allowed = rows.allowed.at[slots].get(mode="clip")
         return keep_allowed(logits, allowed, settings.masked)
 
-    early = positions < settings.min_position
+    early = positions[:, None] < settings.first_positions
     logits = _if_any(settings.bias_count > 0, "logit_bias", bias, logits)
-    logits = _if_any(_penalized(settings), "penalties", penalties, logits)
+    logits = _if_any(settings.repetition != 0, "repetition", repetition, logits)
+    penalized = (settings.frequency != 0) | (settings.presence != 0)
+    logits = _if_any(penalized, "penalties", penalties, logits)
     logits = _if_any(settings.masked, "grammar_mask", mask, logits)
-    return _if_any(early, "ban", lambda x: ban(x, settings.end_ids, early), logits)
+    return _if_any(early, "ban", lambda x: ban(x, settings.early_ids, early), logits)
 
 
 def truncated(settings: Settings, allowed: Float[Array, "B V"]) -> Float[Array, "B V"]:
@@ -127,12 +136,12 @@ def truncated(settings: Settings, allowed: Float[Array, "B V"]) -> Float[Array, 
     return _if_any(random & (min_p > 0), "min_p", lambda x: keep_min_p(x, min_p), scores)
 
 
-def _penalized(settings: Settings) -> Bool[Array, " B"]:
-    return (settings.frequency != 0) | (settings.presence != 0)
+def _counted(settings: Settings) -> Bool[Array, " B"]:
+    return (settings.frequency != 0) | (settings.presence != 0) | (settings.repetition != 0)
 
 
 def _if_any(
-    rows: Bool[Array, " B"],
+    rows: Bool[Array, "B ..."],
     name: str,
     rule: Callable[[jax.Array], jax.Array],
     logits: Float[Array, "B V"],

@@ -20,16 +20,19 @@ from sampling.batch import (
     bias_of,
     empty_rows,
     load_bias,
+    load_prompts,
     load_rows,
     recount,
     row_settings,
     sampled_chunks,
+    token_bits,
 )
 from sampling.params import END_IDS, SamplingParams
 
 _empty_rows = jax.jit(empty_rows, static_argnums=(0, 1, 2))
 _load_rows = jax.jit(load_rows)
 _load_bias = jax.jit(load_bias)
+_load_prompts = jax.jit(load_prompts)
 _recount = jax.jit(recount)
 _sample = jax.jit(sampler.sample)
 _distribution = jax.jit(sampler.distribution)
@@ -47,6 +50,7 @@ def sample(
     positions: Sequence[int] | None = None,
     sampled: Sequence[Sequence[int]] | None = None,
     prompt_lengths: Sequence[int] | None = None,
+    prompts: Sequence[Collection[int]] | None = None,
     end_ids: Collection[int] = (),
 ) -> Int[np.ndarray, " B"]:
     """One token per row, as the engine would sample it.
@@ -60,6 +64,8 @@ def sample(
         sampled: per row the tokens sampled so far, for penalties and `min_tokens`; none if
             not given.
         prompt_lengths: tokens before those; if not given, what `positions` leaves, or 0.
+        prompts: per row the tokens that its prompt holds, for repetition penalties; none if not
+            given.
         end_ids: what `min_tokens` and `ignore_eos` ban.
 
     Returns:
@@ -76,6 +82,7 @@ def sample(
         positions,
         sampled or [()] * count,
         prompt_lengths,
+        prompts or [()] * count,
         end_ids,
     )
     return np.asarray(_sample(rows, scores, where)[1])
@@ -86,6 +93,7 @@ def distribution(
     params: Sequence[SamplingParams],
     *,
     sampled: Sequence[Sequence[int]] | None = None,
+    prompts: Sequence[Collection[int]] | None = None,
     end_ids: Collection[int] = (),
 ) -> Float[np.ndarray, "B V"]:
     """The probabilities that `sample` draws from, after all rules; one-hot at temperature 0.
@@ -94,6 +102,7 @@ def distribution(
         logits: raw scores.
         params: settings of each row.
         sampled: per row the tokens sampled so far, for penalties and `min_tokens`.
+        prompts: per row the tokens that its prompt holds, for repetition penalties.
         end_ids: what `min_tokens` and `ignore_eos` ban.
 
     Raises:
@@ -101,7 +110,14 @@ def distribution(
     """
     count = len(params)
     rows, scores, where = _prepared(
-        logits, params, [0] * count, None, sampled or [()] * count, None, end_ids
+        logits,
+        params,
+        [0] * count,
+        None,
+        sampled or [()] * count,
+        None,
+        prompts or [()] * count,
+        end_ids,
     )
     return np.asarray(_distribution(rows, scores, where))
 
@@ -131,6 +147,7 @@ def _prepared(
     positions: Sequence[int] | None,
     sampled: Sequence[Sequence[int]],
     prompt_lengths: Sequence[int] | None,
+    prompts: Sequence[Collection[int]],
     end_ids: Collection[int],
 ) -> tuple[Rows, jax.Array, Int[np.ndarray, "2 B"]]:
     """Rows loaded as the engine loads them, with the sampler's other two arguments."""
@@ -147,11 +164,13 @@ def _prepared(
         ("positions", positions),
         ("sampled", sampled),
         ("prompt_lengths", prompt_lengths),
+        ("prompts", prompts),
     ):
         if len(given) != count:
             raise ValueError(f"{name} has {len(given)} entries for {count} rows of logits")
     used = [token for each in params for token, _ in each.logit_bias]
-    used += [token for tokens in (*sampled, end_ids) for token in tokens]
+    used += [token for tokens in (*sampled, *prompts, end_ids) for token in tokens]
+    used += [token for each in params for token in each.stop_ids]
     for token in used:
         if not 0 <= token < vocab:
             raise ValueError(f"token {token} is not in a vocabulary of {vocab}")
@@ -164,6 +183,9 @@ def _prepared(
     rows = _load_rows(_empty_rows(count, vocab, room), slots, row_settings(loaded, count, room))
     if any(each.logit_bias for each in params):
         rows = _load_bias(rows, slots, bias_of(params, count))
+    if any(map(len, prompts)):
+        held = np.stack([token_bits(prompt, vocab) for prompt in prompts])
+        rows = _load_prompts(rows, slots, held)
     if any(lengths):
         for chunk in sampled_chunks(list(enumerate(sampled)), count):
             rows = _recount(rows, chunk)

@@ -35,6 +35,26 @@ def add_bias(
     )
 
 
+def penalize_repetition(
+    logits: Float[Array, "B V"],
+    counts: Int[Array, "B V"],
+    prompts: UInt32[Array, "B W"],
+    repetition: Float[Array, " B"],
+) -> Float[Array, "B V"]:
+    """Positive logits of tokens seen before divided, the others multiplied (Keskar et al. 2019).
+
+    Args:
+        logits: what is returned where not seen.
+        counts: how often each token was sampled.
+        prompts: which tokens the prompt holds, bits as in `keep_allowed`.
+        repetition: the divisor; 0 for rows that have none.
+    """
+    seen = (counts > 0) | _unpacked(prompts, logits.shape[1])
+    factor = jnp.where(repetition == 0, 1.0, repetition)[:, None]
+    larger = jnp.minimum(logits / factor, jnp.finfo(jnp.float32).max)
+    return jnp.where(seen, jnp.where(logits > 0, larger, logits * factor), logits)
+
+
 def subtract_penalties(
     logits: Float[Array, "B V"],
     counts: Int[Array, "B V"],
@@ -47,10 +67,10 @@ def subtract_penalties(
 
 
 def ban(
-    logits: Float[Array, "B V"], ids: Int[Array, "B E"], banned: Bool[Array, " B"]
+    logits: Float[Array, "B V"], ids: Int[Array, "B E"], banned: Bool[Array, "B E"]
 ) -> Float[Array, "B V"]:
-    """The ids removed from rows that are marked; ids out of range are nothing."""
-    rows = jnp.where(banned, jnp.arange(banned.shape[0]), banned.shape[0])[:, None]
+    """The ids that are marked removed from their rows; ids out of range are nothing."""
+    rows = jnp.where(banned, jnp.arange(banned.shape[0])[:, None], banned.shape[0])
     return logits.at[rows, ids].set(-jnp.inf, mode="drop")
 
 
@@ -64,9 +84,13 @@ def keep_allowed(
         allowed: one bit per token, W = ⌈V / 32⌉: token t is bit t mod 32 of word ⌊t / 32⌋.
         masked: rows to which their bits apply.
     """
-    bits = allowed[:, :, None] >> jnp.arange(32, dtype=jnp.uint32) & 1
-    kept = bits.reshape(allowed.shape[0], -1)[:, : logits.shape[1]] > 0
+    kept = _unpacked(allowed, logits.shape[1])
     return jnp.where(kept | ~masked[:, None], logits, -jnp.inf)
+
+
+def _unpacked(words: UInt32[Array, "B W"], vocab: int) -> Bool[Array, "B V"]:
+    bits = words[:, :, None] >> jnp.arange(32, dtype=jnp.uint32) & 1
+    return bits.reshape(words.shape[0], -1)[:, :vocab] > 0
 
 
 def likeliest(logits: Float[Array, "B V"]) -> Int[Array, " B"]:

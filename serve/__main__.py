@@ -99,7 +99,10 @@ a stop that was asked for, 1 when the engine failed, 2 when the settings or the 
 def _serve(context: click.Context, /, print_config: bool, **values: Any) -> int:
     resolved = resolve(context, values)
     if print_config:
+        from serve.model_defaults import in_words, sampling_defaults
+
         click.echo(render_config(resolved))
+        click.echo(f"# where a request is silent: {in_words(sampling_defaults(resolved.config))}")
         return 0
     # JAX takes seconds to import: only a command that needs it pays for it.
     _check_jax()

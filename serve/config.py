@@ -113,6 +113,13 @@ class ServeConfig:
         group="Model",
         help="How the model writes calls of tools; auto tells it from the chat template.",
     )
+    sampling_defaults: Literal["api", "model"] = setting(
+        "api",
+        group="Model",
+        help="What holds where a request is silent: the API's defaults, or as far as it has them "
+        "the temperature, top_p, top_k, min_p and repetition_penalty of the checkpoint's "
+        "generation_config.json.",
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
         group="Model",
@@ -212,6 +219,16 @@ class ServeConfig:
         low=0.1,
         beyond="400 `invalid_value`",
         why="A few bytes of grammar can keep a compiler busy for hours.",
+    )
+    max_answer_tokens: int = setting(
+        0,
+        group="Limits",
+        help="Most tokens of each answer to a request that sends no bound of its own.",
+        metavar="TOKENS",
+        low=0,
+        default_text="0: what the context leaves",
+        beyond="an answer ends with `length`",
+        why="A model that does not end by itself would fill the context.",
     )
     queue_limit: int = setting(
         512,

@@ -38,6 +38,7 @@ from serve.interpreter import set_aside_what_stays, share_the_lock
 from serve.key_file import read_api_keys
 from serve.leaving import leave_at_once
 from serve.metrics import Metrics
+from serve.model_defaults import sampling_defaults
 from serve.protocol.serving import UnknownHypercornError, check_hypercorn
 from serve.protocol.settings import HttpConfig
 from serve.server import ListenError, Server, http_config, listen
@@ -215,6 +216,8 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         created=int(shape.stat().st_mtime) if shape.is_file() else 0,
         max_choices=config.max_choices,
         max_body_bytes=config.max_body_bytes,
+        max_answer_tokens=config.max_answer_tokens,
+        sampling_defaults=sampling_defaults(config),
         max_grammar_bytes=config.max_grammar_bytes,
         grammar_seconds=config.grammar_seconds,
         schema_in_prompt=config.schema_in_prompt,

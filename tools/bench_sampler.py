@@ -34,6 +34,7 @@ RULES: dict[str, dict[str, Any]] = {
     "plain": {},
     "logit_bias": {"logit_bias": BIAS},
     "penalties": {"frequency_penalty": 0.5, "presence_penalty": 0.1},
+    "repetition_penalty": {"repetition_penalty": 1.1},
     "ignore_eos": {"ignore_eos": True},
     "top_k 50": {"top_k": 50},
     "top_p 0.9": {"top_p": 0.9},

@@ -37,7 +37,7 @@ class Part:
 
 PARTS = (
     Part("docs/api.md", "fields", field_table),
-    Part("README.md", "controls", controls_table),
+    Part("docs/sampling.md", "controls", controls_table),
     Part("docs/models.md", "families", families_table),
     Part("docs/models.md", "variants", variants_table),
     Part("docs/structured-output.md", "keywords", keyword_table),

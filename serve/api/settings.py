@@ -1,7 +1,17 @@
 """What a person who runs the server decides about its HTTP side. Frozen, resolved at start-up."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+# Of the fields for which a checkpoint may recommend others.
+API_DEFAULTS: dict[str, float] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+}
 
 
 def _random_key() -> bytes:
@@ -28,6 +38,10 @@ class ApiSettings:
             so that they do not hold up running streams: a shorter one takes two milliseconds.
         max_grammar_bytes: a larger JSON schema or grammar in a request is refused.
         grammar_seconds: one that takes longer to compile is refused.
+        max_answer_tokens: bounds the answers to requests that ask for no bound; 0 for none but
+            the context.
+        sampling_defaults: what holds where a request is silent: a value for each field of
+            `API_DEFAULTS`.
         schema_in_prompt: show the model the schema that its answer must follow.
         tool_format: how the model writes calls of tools: the name of a format, or `auto` for
             the one that its template tells.
@@ -59,6 +73,8 @@ class ApiSettings:
     process_body_bytes: int = 4 * 2**10
     max_grammar_bytes: int = 128 * 2**10
     grammar_seconds: float = 1.0
+    max_answer_tokens: int = 0
+    sampling_defaults: Mapping[str, float] = field(default_factory=API_DEFAULTS.copy)
     schema_in_prompt: bool = True
     tool_format: str = "auto"
     api_keys: tuple[str, ...] = field(default=(), repr=False)

@@ -14,8 +14,10 @@ from sampling.batch import (
     bias_of,
     has_penalty,
     mask_words,
+    repeats,
     row_settings,
     sampled_chunks,
+    token_bits,
 )
 from serve.engine.config import EngineConfig, bucket
 from serve.engine.plan import DecodeRow, Fork, Mask, PrefillChunk, StepPlan
@@ -78,7 +80,7 @@ class CallMaker:
 
     def __init__(self, config: EngineConfig, vocab_size: int, table_width: int) -> None:
         self._config = config
-        self._mask_words = mask_words(vocab_size)
+        self._vocab_size = vocab_size
         self._table_width = table_width
 
     def forward(self, plan: StepPlan) -> tuple[Forward, list[tuple[Draw, list[Sequence]]]]:
@@ -110,15 +112,15 @@ class CallMaker:
         """The calls that put masks into their slots."""
         calls: list[Call] = []
         for start in range(0, len(masks), LOAD_WIDTH):
-            slots, allowed = self._no_slots(), self._blank_masks()
+            slots, allowed = self._no_slots(), self._no_bits()
             for row, mask in enumerate(masks[start : start + LOAD_WIDTH]):
                 slots[row], allowed[row] = mask.slot, mask.allowed
             calls.append(Call("load_masks", LOAD_WIDTH, (slots, allowed)))
         return calls
 
-    def _blank_masks(self) -> UInt32[np.ndarray, "b W"]:
-        """Masks of one call that allow nothing."""
-        return np.zeros((LOAD_WIDTH, self._mask_words), np.uint32)
+    def _no_bits(self) -> UInt32[np.ndarray, "b W"]:
+        """A bit per token for each slot of one call, none of them set."""
+        return np.zeros((LOAD_WIDTH, mask_words(self._vocab_size)), np.uint32)
 
     def _no_slots(self) -> Int[np.ndarray, " b"]:
         return np.full(LOAD_WIDTH, self._config.max_rows, np.int32)
@@ -146,6 +148,11 @@ class CallMaker:
         if any(each.sampling.logit_bias for each in requests):
             bias = bias_of([each.sampling for each in requests], LOAD_WIDTH)
             calls.append(Call("load_bias", LOAD_WIDTH, (slots, bias)))
+        if any(repeats(each.sampling) for each in requests):
+            prompts = self._no_bits()
+            for row, each in enumerate(requests):
+                prompts[row] = token_bits(each.prompt, self._vocab_size)
+            calls.append(Call("load_prompts", LOAD_WIDTH, (slots, prompts)))
         counted = [
             (sequence.slot, sequence.tokens[sequence.prompt_length :])
             for sequence in sequences

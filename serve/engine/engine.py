@@ -15,7 +15,7 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import replace
 from typing import Protocol
 
-from sampling.batch import bans_end_ids, check_end_ids
+from sampling.batch import check_end_ids
 from sampling.params import BAN
 from serve.engine.compilations import CompilationCounter
 from serve.engine.config import EngineConfig
@@ -147,9 +147,9 @@ class Engine:
             EngineUnavailableError: the engine is not ready.
             QueueFullError: no room for the request's choices.
             ValueError: prompt and answer cannot fit the context, the prompt is empty, there are
-                more choices than rows and queue hold together, the bias names an id that is not
-                the model's, every token is banned, or more end ids are to be banned than a row has
-                room for.
+                more choices than rows and queue hold together, the bias or the stop ids name one
+                that is not the model's, every token is banned, or more end ids are to be banned
+                than a row has room for.
         """
         if self._state is not EngineState.READY:
             raise EngineUnavailableError(self._state)
@@ -165,15 +165,18 @@ class Engine:
                 f"{self._config.most_choices} together"
             )
         check_end_ids(request.sampling, request.end_ids, self._config.end_ids)
-        vocab = self.info.vocab_size
-        for token, _ in request.sampling.logit_bias:
+        vocab, sampling = self.info.vocab_size, request.sampling
+        named = [("logit_bias", token) for token, _ in sampling.logit_bias]
+        named += [("stop_ids", token) for token in sampling.stop_ids]
+        for field, token in named:
             if not 0 <= token < vocab:
-                raise ValueError(f"logit_bias names token {token}; ids are 0 to {vocab - 1}")
-        banned = set(request.sampling.banned)
-        if bans_end_ids(request.sampling):
-            banned |= request.end_ids
+                raise ValueError(f"{field} names token {token}; ids are 0 to {vocab - 1}")
+        banned = {*sampling.banned, *sampling.early_ids(request.end_ids)}
         if len(banned) >= vocab:
-            raise ValueError(f"logit_bias bans all {vocab} tokens; leave one above {BAN:g}")
+            raise ValueError(
+                f"logit_bias, with what min_tokens and ignore_eos ban, bans all {vocab} tokens; "
+                f"leave one above {BAN:g}"
+            )
         self._intake.enter(request)
         self._commands.put(lambda: self._scheduler.submit(request))
 

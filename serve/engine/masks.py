@@ -82,8 +82,7 @@ class MaskMaker:
             outcome = error
         else:
             _remove(allowed, sequence.banned)
-            if _bans_ends(sequence):
-                _remove(allowed, np.array(list(sequence.request.end_ids), np.uint32))
+            _remove(allowed, np.array(_too_early(sequence), np.uint32))
             if allowed.any():
                 outcome = Mask(sequence.slot, allowed)
             else:
@@ -91,10 +90,10 @@ class MaskMaker:
         return outcome, time.perf_counter() - began
 
 
-def _bans_ends(sequence: Sequence) -> bool:
-    """Whether the request's settings ban its end ids from the next draw."""
-    sampling = sequence.request.sampling
-    return sampling.ignore_eos or sequence.outputs < sampling.min_tokens
+def _too_early(sequence: Sequence) -> list[int]:
+    """The ids that the request's settings ban from the next draw."""
+    early = sequence.request.sampling.early_ids(sequence.request.end_ids)
+    return [token for token, least in early.items() if sequence.outputs < least]
 
 
 def _remove(allowed: NDArray[np.uint32], tokens: NDArray[np.uint32]) -> None:

@@ -27,6 +27,7 @@ from sampling.batch import (
     bias_of,
     load_bias,
     load_masks,
+    load_prompts,
     load_rows,
     mask_words,
     recount,
@@ -131,12 +132,13 @@ def program_specs(
         add("sample", size, sample, 0, (rows_out, whole), rows, logits, array((2, size)))
         add("logprobs", size, top_logprobs, -1, (whole,) * 3, logits, array((size,)))
         add("spread", size, _spread(size), -1, whole, array((1, vocab), jnp.float32))
-    masks: Any = np.zeros((LOAD_WIDTH, mask_words(vocab)), np.uint32)
+    bits: Any = np.zeros((LOAD_WIDTH, mask_words(vocab)), np.uint32)
     loads = {
         "load": (load_rows, array((LOAD_WIDTH,)), row_settings([], LOAD_WIDTH, config.end_ids)),
         "load_bias": (load_bias, array((LOAD_WIDTH,)), bias_of([], LOAD_WIDTH)),
         "recount": (recount, *sampled_chunks([], LOAD_WIDTH)),
-        "load_masks": (load_masks, array((LOAD_WIDTH,)), masks),
+        "load_prompts": (load_prompts, array((LOAD_WIDTH,)), bits),
+        "load_masks": (load_masks, array((LOAD_WIDTH,)), bits),
     }
     for name, (function, *args) in loads.items():
         shapes = jax.tree.map(lambda x: array(x.shape, x.dtype), args)

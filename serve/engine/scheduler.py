@@ -331,6 +331,12 @@ class Scheduler:
         if token in request.end_ids:
             self._finish(sequence)
             return TokenEvent(sequence.choice, None, "stop")
+        if token in request.sampling.stop_ids:
+            self._finish(sequence)
+            if not request.tells_stop_id:
+                return TokenEvent(sequence.choice, None, "stop")
+            self._generated_tokens += 1
+            return TokenEvent(sequence.choice, token, "stop", logprobs)
         if matcher is not None:
             try:
                 matcher.accept(token)

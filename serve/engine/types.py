@@ -72,10 +72,12 @@ class GenerationRequest:
         max_tokens: bound on the sampled tokens of each choice, at least 1. The caller has
             clamped it so that prompt and answer fit the context.
         choices: how many answers to generate from the one prompt.
-        end_ids: sampling one of these ends a choice with `stop`.
+        end_ids: sampling one of these ends a choice with `stop`, and so does one of the sampling
+            settings' `stop_ids`.
         constraint: what each choice must satisfy, if anything. A choice that has satisfied it
             and can only end ends with `stop` at once.
         caller: who asks; rows and the queue are shared out fairly among callers.
+        tells_stop_id: the event of a sampled stop id has it as its token.
     """
 
     id: str
@@ -86,6 +88,7 @@ class GenerationRequest:
     end_ids: frozenset[int] = frozenset()
     constraint: Constraint | None = None
     caller: str = ""
+    tells_stop_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class TokenEvent:
     Attributes:
         choice: index of the choice, from 0.
         token: the sampled id, or None where the choice ended without one more: on an
-            end-of-turn token, or in a failure.
+            end-of-turn token, a stop id that is not told, or in a failure.
         finish_reason: set on the last event of a choice that has not failed, and only there.
         logprobs: of a sampled token whose request asked for them, else None.
         failure: why the choice cannot go on; its last event.

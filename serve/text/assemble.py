@@ -83,7 +83,7 @@ class Assembler(Generic[E]):
     and released when the content up to `end` is. When a stop string begins at character `s`,
     the events that begin there or later and have text lie inside it, or beyond, and are
     dropped, and so are those without text after `s`. An event that begins before `s` is kept,
-    even if its own text is cut there.
+    even if its own text is cut there. Where the stop string is included, its events are too.
 
     With a parser, content is what it says; stop strings are looked for in content alone, and
     no longer once a call has begun.
@@ -93,6 +93,7 @@ class Assembler(Generic[E]):
         stops: the stop strings.
         parser: tells content from calls; without one, all is content.
         markers: id → spelling of the control tokens that the parser is told of.
+        stop_included: the stop string that ends the content is part of it.
 
     Attributes:
         tokens_kept: how many events have been released: the choice's completion tokens.
@@ -105,6 +106,8 @@ class Assembler(Generic[E]):
         stops: Sequence[str],
         parser: Parser | None = None,
         markers: Mapping[int, str] | None = None,
+        *,
+        stop_included: bool = False,
     ) -> None:
         self.tokens_kept = 0
         self.finish_reason: Ending | None = None
@@ -112,7 +115,7 @@ class Assembler(Generic[E]):
         self._parser = parser
         self._markers = {} if parser is None or markers is None else markers
         self._decoder = CharacterDecoder()
-        self._finder = StopFinder(stops)
+        self._finder = StopFinder(stops, included=stop_included)
         self._waiting: deque[_Waiting[E]] = deque()
         self._decoded = 0
         self._content = _Content()

@@ -48,6 +48,10 @@ class StopFinder:
     The longest end of the text that may still become a stop string is held back, so that no
     part of one is ever given out. Takes time linear in the text, whatever the stop strings.
 
+    Args:
+        stops: the stop strings.
+        included: the stop string that ends the text is passed on with it.
+
     Attributes:
         found: whether a stop string has ended the text; what comes after is dropped.
 
@@ -55,15 +59,16 @@ class StopFinder:
         ValueError: a stop string is empty.
     """
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, stops: Sequence[str], *, included: bool = False) -> None:
         if not all(stops):
             raise ValueError(f"the stop strings {list(stops)!r} hold an empty one; leave it out")
         self.found = False
         self._stops = [_Progress(stop) for stop in stops]
+        self._included = included
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """The text that is now known to lie before any stop string."""
+        """The text that is now known to be passed on: what lies before any stop string."""
         if self.found or not self._stops:
             return "" if self.found else text
         for position, character in enumerate(text):
@@ -73,9 +78,9 @@ class StopFinder:
                     longest = max(longest, stop.matched)
             if longest:
                 self.found = True
-                released = (self._held + text[: position + 1])[:-longest]
+                whole = self._held + text[: position + 1]
                 self._held = ""
-                return released
+                return whole if self._included else whole[:-longest]
         buffered = self._held + text
         border = len(buffered) - max(stop.matched for stop in self._stops)
         self._held = buffered[border:]

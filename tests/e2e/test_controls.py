@@ -157,6 +157,55 @@ def test_penalties_count_the_answer_alone(coin):
     assert shifted == pytest.approx(first(), abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("the the the", 1), ("Say something.", 2)], ids=["prompt", "answer"]
+)
+def test_repetition_penalty(coin, tokenizer, text, tokens):
+    """X is divided where the prompt has it, or the answer, and a rival that neither has is not.
+
+    At the balance, X's own logit and bias together are the rival's r: x + b = r. Divided by p they
+    are so at x + b = r · p: with each step of p it takes as much more bias, r times the step.
+    """
+    rival = tokenizer.encode("zebra")[-1]
+
+    def balance(penalty: float) -> float:
+        low, high = 0.0, 100.0
+        for _ in range(16):
+            middle = (low + high) / 2
+            asked = {
+                "model": MODEL,
+                "messages": [{"role": "user", "content": text}],
+                "logit_bias": {str(rival): 30, str(coin.x): middle},
+                "max_tokens": tokens,
+                "temperature": 0,
+                "logprobs": True,
+                "repetition_penalty": penalty,
+            }
+            response = coin.http.post("/chat/completions", json=asked).raise_for_status()
+            *_, last = response.json()["choices"][0]["logprobs"]["content"]
+            went_on = last["token"] == tokenizer.token_text(coin.x)
+            low, high = (low, middle) if went_on else (middle, high)
+        return (low + high) / 2
+
+    plain, some, more = map(balance, (1, 1.25, 1.5))
+    assert some > plain + 1
+    assert more - some == pytest.approx(some - plain, abs=0.02)
+
+
+def test_stop_token_ids(coin, balance):
+    """X is all but certain, and ends the answer when it may."""
+    likely = min(balance + 20, 100)
+    for forced in (0, 1, 5):
+        asked = {"stop_token_ids": [coin.x], "min_tokens": forced, "max_tokens": 9}
+        # At first X is banned, and so is the end: something else comes.
+        for fields, more in ({}, 0), ({"include_stop_str_in_output": True}, 1):
+            lengths = coin.flip(likely, n=4, **asked, **fields)
+            assert lengths == [forced + more] * 4
+    # `ignore_eos` is about ends of turns.
+    asked = {"stop_token_ids": [coin.x], "min_tokens": 0, "ignore_eos": True}
+    assert coin.flip(likely, n=4, max_tokens=9, **asked) == [0] * 4
+
+
 def test_min_tokens(coin, balance):
     """The end of the turn is all but certain, and comes at the first moment it may."""
     for forced in (0, 1, 2, 17):

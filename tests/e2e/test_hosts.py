@@ -31,6 +31,7 @@ KINDS = [
     {"logprobs": True, "top_logprobs": 3, "n": 2},
     {"temperature": 0, "stop": ["e", "12"]},
     {"min_tokens": 10, "top_p": 0.8},
+    {"repetition_penalty": 1.3, "stop_token_ids": [40, 50]},
 ]
 
 

@@ -235,15 +235,6 @@ def test_a_generation_config_that_is_broken(tmp_path):
         load_end_ids(tmp_path, TINY, NamesItsEnd())
 
 
-def test_sampling_defaults_of_a_checkpoint_are_told_and_not_applied(tmp_path, caplog):
-    path = tmp_path / "generation_config.json"
-    path.write_text('{"eos_token_id": 3, "temperature": 0.6, "top_k": 20, "top_p": null}')
-    with caplog.at_level("INFO", logger="model"):
-        load_end_ids(tmp_path, TINY, NoNames())
-    [record] = caplog.records
-    assert "temperature=0.6, top_k=20: not applied" in record.getMessage()
-
-
 def test_dtypes():
     assert resolve_dtype("auto") == FLOAT32  # on CPU
     with pytest.raises(CheckpointError, match="one of auto, float32, bfloat16"):

@@ -1,5 +1,7 @@
 """The notebook that compares settings: that it runs, and that what is shown is what it gave."""
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
 from support import notebooks
@@ -29,8 +31,9 @@ def test_its_outputs_are_of_one_run_in_order(committed):
     assert len(notebooks.figures(committed)) == FIGURES
 
 
-def test_the_readme_shows_its_picture():
-    page = (notebooks.ROOT / "README.md").read_text()
-    assert f"]({PICTURE})" in page
-    assert f"](notebooks/{NAME})" in page
+def test_the_docs_show_it_and_its_picture():
+    assert f"](notebooks/{NAME})" in (notebooks.ROOT / "README.md").read_text()
+    page = (notebooks.ROOT / "docs" / "sampling.md").read_text()
+    assert f"](../notebooks/{NAME})" in page
+    assert f"](images/{Path(PICTURE).name})" in page
     assert (notebooks.ROOT / PICTURE).stat().st_size < 250_000

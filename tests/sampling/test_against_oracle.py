@@ -26,6 +26,7 @@ from sampling.top_k import keep_top_k_by_search
 
 FOUR = np.log([0.1, 0.4, 0.2, 0.3])
 EQUAL = np.zeros(4)
+D = 0.01 + 40**0.5 + 0.2 + 0.09
 
 # Vocabulary, rows of a call, calls for each way of top_k. The draw goes by chunks of 256 tokens:
 # the smallest, less than a chunk, one, one and a token, many, and the largest of published models.
@@ -76,16 +77,32 @@ LOGITS = (*PLAIN, *PLAIN, *LARGE, "alone")
         ({"ignore_eos": True}, [0.1 / 0.7, 0.4 / 0.7, 0.2 / 0.7, 0]),
         ({"min_tokens": 4}, [0.1 / 0.7, 0.4 / 0.7, 0.2 / 0.7, 0]),
         ({"min_tokens": 3}, [0.1, 0.4, 0.2, 0.3]),
+        # The logits are log(0.1) … : negative, so that 2 squares the probabilities of those seen,
+        # which are 1 and 3 of the answer and 0 of the prompt: 1, 16, 20 and 9 of 46.
+        ({"repetition_penalty": 2.0}, [1 / 46, 16 / 46, 20 / 46, 9 / 46]),
+        # Positive after a bias of log(100), and halved: the square root of 40.
+        (
+            {"repetition_penalty": 2.0, "logit_bias": ((1, log(100)),)},
+            [0.01 / D, 40**0.5 / D, 0.2 / D, 0.09 / D],
+        ),
+        # Before the other penalties: half of 0.16 and half of 0.09.
+        (
+            {"repetition_penalty": 2.0, "presence_penalty": log(2)},
+            [0.01 / 0.335, 0.08 / 0.335, 0.2 / 0.335, 0.045 / 0.335],
+        ),
+        ({"min_tokens": 4, "stop_ids": (0,)}, [0, 0.4 / 0.6, 0.2 / 0.6, 0]),
+        ({"min_tokens": 3, "stop_ids": (0,)}, [0.1, 0.4, 0.2, 0.3]),
+        ({"ignore_eos": True, "stop_ids": (0,)}, [0.1 / 0.7, 0.4 / 0.7, 0.2 / 0.7, 0]),
         # A bias cannot bring a banned end back.
         ({"ignore_eos": True, "logit_bias": ((3, 100.0),), "temperature": 0.0}, [0, 1, 0, 0]),
     ],
 )
 def test_four_tokens(params, expected) -> None:
     made = SamplingParams(**params)
-    got = oracle_distribution(FOUR, made, [1, 1, 3], [3])
+    got = oracle_distribution(FOUR, made, [1, 1, 3], [3], prompt=[0, 0])
     np.testing.assert_allclose(got, expected, atol=1e-12)
     row = study.distribution(
-        FOUR[None].astype(np.float32), [made], sampled=[[1, 1, 3]], end_ids=[3]
+        FOUR[None].astype(np.float32), [made], sampled=[[1, 1, 3]], prompts=[[0, 0]], end_ids=[3]
     )
     np.testing.assert_allclose(row[0], expected, atol=1e-6)
 
@@ -152,6 +169,7 @@ class Spec:
     top_k: int
     min_p: float
     penalties: tuple[float, float]
+    repetition: float
     bias: str
     sampled: int
     min_tokens: int
@@ -183,6 +201,7 @@ def specs(vocab: int, way: str) -> st.SearchStrategy[Spec]:
         top_k=st.sampled_from([*[0] * 6, 1, 2, 5, 20, *large]),
         min_p=st.sampled_from([*[0.0] * 5, 0.05, 1.0]) | st.floats(1e-4, 1),
         penalties=st.tuples(penalty, penalty),
+        repetition=st.sampled_from([*[1.0] * 4, 0.5, 2.0]) | st.floats(0.25, 2),
         bias=st.sampled_from(BIASES),
         sampled=st.sampled_from([0, 0, 1, 5, 60]),
         min_tokens=st.sampled_from([0, 0, 5, 6, 500]),
@@ -198,12 +217,14 @@ class Row:
         logits: raw, [V] float32.
         params: settings.
         sampled: tokens of the answer so far.
+        prompt: tokens before the answer.
         exact_sums: see `disagreement`.
     """
 
     logits: np.ndarray
     params: SamplingParams
     sampled: list[int]
+    prompt: list[int]
     exact_sums: bool
 
 
@@ -259,6 +280,8 @@ def make_row(spec: Spec, vocab: int, end_ids: list[int]) -> Row:
     survivor = int(rng.choice(np.setdiff1d(np.arange(min(vocab, 999)), end_ids)))
     # A small temperature magnifies what sums are rounded by beyond any comparison.
     grid = spec.grid or spec.logits in LARGE or spec.temperature < 0.3
+    # Of a few tokens at most, or there is none left that may come.
+    stops = np.setdiff1d(rng.integers(0, vocab, rng.choice([0, 1, 4])), [survivor])
     rounded = [round(p / STEP) * STEP if grid else p for p in spec.penalties]
     params = SamplingParams(
         temperature=spec.temperature,
@@ -270,10 +293,14 @@ def make_row(spec: Spec, vocab: int, end_ids: list[int]) -> Row:
         logit_bias=make_bias(spec.bias, vocab, survivor, grid, rng),
         min_tokens=spec.min_tokens,
         ignore_eos=spec.ignore_eos,
+        # Powers of two: float32 multiplies by them without rounding.
+        repetition_penalty=2.0 ** round(np.log2(spec.repetition)) if grid else spec.repetition,
+        stop_ids=tuple(stops.tolist()),
     )
     sampled = rng.integers(0, rng.choice([2, min(5, vocab), vocab]), spec.sampled)
     logits = make_logits(spec.logits, vocab, survivor, grid, rng)
-    return Row(logits, params, sampled.tolist(), grid)
+    prompt = rng.integers(0, vocab, rng.choice([1, 8, 3000]))
+    return Row(logits, params, sampled.tolist(), prompt.tolist(), grid)
 
 
 def check(vocab: int, batch: list[Spec], end_ids: list[int]) -> None:
@@ -281,8 +308,9 @@ def check(vocab: int, batch: list[Spec], end_ids: list[int]) -> None:
     logits = np.stack([row.logits for row in made])
     params = [row.params for row in made]
     sampled = [row.sampled for row in made]
-    got = study.distribution(logits, params, sampled=sampled, end_ids=end_ids)
-    tokens = study.sample(logits, params, sampled=sampled, end_ids=end_ids)
+    told = {"sampled": sampled, "prompts": [row.prompt for row in made], "end_ids": end_ids}
+    got = study.distribution(logits, params, **told)
+    tokens = study.sample(logits, params, **told)
     for index, row in enumerate(made):
         fault = disagreement(
             np.asarray(got[index]),
@@ -290,6 +318,7 @@ def check(vocab: int, batch: list[Spec], end_ids: list[int]) -> None:
             row.params,
             row.sampled,
             end_ids,
+            row.prompt,
             exact_sums=row.exact_sums,
         )
         assert not fault, f"row {index}: {fault}"

@@ -19,8 +19,9 @@ from sampling.batch import (
     row_settings,
     sampled_chunks,
     settings_at,
+    token_bits,
 )
-from sampling.params import SamplingParams
+from sampling.params import MAX_STOP_IDS, SamplingParams
 
 pytestmark = pytest.mark.usefixtures("quickly")
 
@@ -50,8 +51,24 @@ def test_settings_are_padded_with_neutral_values():
 )
 def test_end_ids_are_banned_up_to_a_position(fields, position):
     settings = row_settings([Choice(SamplingParams(**fields), 0, 10, {9, 2})], 1)
-    assert settings.min_position.tolist() == [position]
-    assert settings.end_ids[0, :3].tolist() == ([2, 9, NOTHING] if fields else [NOTHING] * 3)
+    assert settings.first_positions[0, :3].tolist() == [position, position, 0]
+    assert settings.early_ids[0, :3].tolist() == ([2, 9, NOTHING] if fields else [NOTHING] * 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "banned"),
+    [
+        ({"min_tokens": 5}, {2: 15, 4: 15, 9: 15}),
+        ({"ignore_eos": True, "min_tokens": 5}, {2: NOTHING, 4: 15, 9: NOTHING}),
+        ({"ignore_eos": True}, {2: NOTHING, 9: NOTHING}),
+        ({}, {}),
+    ],
+)
+def test_a_requests_own_stop_ids_wait_for_min_tokens_alone(fields, banned):
+    params = SamplingParams(stop_ids=(4, 2), **fields)
+    settings = row_settings([Choice(params, 0, 10, {9, 2})], 1)
+    found = zip(settings.early_ids[0].tolist(), settings.first_positions[0].tolist(), strict=True)
+    assert {token: position for token, position in found if token != NOTHING} == banned
 
 
 def test_more_end_ids_than_a_row_holds_are_refused_where_they_are_to_be_banned():
@@ -64,9 +81,10 @@ def test_more_end_ids_than_a_row_holds_are_refused_where_they_are_to_be_banned()
 def test_rows_have_the_room_for_end_ids_that_is_asked_for():
     many = Choice(SamplingParams(min_tokens=1), end_ids=range(30))
     settings = row_settings([many], 2, room=31)
-    assert settings.end_ids.tolist() == [[*range(30), NOTHING], [NOTHING] * 31]
+    rest = [NOTHING] * (1 + MAX_STOP_IDS)
+    assert settings.early_ids.tolist() == [[*range(30), *rest], [NOTHING] * 30 + rest]
     rows = jax.jit(load_rows)(empty_rows(4, 50, 31), jnp.array([3, NOTHING]), settings)
-    assert rows.settings.end_ids[3].tolist() == [*range(30), NOTHING]
+    assert rows.settings.early_ids[3].tolist() == [*range(30), *rest]
 
 
 def test_values_beyond_the_devices_types_are_clamped():
@@ -101,6 +119,11 @@ def test_keys_of_choices_and_seeds_differ():
     ]
     rows = load_rows(empty_rows(6, 10), jnp.arange(6), row_settings(choices, 6))
     assert len({tuple(key) for key in rows.settings.key.tolist()}) == 6
+
+
+def test_bits_of_tokens():
+    assert token_bits([0, 33, 33, 31], 40).tolist() == [1 + 2**31, 2]
+    assert token_bits([], 40).tolist() == [0, 0]
 
 
 def test_recounting_starts_from_zero_and_leaves_other_slots_alone():

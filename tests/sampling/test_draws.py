@@ -22,10 +22,12 @@ from sampling.batch import (
     bias_of,
     empty_rows,
     load_bias,
+    load_prompts,
     load_rows,
     recount,
     row_settings,
     sampled_chunks,
+    token_bits,
 )
 from sampling.params import SamplingParams
 from sampling.sampler import sample
@@ -37,6 +39,8 @@ LEAST_P_VALUE = 1e-3
 LEAST_EXPECTED = 5.0
 # Token 5 four times, 7 twice, 0 and 11 once.
 SAMPLED = (5, 7, 5, 0, 5, 11, 7, 5)
+# Tokens of the prompt.
+HELD = (5, 2, 30, 2)
 
 SETTINGS = {
     "plain": SamplingParams(),
@@ -49,6 +53,7 @@ SETTINGS = {
     "frequency": SamplingParams(frequency_penalty=0.75),
     "presence": SamplingParams(presence_penalty=1.5),
     "encouraged": SamplingParams(frequency_penalty=-0.5, presence_penalty=-1.0),
+    "repetition": SamplingParams(repetition_penalty=1.8),
     "no end": SamplingParams(ignore_eos=True),
     "no end yet": SamplingParams(min_tokens=9, temperature=1.5),
     "end allowed": SamplingParams(min_tokens=8, top_p=0.99),
@@ -68,7 +73,7 @@ SETTINGS = {
 SEEDS = (0, 1, 2**63 + 5, -77)
 CHOICES = (*range(12), 63, 64, 126, 127)
 PROMPT = 100
-# Rows of a setting in a batch: with 16 settings a batch has 1,024 rows.
+# Rows of a setting in a batch: with 17 settings a batch has 1,088 rows.
 COPIES = 64
 BATCH = COPIES * len(SETTINGS)
 
@@ -118,6 +123,8 @@ def counts() -> dict[str, np.ndarray]:
     slots = np.arange(BATCH)
     rows = jax.jit(load_rows)(empty_rows(BATCH, VOCAB), slots, row_settings(choices, BATCH))
     rows = jax.jit(load_bias)(rows, slots, bias_of(params, BATCH))
+    held = np.tile(token_bits(HELD, VOCAB), (BATCH, 1))
+    rows = jax.jit(load_prompts)(rows, slots, held)
     for chunk in sampled_chunks([(slot, SAMPLED) for slot in range(BATCH)], BATCH):
         rows = jax.jit(recount)(rows, chunk)
     scores = jnp.tile(jnp.asarray(logits()), (BATCH, 1))
@@ -139,7 +146,7 @@ def counts() -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_draws_follow_the_oracle(counts, name: str, record_property) -> None:
-    expected = oracle_distribution(logits(), SETTINGS[name], SAMPLED, END_IDS)
+    expected = oracle_distribution(logits(), SETTINGS[name], SAMPLED, END_IDS, HELD)
     # A token that a rule removed is never drawn.
     assert not counts[name][expected == 0].any()
     found = p_value(counts[name], expected)

@@ -15,10 +15,12 @@ from sampling.batch import (
     empty_rows,
     load_bias,
     load_masks,
+    load_prompts,
     load_rows,
     recount,
     row_settings,
     sampled_chunks,
+    token_bits,
 )
 from sampling.params import SamplingParams
 from sampling.sampler import distribution as distribution_step
@@ -31,6 +33,7 @@ VOCAB = 300
 sample = jax.jit(sample_step)
 distribution = jax.jit(distribution_step)
 put_settings, put_bias, count_anew = jax.jit(load_rows), jax.jit(load_bias), jax.jit(recount)
+put_prompt = jax.jit(load_prompts)
 
 
 def loaded(
@@ -40,10 +43,15 @@ def loaded(
     end_ids: tuple[int, ...] = (),
     vocab: int = VOCAB,
 ) -> Rows:
-    """Rows with these settings, by slot, loaded in the dictionary's order."""
+    """Rows with these settings, by slot, loaded in the dictionary's order.
+
+    Every seventh token is in their prompts.
+    """
     rows = empty_rows(SLOTS, vocab)
     for slot, settings in params.items():
         at = jnp.array([slot])
+        prompt = token_bits(range(0, vocab, 7), vocab)[None]
+        rows = put_prompt(rows, at, jnp.asarray(prompt))
         rows = put_settings(rows, at, row_settings([Choice(settings, number, 10, end_ids)], 1))
         if settings.logit_bias:
             rows = put_bias(rows, at, bias_of([settings], 1))
@@ -207,6 +215,8 @@ def any_params(rng: random.Random) -> SamplingParams:
         min_p=rng.choice([0.0, 0.05]),
         min_tokens=rng.choice([0, 12]),
         ignore_eos=rng.random() < 0.2,
+        repetition_penalty=rng.choice([1.0, 1.0, 1.3, 0.7]),
+        stop_ids=tuple(rng.sample(range(VOCAB), rng.choice([0, 0, 5]))),
     )
 
 
@@ -272,6 +282,9 @@ def test_every_mixture_runs_one_compiled_program():
         {"min_tokens": -1},
         {"frequency_penalty": 2.5},
         {"presence_penalty": -2.5},
+        {"repetition_penalty": 0.0},
+        {"repetition_penalty": 2.01},
+        {"stop_ids": tuple(range(33))},
         {"logit_bias": ((1, 101.0),)},
         {"logit_bias": ((1, 1.0), (1, 2.0))},
         {"logit_bias": tuple((token, 1.0) for token in range(1025))},

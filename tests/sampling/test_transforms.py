@@ -15,6 +15,7 @@ from sampling.transforms import (
     keep_allowed,
     keep_min_p,
     likeliest,
+    penalize_repetition,
     subtract_penalties,
 )
 
@@ -69,6 +70,16 @@ def test_bias_of_ids_out_of_range_is_dropped():
     assert out.tolist() == [[1, 3]]
 
 
+def test_repetition_divides_what_is_positive_and_multiplies_what_is_not():
+    logits = rows_of([3, -3, 0, GONE, 3, -3], [3, -3, 0, GONE, 3, -3])
+    counts = jnp.array([[1, 2, 1, 1, 0, 0]] * 2)
+    prompts = jnp.array([[0b010000]] * 2, jnp.uint32)
+    out = penalize_repetition(logits, counts, prompts, rows_of([2.0, 0.0])[0])
+    assert out.tolist() == [[1.5, -6, 0, GONE, 1.5, -3], [3, -3, 0, GONE, 3, -3]]
+    least = rows_of([2.0**-120] * 2)[0]
+    assert np.isfinite(penalize_repetition(logits[:, :3], counts[:, :3], prompts, least)).all()
+
+
 def test_frequency_counts_and_presence_does_not():
     logits = rows_of([0, 0, 0], [0, 0, 0])
     counts = jnp.array([[0, 1, 4], [0, 1, 4]])
@@ -86,8 +97,11 @@ def test_penalties_leave_removed_tokens_removed():
 def test_ban_removes_the_rows_own_ids_where_asked():
     logits = jnp.zeros((3, 4))
     ids = jnp.array([[1, 3, 99], [0, 99, 99], [2, 99, 99]])
-    out = ban(logits, ids, jnp.array([True, False, True]))
+    banned = jnp.array([[True, True, True], [False, True, True], [True, False, False]])
+    out = ban(logits, ids, banned)
     assert out.tolist() == [[0, GONE, 0, GONE], [0, 0, 0, 0], [0, 0, GONE, 0]]
+    out = ban(logits, ids, banned.at[0, 1].set(False))
+    assert out.tolist() == [[0, GONE, 0, 0], [0, 0, 0, 0], [0, 0, GONE, 0]]
 
 
 def test_the_likeliest_is_the_lowest_id_among_equals():

@@ -108,6 +108,8 @@ def test_print_config(capsys: pytest.CaptureFixture[str]) -> None:
     lines = {line.split(" = ")[0]: line for line in out.splitlines()}
     assert lines["port"].split() == ["port", "=", "9", "#", "flag", "--port"]
     assert lines["host"].split() == ["host", "=", '"127.0.0.1"', "#", "default"]
+    last = "# where a request is silent: temperature=1.0, top_p=1.0, top_k=0, min_p=0.0, "
+    assert out.splitlines()[-1] == f"{last}repetition_penalty=1.0"
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,24 @@ def penalize(logits: np.ndarray, params: SamplingParams, sampled: Sequence[int])
     return out
 
 
+def penalize_repetition(
+    logits: np.ndarray, params: SamplingParams, seen: Sequence[int]
+) -> np.ndarray:
+    """Tokens of the prompt or the answer are divided where positive, else multiplied."""
+    out = logits.copy()
+    for token in set(seen):
+        factor = params.repetition_penalty
+        out[token] = out[token] / factor if out[token] > 0 else out[token] * factor
+    return out
+
+
 def ban_ends(
     logits: np.ndarray, params: SamplingParams, sampled: Sequence[int], end_ids: Sequence[int]
 ) -> np.ndarray:
-    """End ids removed throughout, or until `min_tokens` are sampled."""
+    """End ids removed throughout, or until `min_tokens` are sampled; stop ids until then."""
     out = logits.copy()
+    if len(sampled) < params.min_tokens:
+        out[list(params.stop_ids)] = -np.inf
     if params.ignore_eos or len(sampled) < params.min_tokens:
         out[list(end_ids)] = -np.inf
     return out
@@ -96,9 +109,11 @@ def adjusted(
     params: SamplingParams,
     sampled: Sequence[int] = (),
     end_ids: Sequence[int] = (),
+    prompt: Sequence[int] = (),
 ) -> np.ndarray:
     """Logits after all that adds to them or bans: what temperature is applied to."""
     out = add_bias(np.asarray(logits, np.float64), params)
+    out = penalize_repetition(out, params, [*prompt, *sampled])
     out = penalize(out, params, sampled)
     return ban_ends(out, params, sampled, end_ids)
 
@@ -108,9 +123,10 @@ def oracle_distribution(
     params: SamplingParams,
     sampled: Sequence[int] = (),
     end_ids: Sequence[int] = (),
+    prompt: Sequence[int] = (),
 ) -> np.ndarray:
     """Probabilities [V] of the next token, from raw logits [V]."""
-    out = heat(adjusted(logits, params, sampled, end_ids), params.temperature)
+    out = heat(adjusted(logits, params, sampled, end_ids, prompt), params.temperature)
     out = keep_top_k(out, params.top_k)
     out = keep_top_p(out, params.top_p)
     out = keep_min_p(out, params.min_p)
@@ -137,6 +153,7 @@ def disagreement(
     params: SamplingParams,
     sampled: Sequence[int] = (),
     end_ids: Sequence[int] = (),
+    prompt: Sequence[int] = (),
     *,
     exact_sums: bool,
 ) -> str:
@@ -156,10 +173,11 @@ def disagreement(
         params: the row's settings.
         sampled: tokens of the answer so far.
         end_ids: ids that end a turn.
-        exact_sums: logits, biases and penalties have few enough bits for float32 to add them
-            without rounding. If not, the rounding of a sum counts as not telling.
+        prompt: tokens before the answer.
+        exact_sums: logits, biases and penalties have few enough bits for float32 to add and
+            multiply them without rounding. If not, the rounding of a sum counts as not telling.
     """
-    values = adjusted(logits, params, sampled, end_ids)
+    values = adjusted(logits, params, sampled, end_ids, prompt)
     order = ranking(values)
     sums = np.zeros_like(values)
     if not exact_sums:

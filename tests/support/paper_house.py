@@ -21,7 +21,8 @@ class House:
         self.cancelled: set[tuple[str, int]] = set()
 
     def submit(self, name: str, prompt: list[int], tokens: int = 5, **fields) -> None:
-        request = GenerationRequest(name, prompt, SamplingParams(), tokens, **fields)
+        sampling = fields.pop("sampling", SamplingParams())
+        request = GenerationRequest(name, prompt, sampling, tokens, **fields)
         self.requests[name] = request
         for choice in range(request.choices):
             self.events[name, choice] = []

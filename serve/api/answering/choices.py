@@ -54,10 +54,15 @@ class Answer:
         choices: int,
         generation: Generation,
         reading: CallReading,
+        *,
+        stop_included: bool = False,
     ) -> None:
         parsers = [reading.parser and reading.parser() for _ in range(choices)]
         self._assemblers = [
-            Assembler[TokenEvent](tokenizer, stops, parser, reading.markers) for parser in parsers
+            Assembler[TokenEvent](
+                tokenizer, stops, parser, reading.markers, stop_included=stop_included
+            )
+            for parser in parsers
         ]
         self._open = choices
         self._generation = generation

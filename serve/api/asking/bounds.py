@@ -38,8 +38,16 @@ def context_exceeded(given: str, limit: int) -> ApiError:
     )
 
 
-def token_bound(wire: ChatRequest, prompt_length: int, context_length: int) -> int:
+def token_bound(
+    wire: ChatRequest, prompt_length: int, context_length: int, unasked: int = 0
+) -> int:
     """The most tokens that a choice may have: what is asked for, within the context.
+
+    Args:
+        wire: the request.
+        prompt_length: tokens of its prompt.
+        context_length: most tokens of prompt and answer together.
+        unasked: bounds a request that asks for no bound; 0 for none.
 
     Raises:
         ApiError: 400; the prompt leaves no room, or less than `min_tokens`.
@@ -48,13 +56,13 @@ def token_bound(wire: ChatRequest, prompt_length: int, context_length: int) -> i
     if prompt_length >= limit:
         raise context_exceeded(str(prompt_length), limit)
     room = limit - prompt_length
-    bound = min(wire.max_completion_tokens or wire.max_tokens or room, room)
+    bound = min(wire.max_completion_tokens or wire.max_tokens or unasked or room, room)
     if (wire.min_tokens or 0) > bound:
         raise invalid(
             "invalid_value",
             f"Invalid 'min_tokens': it is {wire.min_tokens}, but this answer has at most "
-            f"{bound} tokens, for which 'max_completion_tokens', or what the messages leave "
-            f"of the context, is the bound.",
+            f"{bound} tokens, for which 'max_completion_tokens', the server's own bound where "
+            f"that is not sent, or what the messages leave of the context is the bound.",
             "min_tokens",
         )
     return bound

@@ -18,7 +18,7 @@ from serve.api.asking.content_coding import Body, decoded
 from serve.api.asking.conversation import ConversationRenderer
 from serve.api.asking.json_body import parse_object
 from serve.api.asking.model_name import check_model
-from serve.api.asking.sampling_fields import check_bias, sampling_params
+from serve.api.asking.sampling_fields import check_tokens, sampling_params
 from serve.api.asking.validation import first_fault
 from serve.api.settings import ApiSettings
 from serve.api.wire.request import ChatRequest
@@ -74,7 +74,8 @@ class Drafter:
         vocab_size = self.info.vocab_size
         check_model(wire.model, self.settings)
         check_choices(wire, self.settings.max_choices, self.info.most_choices)
-        check_bias(wire, vocab_size, self.end_ids)
+        sampling = sampling_params(wire, vocab_size, self.settings.sampling_defaults)
+        check_tokens(sampling, vocab_size, self.end_ids)
         schema, tools = answer_schema(wire.response_format), asked_tools(wire)
         check_sizes(schema, tools, self.settings.max_grammar_bytes)
         context = self.info.context_length
@@ -82,10 +83,11 @@ class Drafter:
         submission = GenerationRequest(
             id=completion_id,
             prompt=prompt,
-            max_tokens=token_bound(wire, len(prompt), context),
-            sampling=sampling_params(wire, vocab_size),
+            max_tokens=token_bound(wire, len(prompt), context, self.settings.max_answer_tokens),
+            sampling=sampling,
             choices=wire.choices,
             end_ids=self.end_ids,
+            tells_stop_id=bool(wire.include_stop_str_in_output),
         )
         return Prepared(_without_prompt(wire), submission, schema, tools)
 

@@ -5,50 +5,65 @@ depends on the model's vocabulary is checked here.
 """
 
 import secrets
+from collections.abc import Mapping
 
-from sampling.params import BAN, SEED_BITS, SamplingParams
+from sampling.params import SEED_BITS, SamplingParams
 from serve.api.wire.errors import invalid
 from serve.api.wire.request import ChatRequest
 
 
-def sampling_params(wire: ChatRequest, vocab_size: int) -> SamplingParams:
-    """The settings that a request asks for; without a seed, with a fresh one."""
-    top_k = wire.top_k or 0
+def sampling_params(
+    wire: ChatRequest, vocab_size: int, defaults: Mapping[str, float]
+) -> SamplingParams:
+    """The settings that a request asks for; without a seed, with a fresh one.
+
+    Args:
+        wire: the request.
+        vocab_size: of the model.
+        defaults: what holds where the request is silent; see `ApiSettings.sampling_defaults`.
+    """
+
+    def value(field: str) -> float:
+        asked: float | None = getattr(wire, field)
+        return defaults[field] if asked is None else asked
+
+    top_k = int(value("top_k"))
     return SamplingParams(
-        temperature=1.0 if wire.temperature is None else float(wire.temperature),
-        top_p=1.0 if wire.top_p is None else float(wire.top_p),
+        temperature=float(value("temperature")),
+        top_p=float(value("top_p")),
         seed=secrets.randbits(SEED_BITS) if wire.seed is None else wire.seed,
         logit_bias=tuple((wire.logit_bias or {}).items()),
         frequency_penalty=float(wire.frequency_penalty or 0),
         presence_penalty=float(wire.presence_penalty or 0),
         # A bound that keeps the whole vocabulary is no bound, and costs nothing so.
         top_k=top_k if top_k < vocab_size else 0,
-        min_p=float(wire.min_p or 0),
+        min_p=float(value("min_p")),
         min_tokens=wire.min_tokens or 0,
         ignore_eos=bool(wire.ignore_eos),
         logprobs=bool(wire.logprobs),
+        repetition_penalty=float(value("repetition_penalty")),
+        stop_ids=tuple(dict.fromkeys(wire.stop_token_ids or ())),
     )
 
 
-def check_bias(wire: ChatRequest, vocab_size: int, end_ids: frozenset[int]) -> None:
-    """The bias names tokens of the model, and leaves one that can be sampled.
+def check_tokens(sampling: SamplingParams, vocab_size: int, end_ids: frozenset[int]) -> None:
+    """Settings name tokens of the model, and leave one that can be sampled.
 
     Raises:
         ApiError: 400.
     """
-    bias, size = wire.logit_bias or {}, vocab_size
-    for token in bias:
-        if token >= size:
+    named = [("logit_bias", f"logit_bias.{token}", token) for token, _ in sampling.logit_bias]
+    places = enumerate(sampling.stop_ids)
+    named += [("stop_token_ids", f"stop_token_ids[{at}]", token) for at, token in places]
+    for field, at, token in named:
+        if token >= vocab_size:
             raise invalid(
                 "invalid_value",
-                f"Invalid 'logit_bias': {token} is no token of this model. Ids are 0 to "
-                f"{size - 1}.",
-                f"logit_bias.{token}",
+                f"Invalid '{field}': {token} is no token of this model. Ids are 0 to "
+                f"{vocab_size - 1}.",
+                at,
             )
-    banned = {token for token, value in bias.items() if value <= BAN}
-    if wire.ignore_eos or wire.min_tokens:
-        banned |= end_ids
-    if len(banned) >= size:
+    if len({*sampling.banned, *sampling.early_ids(end_ids)}) >= vocab_size:
         raise invalid(
             "invalid_value",
             "Invalid 'logit_bias': it bans every token that could be sampled. Leave at least "

@@ -17,6 +17,8 @@ class ModelsEndpoint:
                 "object": "model",
                 "created": settings.created,
                 "owned_by": settings.owned_by,
+                "sampling_defaults": dict(settings.sampling_defaults),
+                "max_answer_tokens": settings.max_answer_tokens or None,
             }
             for name in settings.served_names
         }

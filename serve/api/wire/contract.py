@@ -1,7 +1,7 @@
 """The contract as data: what the server does with each field of a request.
 
 One row for each field of `request.ChatRequest`, in its order. The field table of `docs/api.md`,
-the table of sampling controls in the README and the descriptions in the OpenAPI document are made
+the controls of `docs/sampling.md` and the descriptions in the OpenAPI document are made
 from these rows.
 """
 
@@ -44,7 +44,7 @@ CONTRACT: tuple[Row, ...] = (
         "Divides the logits. 0 takes the likeliest token, the lowest id of equals.",
         f"{_EFFECTS}temperature",
         default="1",
-        step=5,
+        step=6,
     ),
     Row(
         "top_p",
@@ -54,7 +54,7 @@ CONTRACT: tuple[Row, ...] = (
         "crosses it included. 0 keeps one.",
         f"{_EFFECTS}top_p",
         default="1",
-        step=7,
+        step=8,
     ),
     Row(
         "frequency_penalty",
@@ -63,7 +63,7 @@ CONTRACT: tuple[Row, ...] = (
         "Subtracted from a token's logit for each time that this choice has sampled it.",
         f"{_EFFECTS}frequency_penalty",
         default="0",
-        step=3,
+        step=4,
     ),
     Row(
         "presence_penalty",
@@ -72,7 +72,7 @@ CONTRACT: tuple[Row, ...] = (
         "Subtracted once from the logits of the tokens that this choice has sampled.",
         f"{_EFFECTS}presence_penalty",
         default="0",
-        step=3,
+        step=4,
     ),
     Row(
         "logit_bias",
@@ -134,7 +134,7 @@ CONTRACT: tuple[Row, ...] = (
         "same tokens. Choice i draws with a key of (seed, i).",
         f"{_EFFECTS}seed",
         default="a fresh one for each request",
-        step=9,
+        step=10,
     ),
     Row(
         "stop",
@@ -270,7 +270,7 @@ CONTRACT: tuple[Row, ...] = (
         "Keeps the k likeliest tokens, the lowest ids of equals.",
         f"{_EFFECTS}top_k",
         default="0",
-        step=6,
+        step=7,
     ),
     Row(
         "min_p",
@@ -279,17 +279,17 @@ CONTRACT: tuple[Row, ...] = (
         "Keeps the tokens that are at least `min_p` times as likely as the likeliest.",
         f"{_EFFECTS}min_p",
         default="0",
-        step=8,
+        step=9,
     ),
     Row(
         "min_tokens",
         "extension",
         "0 or more, up to the bound on the answer's tokens",
-        "Bans the end-of-turn tokens until so many tokens are sampled. A stop string ends the "
-        "answer before that all the same.",
+        "Bans the end-of-turn tokens, and those of `stop_token_ids`, until so many tokens are "
+        "sampled. A stop string ends the answer before that all the same.",
         f"{_EFFECTS}min_tokens",
         default="0",
-        step=4,
+        step=5,
     ),
     Row(
         "ignore_eos",
@@ -298,6 +298,33 @@ CONTRACT: tuple[Row, ...] = (
         "Bans the end-of-turn tokens throughout.",
         f"{_EFFECTS}ignore_eos",
         default="false",
-        step=4,
+        step=5,
+    ),
+    Row(
+        "repetition_penalty",
+        "extension",
+        "0.01 to 2",
+        "Divides the positive logits of the tokens that the prompt holds or this choice has "
+        "sampled, and multiplies the others.",
+        f"{_EFFECTS}repetition_penalty",
+        default="1",
+        step=3,
+    ),
+    Row(
+        "stop_token_ids",
+        "extension",
+        "up to 32 ids of the model's vocabulary",
+        "The answer ends before the first of these tokens, with `finish_reason` `stop`, as at the "
+        "end of its turn. `min_tokens` bans them at first, `ignore_eos` does not.",
+        f"{_EFFECTS}stop_token_ids",
+    ),
+    Row(
+        "include_stop_str_in_output",
+        "extension",
+        "true or false",
+        "Whether the string of `stop`, or the token of `stop_token_ids`, that ends the answer is "
+        "the last of it.",
+        "serve/api/test_stop_token_ids.py::test_what_ends_an_answer_may_be_part_of_it",
+        default="false",
     ),
 )

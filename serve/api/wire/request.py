@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import AfterValidator, BeforeValidator, Tag, model_validator
 
-from sampling.params import MAX_LOGIT_BIAS
+from sampling.params import LEAST_REPETITION_PENALTY, MAX_LOGIT_BIAS, MAX_STOP_IDS
 from serve.api.wire.faults import TAG, fault
 from serve.api.wire.messages import MOST_MESSAGES, Message, check_tool_answers
 from serve.api.wire.most import Most
@@ -142,6 +142,9 @@ class ChatRequest(Strict):
     min_p: Annotated[float, Ge(0), Le(1)] | None = None
     min_tokens: Annotated[int, Ge(0)] | None = None
     ignore_eos: bool | None = None
+    repetition_penalty: Annotated[float, Ge(LEAST_REPETITION_PENALTY), Le(2)] | None = None
+    stop_token_ids: Annotated[list[Annotated[int, Ge(0)]], Most(MAX_STOP_IDS)] | None = None
+    include_stop_str_in_output: bool | None = None
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "ChatRequest":

@@ -208,6 +208,8 @@ class ModelObject(_Answer):
     object: Literal["model"]
     created: int
     owned_by: str
+    sampling_defaults: dict[str, float]
+    max_answer_tokens: int | None
 
 
 class ModelList(_Answer):

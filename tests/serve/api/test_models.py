@@ -22,6 +22,21 @@ async def test_retrieve(house: Any, name: str) -> None:
     assert body["id"] == name
 
 
+async def test_what_holds_where_requests_are_silent(make_house: Any) -> None:
+    neutral = {"temperature": 1, "top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}
+    for settings, told in (
+        ({}, (neutral, None)),
+        (
+            {"sampling_defaults": neutral | {"top_k": 20}, "max_answer_tokens": 9},
+            (neutral | {"top_k": 20}, 9),
+        ),
+    ):
+        body = await (await make_house(settings=settings).get("/v1/models")).get_json()
+        ModelList.model_validate(body)
+        first = body["data"][0]
+        assert (first["sampling_defaults"], first["max_answer_tokens"]) == told
+
+
 async def test_names_may_have_slashes(make_house: Any) -> None:
     house = make_house(settings={"model_id": "org/model"})
     assert (await house.get("/v1/models/org/model")).status_code == 200

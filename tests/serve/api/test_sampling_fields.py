@@ -2,6 +2,8 @@ from typing import Any
 
 import pytest
 
+from sampling.params import SamplingParams
+
 
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
@@ -38,6 +40,9 @@ import pytest
         ("ignore_eos", None, False),
         ("logprobs", True, True),
         ("logprobs", None, False),
+        ("repetition_penalty", 1.3, 1.3),
+        ("repetition_penalty", 2, 2.0),
+        ("repetition_penalty", None, 1.0),
     ],
 )
 async def test_reaches_the_engine(
@@ -45,6 +50,49 @@ async def test_reaches_the_engine(
 ) -> None:
     await house.post(ask(**{field: value}))
     assert getattr(house.engine.request.sampling, field) == expected
+
+
+RECOMMENDED = {
+    "temperature": 0.6,
+    "top_p": 0.95,
+    "top_k": 20,
+    "min_p": 0.1,
+    "repetition_penalty": 1.1,
+}
+
+
+async def test_defaults_hold_where_a_request_is_silent(make_house: Any, ask: Any) -> None:
+    house = make_house(settings={"sampling_defaults": RECOMMENDED})
+    await house.post(ask(seed=0))
+    assert house.engine.request.sampling == SamplingParams(**RECOMMENDED)
+    asked = {"temperature": 1, "top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}
+    await house.post(ask(seed=0, **asked))
+    assert house.engine.request.sampling == SamplingParams()
+    await house.post(ask(seed=0, **dict.fromkeys(asked)))
+    assert house.engine.request.sampling == SamplingParams(**RECOMMENDED)
+
+
+# The prompt of `ask()` has 21 tokens (see test_plain.test_usage).
+@pytest.mark.parametrize(
+    ("fields", "bound"),
+    [
+        ({}, 30),
+        ({"max_tokens": None}, 30),
+        ({"max_tokens": 50}, 50),
+        ({"max_completion_tokens": 10}, 10),
+        ({"max_tokens": 500}, 79),
+    ],
+)
+async def test_a_bound_of_the_server_holds_for_requests_without_one(
+    make_house: Any, ask: Any, fields: Any, bound: int
+) -> None:
+    house = make_house(context_length=100, settings={"max_answer_tokens": 30})
+    assert (await house.post(ask(**fields))).status_code == 200
+    assert house.engine.request.max_tokens == bound
+    response = await house.post(ask(min_tokens=bound + 1, **fields))
+    error = (await response.get_json())["error"]
+    assert error["param"] == "min_tokens"
+    assert f"at most {bound} tokens" in error["message"]
 
 
 async def test_without_a_seed_each_request_has_a_fresh_one(house: Any, ask: Any) -> None:

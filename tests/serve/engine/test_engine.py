@@ -104,6 +104,8 @@ def any_settings(rng: random.Random) -> dict:
         "min_tokens": rng.choice([0, 0, 4]),
         "ignore_eos": rng.random() < 0.2,
         "logprobs": rng.random() < 0.3,
+        "repetition_penalty": rng.choice([1.0, 1.0, 1.2, 0.8]),
+        "stop_ids": tuple(rng.sample(range(vocab), rng.choice([0, 0, 2]))),
     }
 
 
@@ -113,9 +115,10 @@ def check_events(asked: GenerationRequest, events: list[TokenEvent]) -> None:
     banned = {token for token, bias in sampling.logit_bias if bias == -100}
     assert not banned & set(tokens)
     assert not asked.end_ids & set(tokens)
+    assert not set(sampling.stop_ids) & set(tokens)
     if events[-1].finish_reason == "stop":
         assert len(tokens) >= sampling.min_tokens
-        assert not sampling.ignore_eos
+        assert sampling.stop_ids or not sampling.ignore_eos
         assert events[-1].logprobs is None
     else:
         assert len(tokens) == asked.max_tokens
@@ -225,6 +228,7 @@ async def test_rows_put_back_keep_their_penalties():
                 temperature=0.0,
                 frequency_penalty=0.02 * (1 + seed),
                 presence_penalty=0.3,
+                repetition_penalty=1.0 + 0.1 * seed,
                 min_tokens=250,
                 end_ids=frozenset([seed]),
             )
@@ -241,8 +245,10 @@ async def test_requests_that_the_rows_cannot_hold_are_refused(engines):
     async with bridged(engines[False]) as bridge:
         with pytest.raises(ValueError, match=r"21 end ids .* room for 20"):
             bridge.submit(request([1], 1, ignore_eos=True, end_ids=frozenset(range(21))))
-        with pytest.raises(ValueError, match="token 67; ids are 0 to 66"):
+        with pytest.raises(ValueError, match="bias names token 67; ids are 0 to 66"):
             bridge.submit(request([1], 1, logit_bias=((67, 1.0),)))
+        with pytest.raises(ValueError, match="stop_ids names token 67; ids are 0 to 66"):
+            bridge.submit(request([1], 1, stop_ids=(67,)))
         nothing = tuple((token, -100.0) for token in range(67))
         with pytest.raises(ValueError, match="bans all 67 tokens"):
             bridge.submit(request([1], 1, logit_bias=nothing))

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.paper_house import House, house
 
+from sampling.params import SamplingParams
 from serve.engine.config import EngineConfig, EngineConfigError
 from serve.engine.types import TokenEvent
 
@@ -25,6 +26,23 @@ def test_end_of_turn_gives_no_token():
     h.run()
     h.check_answers()
     assert h.events["a", 0][-1] == TokenEvent(0, None, "stop")
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_stop_id_ends_as_an_end_of_turn_does_and_may_be_told(told):
+    stops = tuple(range(0, 62, 2))
+    h = house()
+    for name, params in (("ends", SamplingParams()), ("stops", SamplingParams(stop_ids=stops))):
+        ends = frozenset(stops if name == "ends" else ())
+        fields = {"end_ids": ends, "tells_stop_id": told, "sampling": params}
+        h.submit(name, [1, 2, 3], tokens=50, **fields)
+    h.run()
+    *ended, end = h.events["ends", 0]
+    *stopped, stop = h.events["stops", 0]
+    assert stopped == ended
+    assert end == TokenEvent(0, None, "stop")
+    assert stop.finish_reason == "stop"
+    assert (stop.token in stops) if told else (stop.token is None)
 
 
 def test_a_long_prompt_is_cut_at_multiples_of_the_chunk_and_stalls_nobody():

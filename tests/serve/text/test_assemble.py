@@ -97,6 +97,14 @@ def test_tokens_inside_a_stop_string_are_dropped() -> None:
     assert assembler.finish_reason == "stop"
 
 
+def test_tokens_of_a_stop_string_are_kept_where_it_is_included() -> None:
+    pieces = Pieces([b"ab", b"cS", b"TO", b"P and"])
+    assembler = Assembler[Event](pieces, ["STOP"], stop_included=True)
+    deltas = [delta for token in range(4) for delta in assembler.feed(Event(token))]
+    assert shown(deltas) == [("ab", [0], None), ("c", [], None), ("STOP", [1, 2, 3], "stop")]
+    assert assembler.tokens_kept == 4
+
+
 def test_stop_string_of_a_tokens_middle() -> None:
     deltas, assembler = run([b"abSTOPcd"], ["STOP"])
     assert shown(deltas) == [("ab", [0], "stop")]
