@@ -105,13 +105,13 @@ class Cell(NamedTuple):
 
     Attributes:
         fault: what it ended with, or None.
-        works: whether it was expected to work.
         note: what there is to say about it; may be empty.
+        known: what stands in the fault that is expected; empty where none is.
     """
 
     fault: str | None
-    works: bool = True
     note: str = ""
+    known: str = ""
 
 
 class StandardTest(NamedTuple):

@@ -58,8 +58,7 @@ def try_client(client: Client, url: str) -> dict[str, Cell]:
     names = {feature.lower().replace(" ", "_"): feature for feature in FEATURES}
     cells: dict[str, Cell] = {}
     for line in _lines(client.program, url):
-        expected = line["expected"] or {}
-        cells[names[line["feature"]]] = Cell(line["fault"], **expected)
+        cells[names[line["feature"]]] = Cell(line["fault"], **line["expected"])
     return cells
 
 
@@ -68,7 +67,7 @@ def surprises(cells: Mapping[str, Cell]) -> dict[str, str]:
     return {
         feature: cell.fault or f"works now, though it is said not to: {cell.note}"
         for feature, cell in cells.items()
-        if cell.works == (cell.fault is not None)
+        if bool(cell.known) != bool(cell.fault) or cell.known not in (cell.fault or "")
     }
 
 

@@ -13,7 +13,7 @@ export const ANNA = { name: "Anna", age: 30 };
 
 /** The feature, with something to say about it. */
 export function works(note, feature) {
-  return Object.assign(feature, { expected: { works: true, note } });
+  return Object.assign(feature, { expected: { note } });
 }
 
 /** Try features, each a function named as the feature is, and tell of each. */
@@ -26,7 +26,7 @@ export async function report(...features) {
       console.error(error);
       fault = String(error);
     }
-    const expected = feature.expected ?? null;
+    const expected = feature.expected ?? {};
     console.log(JSON.stringify({ feature: feature.name, fault, expected }));
   }
 }

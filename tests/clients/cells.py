@@ -1,7 +1,8 @@
 """What the programs for Python have in common: each tries features, and tells of each in a line.
 
-A line is a JSON object with the `feature`, the `fault` that it ended with or null, and what was
-`expected` of it: null where it just works, else an object with `works` and a `note` about it.
+A line is a JSON object with the `feature`, the `fault` that it ended with or null, and what is
+`expected` of it: an object with a `note` where there is something to say, and what is `known` of
+its fault where it does not work.
 """
 
 import json
@@ -32,20 +33,20 @@ class Person(BaseModel):
 ANNA = Person(name="Anna", age=30)
 
 Feature = Callable[[], None]
-_EXPECTED: dict[Feature, dict[str, object]] = {}
+_EXPECTED: dict[Feature, dict[str, str]] = {}
 
 
 def works(note: str) -> Callable[[Feature], Feature]:
     """Marks a feature that works with something to say about it."""
-    return _expected(works=True, note=note)
+    return _expected(note=note)
 
 
-def fails(note: str) -> Callable[[Feature], Feature]:
-    """Marks a feature that does not work; the note says why."""
-    return _expected(works=False, note=note)
+def fails(known: str, note: str) -> Callable[[Feature], Feature]:
+    """Marks a feature that ends with a fault in which `known` stands; the note says why."""
+    return _expected(known=known, note=note)
 
 
-def _expected(**expected: object) -> Callable[[Feature], Feature]:
+def _expected(**expected: str) -> Callable[[Feature], Feature]:
     def mark(feature: Feature) -> Feature:
         _EXPECTED[feature] = expected
         return feature
@@ -71,5 +72,5 @@ def report(*features: Feature) -> None:
         except Exception as error:  # noqa: BLE001  (whatever it is, it is told)
             traceback.print_exc()
             fault = f"{type(error).__name__}: {error}"
-        line = {"feature": feature.__name__, "fault": fault, "expected": _EXPECTED.get(feature)}
+        line = {"feature": feature.__name__, "fault": fault, "expected": _EXPECTED.get(feature, {})}
         print(json.dumps(line), flush=True)

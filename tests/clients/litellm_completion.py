@@ -103,7 +103,10 @@ def streamed_tools() -> None:
     assert json.loads(call.function.arguments) == {"city": "Paris"}
 
 
-@fails("the server refuses `provider_specific_fields` in the message that LiteLLM sends back")
+@fails(
+    "provider_specific_fields",
+    "the server refuses `provider_specific_fields` in the message that LiteLLM sends back",
+)
 def tool_loop() -> None:
     messages = [{"role": "user", "content": WEATHER}]
     called = completion(messages=messages, tools=TOOLS, **server).choices[0].message

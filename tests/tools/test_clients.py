@@ -27,7 +27,7 @@ def cells_of(table: str, title: str) -> list[str]:
 
 def test_a_row_has_a_cell_for_each_feature() -> None:
     table = features_table(
-        {FIRST: {"chat": Cell(None), "stop": Cell("no such field", works=False)}}
+        {FIRST: {"chat": Cell(None), "stop": Cell("no such field", known="field")}}
     )
     version, *cells = cells_of(table, FIRST.title)
     assert version == FIRST.version
@@ -40,8 +40,8 @@ def test_a_row_has_a_cell_for_each_feature() -> None:
 def test_notes_are_numbered_and_one_note_has_one_number() -> None:
     table = features_table(
         {
-            FIRST: {"chat": Cell(None, note="one"), "stop": Cell("why", works=False, note="two")},
-            SECOND: {"chat": Cell(None, note="two"), "stream": Cell(None, note="one")},
+            FIRST: {"chat": Cell(None, "one"), "stop": Cell("no such field", "two", known="field")},
+            SECOND: {"chat": Cell(None, "two"), "stream": Cell(None, "one")},
         }
     )
     assert cells_of(table, FIRST.title)[1:6] == ["yes (1)", "–", "–", "–", "no (2)"]
@@ -53,11 +53,12 @@ def test_notes_are_numbered_and_one_note_has_one_number() -> None:
     ("cell", "told"),
     [
         (Cell(None), None),
-        (Cell(None, note="so it does"), None),
-        (Cell("fault", works=False, note="why"), None),
-        (Cell("fault"), "fault"),
-        (Cell("fault", note="so it should"), "fault"),
-        (Cell(None, works=False, note="why"), "works now, though it is said not to: why"),
+        (Cell(None, "so it does"), None),
+        (Cell("no such field", "why", known="field"), None),
+        (Cell("no such field"), "no such field"),
+        (Cell("no such field", "so it should"), "no such field"),
+        (Cell("no such model", "why", known="field"), "no such model"),
+        (Cell(None, "why", known="field"), "works now, though it is said not to: why"),
     ],
 )
 def test_what_is_otherwise_than_the_program_says_is_told(cell: Cell, told: str | None) -> None:
