@@ -80,6 +80,8 @@ $(BASE): pyproject.toml
 	@echo "Installing Parlance into $(VENV); this happens once and takes a few minutes."
 	@"$(PYTHON)" -m venv $(VENV) || { \
 		echo "make: $(PYTHON) cannot create a virtual environment; on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+	@# As `parlance` it was installed before; uninstalled later, that would take the command with it.
+	@$(BIN)/python -m pip uninstall -qq --yes parlance
 	@$(PIP_INSTALL) --editable .
 	@touch $@
 

@@ -11,13 +11,21 @@ from jax.sharding import Mesh
 
 from model.attention import Attend, PagedAttention, PageView
 from model.axes import KV_HEADS
-from model.cache import CombinedPages, GpuPages, PageLayout, Pool
+from model.cache import (
+    LANES,
+    CombinedPages,
+    GpuPages,
+    PageLayout,
+    Pool,
+    combined_heads,
+)
 from model.config import ModelConfig
 from model.kernels.paged_gpu import GpuAttention, trial
 from model.kernels.ragged import RaggedAttention
 from model.mesh import parts_on
 
 _LEAST_TRITON = 16
+_WORD_BYTES = 4
 
 
 class Backend(NamedTuple):
@@ -26,12 +34,14 @@ class Backend(NamedTuple):
     Attributes:
         name: for people.
         layout: of its pages.
+        heads: kv heads for which its pages have room, over all devices.
         fallback: why the platform's kernel cannot run this model; empty where it runs, or
             where the platform has none.
     """
 
     name: str
     layout: PageLayout
+    heads: int
     fallback: str = ""
 
 
@@ -46,13 +56,15 @@ def choose_backend(
         kv_heads_per_shard: kv heads that one device holds.
         dtype: of the pages.
     """
-    plain = Backend("paged, plain JAX", "by_head")
+    held = config.held_kv_heads
+    plain = Backend("paged, plain JAX", "by_head", held)
     match platform:
         case "tpu":
-            kernel = Backend("paged, ragged_paged_attention (Pallas TPU kernel)", "combined")
-            obstacle = _ragged_obstacle(kv_heads_per_shard, dtype)
+            room = held // kv_heads_per_shard * combined_heads(kv_heads_per_shard, dtype)
+            kernel = Backend("paged, ragged_paged_attention (Pallas TPU kernel)", "combined", room)
+            obstacle = _ragged_obstacle(config, kv_heads_per_shard, dtype)
         case "gpu":
-            kernel = Backend("paged, paged_attention (Pallas GPU kernel)", "by_head_on_gpu")
+            kernel = Backend("paged, paged_attention (Pallas GPU kernel)", "by_head_on_gpu", held)
             obstacle = _gpu_obstacle(config, kv_heads_per_shard, dtype)
         case _:
             return plain
@@ -67,11 +79,14 @@ def backend_on(mesh: Mesh, config: ModelConfig, dtype: jnp.dtype) -> Backend:
     return choose_backend(config, mesh.devices.flat[0].platform, heads, dtype)
 
 
-def _ragged_obstacle(kv_heads: int, dtype: jnp.dtype) -> str:
-    # Keys and values side by side, in words of 32 bits, must fill whole tiles.
-    words, rest = divmod(2 * kv_heads * dtype.itemsize, 4)
-    if rest or (words not in (1, 2, 4) and words % 8):
-        return f"{kv_heads} kv heads of {dtype} on one device do not fill the kernel's tiles"
+def _ragged_obstacle(config: ModelConfig, kv_heads: int, dtype: jnp.dtype) -> str:
+    # Unless a token's keys and values are one 32 bit word wide, it takes each head out of the
+    # others by strides, which the TPU's compiler has for heads of one register alone.
+    if config.head_dim > LANES and 2 * kv_heads * dtype.itemsize > _WORD_BYTES:
+        return (
+            f"head_dim is {config.head_dim}; above {LANES} a device can have one kv head of "
+            f"bfloat16, and here it has {kv_heads} of {dtype}"
+        )
     return ""
 
 

@@ -24,7 +24,7 @@ from model.mesh import replicated, sharding
 
 PageLayout = Literal["by_head", "by_head_on_gpu", "combined"]
 # The kernel that reads combined pages wants whole vector registers.
-_LANES = 128
+LANES = 128
 
 
 class LayerCache(NamedTuple):
@@ -60,7 +60,8 @@ class GpuPages(LayerCache):
 class CombinedPages(NamedTuple):
     """One layer's pool, page by page, each token's keys and values in turn: k0 v0 k1 v1 …
 
-    Each is filled up with zeros to a multiple of 128.
+    Each is filled up with zeros to a multiple of 128, and there may be heads of zeros behind a
+    device's own: see `combined_heads`.
     """
 
     pages: Float[Array, "P page two_K W"]
@@ -95,13 +96,24 @@ class Cache(NamedTuple):
 
 def combined_width(head_dim: int) -> int:
     """Values that a head's key, or its value, takes in combined pages."""
-    return -(-head_dim // _LANES) * _LANES
+    return -(-head_dim // LANES) * LANES
 
 
-def bytes_per_token(config: ModelConfig, layout: PageLayout, dtype: jnp.dtype) -> int:
-    """Bytes that one token's keys and values take over all layers."""
+def combined_heads(heads: int, dtype: jnp.dtype) -> int:
+    """Kv heads for which a device's combined pages have room, if it has so many of its own.
+
+    The kernel reads a token's keys and values in words of 32 bits, and in whole tiles of them:
+    1, 2, 4 or a multiple of 8.
+    """
+    words = -(-2 * heads * dtype.itemsize // 4)
+    words = -(-words // 8) * 8 if words > 4 else 1 << (words - 1).bit_length()
+    return 4 * words // (2 * dtype.itemsize)
+
+
+def bytes_per_token(config: ModelConfig, layout: PageLayout, dtype: jnp.dtype, heads: int) -> int:
+    """Bytes that one token's keys and values take over all layers; see `empty_cache`."""
     width = combined_width(config.head_dim) if layout == "combined" else config.head_dim
-    return 2 * config.num_layers * config.held_kv_heads * width * dtype.itemsize
+    return 2 * config.num_layers * heads * width * dtype.itemsize
 
 
 def empty_cache(
@@ -113,9 +125,13 @@ def empty_cache(
     table_width: int,
     dtype: jnp.dtype,
     layout: PageLayout = "by_head",
+    heads: int = 0,
 ) -> Cache:
-    """A cache of zeros: `pages` pages of `page_size` tokens, `rows` tables of `table_width`."""
-    heads, width = config.held_kv_heads, config.head_dim
+    """A cache of zeros: `pages` pages of `page_size` tokens, `rows` tables of `table_width`.
+
+    Pages have room for `heads` kv heads over all devices; 0 for as many as there are.
+    """
+    heads, width = heads or config.held_kv_heads, config.head_dim
 
     def pool() -> Pool:
         if layout == "combined":

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from model.unreadable import git_pointer, not_read
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be served; the message says what is wrong and what to do."""
@@ -197,11 +199,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({error.strerror}); give the directory of a checkpoint"
-        ) from error
+        raise CheckpointError(not_read(path, error)) from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error})") from error
+        raise CheckpointError(
+            git_pointer(path) or f"{path} is not valid JSON ({error}); download it again"
+        ) from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path} holds no JSON object")
+        raise CheckpointError(f"{path} holds no JSON object; download it again")
     return cast("dict[str, Any]", value)

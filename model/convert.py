@@ -27,6 +27,7 @@ from model.config import CheckpointError, read_json
 from model.families.registry import read_family
 from model.mesh import make_mesh
 from model.parameters import Parameters
+from model.unreadable import git_pointer
 from model.weights.formats import Weights, identifying_files, open_weights
 from model.weights.manifest import (
     Entry,
@@ -95,20 +96,19 @@ def convert(
             cannot be written.
         KeyboardInterrupt: `stop` said so.
     """
-    if not source.is_dir():
-        raise CheckpointError(f"{source} is not a directory; give the directory of a checkpoint")
     family, config = read_family(source)
     weights = open_weights(source, family, config)
+    texts = _texts(source)
     wanted = None if dtype is None else jnp.dtype(dtype)
     job = {"source": _identity(source), "dtype": dtype, "part_bytes": PART_BYTES}
     root = target / DIRECTORY
     try:
         done = _begin(target, job)
         _check_space(target, weights, wanted, done)
-        texts = _copy_texts(source, target)
+        copies = _copy(texts, source, target)
         parts = weights.groups(PART_BYTES)
         resumed = _write_parts(root, weights, parts, wanted, done, job, stop)
-        for path, copy in texts:
+        for path, copy in copies:
             if describe_file(path) != describe_file(copy):
                 raise CheckpointError(f"{copy} is not what {path} is; run the conversion again")
         check(root, done)
@@ -196,10 +196,21 @@ def _compare(path: Path, parameters: Parameters) -> None:
             )
 
 
-def _copy_texts(source: Path, target: Path) -> list[tuple[Path, Path]]:
-    """Copy all that is not weights; returns each file and its copy."""
+def _texts(source: Path) -> list[Path]:
+    """The files that are copied.
+
+    Raises:
+        CheckpointError: one has not been downloaded.
+    """
     found = [path for pattern in COPIED for path in sorted(source.glob(pattern)) if path.is_file()]
-    copies = [(path, target / path.relative_to(source)) for path in found]
+    if pointer := next(filter(None, map(git_pointer, found)), None):
+        raise CheckpointError(pointer)
+    return found
+
+
+def _copy(texts: list[Path], source: Path, target: Path) -> list[tuple[Path, Path]]:
+    """Copy files of the source; returns each and its copy."""
+    copies = [(path, target / path.relative_to(source)) for path in texts]
     for path, copy in copies:
         copy.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, copy)

@@ -119,8 +119,6 @@ def open_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> Opened
         CheckpointError: the directory is not a checkpoint that we can serve.
         MeshError: the decoder cannot be divided as the mesh asks.
     """
-    if not directory.is_dir():
-        raise CheckpointError(f"{directory} is not a directory; give the directory of a checkpoint")
     family, config = read_family(directory)
     if isinstance(mesh, str):
         wanted = parse_mesh(mesh) if mesh else None
@@ -147,16 +145,31 @@ def load_tokenizer(directory: Path, config: ModelConfig) -> Tokenizer:
     elif (path := directory / "tokenizer.model").is_file():
         tokenizer = SentencePieceTokenizer(path, config.vocab_size)
     else:
-        raise TokenizerError(
-            f"{directory} has no tokenizer; put the checkpoint's tokenizer.json, or its "
-            f"tokenizer.model, there"
-        )
+        raise TokenizerError(_no_tokenizer(directory))
     if tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(
             f"{path} has {tokenizer.vocab_size} ids and the model only {config.vocab_size}; give "
             f"the tokenizer that belongs to the checkpoint"
         )
     return tokenizer
+
+
+def _no_tokenizer(directory: Path) -> str:
+    if (directory / "vocab.json").is_file() and (directory / "merges.txt").is_file():
+        return (
+            f"{directory} has a tokenizer as vocab.json and merges.txt and none as tokenizer.json; "
+            "write that with transformers: AutoTokenizer.from_pretrained of this directory, then "
+            "save_pretrained to it"
+        )
+    if (directory / "tekken.json").is_file():
+        return (
+            f"{directory} has a tokenizer as tekken.json, which is not read; put the "
+            "tokenizer.json of the model's transformers form there"
+        )
+    return (
+        f"{directory} has no tokenizer; put the checkpoint's tokenizer.json, or its "
+        "tokenizer.model, there"
+    )
 
 
 def load_end_ids(directory: Path, config: ModelConfig, tokenizer: Tokenizer) -> frozenset[int]:

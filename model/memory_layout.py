@@ -70,6 +70,7 @@ def _alike(name: str, config: ModelConfig, kinds: list[LayerConfig]) -> str:
 
 
 def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[str, Format]:
+    backend = backend_on(mesh, config, dtype)
     cache, cache_places = abstract_cache(
         config,
         mesh,
@@ -78,7 +79,8 @@ def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[st
         rows=_ROWS,
         table_width=_TABLE,
         dtype=dtype,
-        layout=backend_on(mesh, config, dtype).layout,
+        layout=backend.layout,
+        heads=backend.heads,
     )
     whole = replicated(mesh)
     parameters = abstract_parameters(config, dtype, mesh)

@@ -1,6 +1,7 @@
 """The forward steps that are compiled: prefill and decode, through the paged cache.
 
-Each takes the cache donated and gives it back; both end in float32 logits on the device.
+Each takes the cache donated and gives it back; both end in float32 logits on the device. A prompt's
+hidden vectors come with them: from those `logits` makes scores of all its places.
 The per-step inputs are a few small integer arrays, so that a step costs the host little
 and can be sent to many hosts. Rows that are padding have a slot out of range.
 """
@@ -45,7 +46,7 @@ def prefill(
     tokens: Int[Array, "B T"],
     rows: Int[Array, "3 B"],
     tables: Int[Array, "B M"],
-) -> tuple[Float[Array, "B V"], Cache]:
+) -> tuple[Float[Array, "B V"], Float[Array, "B T D"], Cache]:
     """Run a chunk of each row's prompt.
 
     Args:
@@ -58,7 +59,7 @@ def prefill(
         tables: page table of each row, put into its slot.
 
     Returns:
-        Logits after each row's last real token, and the cache.
+        Logits after each row's last real token, the hidden vectors of all tokens, and the cache.
     """
     slots, start, length = rows
     offsets = jnp.arange(tokens.shape[1])
@@ -67,7 +68,14 @@ def prefill(
     decoder = decoder_with(config, parameters)
     hidden, cache = forward_pages(decoder, cache, tokens, positions, slots)
     last = jnp.take_along_axis(hidden, jnp.maximum(length - 1, 0)[:, None, None], axis=1)
-    return decoder.logits(last)[:, 0], cache
+    return decoder.logits(last)[:, 0], hidden, cache
+
+
+def logits(
+    config: ModelConfig, parameters: Parameters, hidden: Float[Array, "B T D"]
+) -> Float[Array, "B T V"]:
+    """Logits after tokens, of their hidden vectors."""
+    return decoder_with(config, parameters).logits(hidden)
 
 
 def decode(

@@ -35,6 +35,18 @@ def top_logprobs(
         return (sampled - peak - norm)[:, 0], ids, values - peak - norm
 
 
+def ranked_logprobs(
+    logits: Float[Array, "B V"], tokens: Int[Array, " B"]
+) -> tuple[Float[Array, " B"], Int[Array, " B"], Int[Array, "B W"], Float[Array, "B W"]]:
+    """What `top_logprobs` tells, and after the log-probabilities of the tokens their ranks.
+
+    A rank is how many tokens are at least as likely, the token itself among them.
+    """
+    values, ids, likeliest = top_logprobs(logits, tokens)
+    own = jnp.take_along_axis(logits, tokens[:, None], axis=1)
+    return values, jnp.sum(logits >= own, axis=-1), ids, likeliest
+
+
 def log_probabilities(logits: Float[Array, "B V"]) -> Float[Array, "B V"]:
     """Of every token."""
     return jax.nn.log_softmax(logits, axis=-1)

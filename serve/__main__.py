@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,18 +15,13 @@ from typing import Any
 import click
 
 from serve.config import ConfigError
+from serve.distribution import installed_version
+from serve.environment import URL_VARIABLE, strangers
 from serve.options import GroupedCommand, make_options, origin, render_config, resolve
 from serve.plan.environment import PLAN_ENVIRONMENT
 from serve.setting_names import settings
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-def _version() -> str:
-    try:
-        return version("parlance")
-    except PackageNotFoundError:
-        return "from a source tree that is not installed"
 
 
 @click.group(
@@ -36,7 +30,10 @@ def _version() -> str:
     invoke_without_command=True,
     epilog="More on each: parlance serve --help, parlance chat --help, and so on.",
 )
-@click.version_option(_version(), message="parlance %(version)s")
+@click.version_option(
+    installed_version() or "from a source tree that is not installed",
+    message="parlance %(version)s",
+)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Parlance serves the OpenAI Chat Completions API from JAX.
@@ -78,6 +75,11 @@ def _check_jax() -> None:
         ) from error
 
 
+def _name_strangers() -> None:
+    for sentence in strangers(os.environ):
+        click.echo(f"parlance: warning: {sentence}", err=True)
+
+
 _SERVE_HELP = """Serve chat completions over HTTP.
 
 Without --model it serves the small model that comes with Parlance. A setting is taken from its
@@ -97,6 +99,7 @@ a stop that was asked for, 1 when the engine failed, 2 when the settings or the 
 
 @click.pass_context
 def _serve(context: click.Context, /, print_config: bool, **values: Any) -> int:
+    _name_strangers()
     resolved = resolve(context, values)
     if print_config:
         from serve.model_defaults import in_words, sampling_defaults
@@ -131,9 +134,9 @@ cli.add_command(
     "--url",
     default="http://127.0.0.1:8000/v1",
     show_default=True,
-    envvar="PARLANCE_URL",
+    envvar=URL_VARIABLE,
     metavar="URL",
-    help="Base address of the API. [PARLANCE_URL]",
+    help=f"Base address of the API. [{URL_VARIABLE}]",
 )
 @click.option(
     "--model",
@@ -153,6 +156,14 @@ cli.add_command(
     metavar="TOKENS",
     help="Longest answer. [default: what the context leaves]",
 )
+@click.option(
+    "--cafile",
+    default="",
+    metavar="FILE",
+    help="Certificates that the server's may be signed by, PEM. [default: SSL_CERT_FILE, or those "
+    "that everybody trusts]",
+)
+@click.option("--insecure", is_flag=True, help="Do not check the server's certificate.")
 @click.argument("message", nargs=-1)
 def chat(
     url: str,
@@ -160,28 +171,36 @@ def chat(
     system: str,
     temperature: float | None,
     max_tokens: int | None,
+    cafile: str,
+    *,
+    insecure: bool,
     message: Sequence[str],
 ) -> int:
     """Talk to a running server in the terminal.
 
     With MESSAGE, or with text on standard input, it prints one answer and ends. Else it keeps a
-    conversation: /reset forgets it, /system TEXT sets the system message, /help lists the
-    commands, /quit or Ctrl-D ends; Ctrl-C stops the answer that is being written.
+    conversation: /reset forgets it, /system TEXT sets the system message, /temperature N and
+    /model NAME change what is asked for, /save FILE writes the conversation to a file, /help lists
+    the commands, /quit or Ctrl-D ends; Ctrl-C stops the answer that is being written. What was
+    typed is kept for the next time in ~/.local/state/parlance/chat_history.
 
     The API key, if the server wants one, is read from PARLANCE_API_KEY. Exit codes: 0 after a
-    normal end, 1 when the server cannot be reached or refuses, 130 when one answer was stopped.
+    normal end, 1 when the server cannot be reached or refuses, 2 when the options do not work,
+    130 when one answer was stopped.
     """
-    from serve.chat_client import ChatSettings, run_chat
+    _name_strangers()
+    if cafile and insecure:
+        raise ConfigError(
+            "--cafile and --insecure contradict each other: give the one by which the server's "
+            "certificate is checked, or the other, by which it is not"
+        )
+    from serve.chat.client import AnswerSettings
+    from serve.chat.command import ChatServer, run_chat
 
     return run_chat(
-        ChatSettings(
-            url=url,
-            model=model,
-            system=system,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            api_key=os.environ.get("PARLANCE_API_KEY", ""),
-        ),
+        ChatServer(url, os.environ.get("PARLANCE_API_KEY", ""), cafile, insecure),
+        AnswerSettings(model, temperature, max_tokens),
+        system,
         " ".join(message),
     )
 
@@ -295,8 +314,9 @@ def plan(model: str, topology: str, mesh: str, *, as_json: bool, **work: Any) ->
       parlance plan --model llama-3.1-70b --topology v6e:2x4
       parlance plan --model ~/models/mine --rows 32 --context 8192
 
-    The compiler comes with pip install 'parlance[plan]'. Exit codes: 0 when the model fits, 1
-    when it does not, 2 when the settings or the model do not work.
+    The compiler comes with pip install '.[plan]', at the top of a checkout. Exit codes: 0 when
+    the model fits, 1 when it does not or the compiler fails at it, 2 when the settings or the
+    model do not work.
     """
     os.environ.update(PLAN_ENVIRONMENT)
     _check_jax()
@@ -305,12 +325,15 @@ def plan(model: str, topology: str, mesh: str, *, as_json: bool, **work: Any) ->
     from serve.engine.config import EngineConfigError
     from serve.plan.command import run_plan
     from serve.plan.deployment import Workload
-    from serve.plan.errors import PlanError
+    from serve.plan.errors import CompilerError, PlanError
 
     try:
         fits = run_plan(model, topology, mesh, Workload(**work), as_json=as_json, say=click.echo)
     except (CheckpointError, EngineConfigError, MeshError, PlanError) as error:
         raise ConfigError(str(error)) from error
+    except CompilerError as error:
+        click.echo(f"parlance: {error}", err=True)
+        return 1
     return 0 if fits else 1
 
 

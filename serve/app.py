@@ -29,6 +29,7 @@ from serve.api.http.other_protocols import refuse_other_protocols
 from serve.api.http.routes import add_routes
 from serve.api.settings import ApiSettings
 from serve.engine.types import EngineClient
+from serve.grammar.banned_words import WordBans
 from serve.grammar.compiler import GrammarCompiler, GrammarLimits
 from serve.metrics import Metrics
 from serve.text.calls.detect import choose
@@ -106,7 +107,9 @@ def _chat_endpoint(
     call_format = choose(settings.tool_format, renderer.template.source)
     logger.info("calls of tools are written in the format %s", call_format.name)
     conversations = ConversationRenderer(renderer, call_format, settings.schema_in_prompt)
-    constraints = Constraints(grammars, call_format, tokenizer.controls)
+    bans = WordBans(tokenizer, info.vocab_size, end_ids)
+    grammars.soon(lambda _: bans.prepare())
+    constraints = Constraints(grammars, call_format, tokenizer.controls, bans)
     drafter = Drafter(conversations, info, end_ids, settings)
     workers = WorkerPool(drafter, settings.max_body_bytes)
     app.before_serving(workers.start)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from serve.setting_field import setting
+from serve.user_directories import user_directory
 
 BUNDLED_MODEL_ID = "parlance-bundled"
 
@@ -42,19 +43,21 @@ def expanded(path: Path | str) -> Path:
         ) from error
 
 
+def _hub_id(directory: Path) -> str:
+    """Id of the model that a snapshot in the hub's cache is of; empty for any other directory.
+
+    `models--ORGANIZATION--NAME/snapshots/REVISION`; no id has two hyphens side by side
+    (huggingface_hub's `repo_folder_name`).
+    """
+    kind, *parts = directory.parent.parent.name.split("--")
+    snapshot = kind == "models" and directory.parent.name == "snapshots"
+    return "/".join(parts) if snapshot else ""
+
+
 def default_compile_cache() -> str:
-    """Below the user's caches (XDG Base Directory); `off` for a user without a home directory."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():
-        try:
-            base = expanded("~/.cache")
-        except ConfigError:
-            # As most users of containers that are given by number.
-            return "off"
-        if not base.is_absolute():
-            # A HOME like that would be another directory wherever the server is started.
-            return "off"
-    return str(base / "parlance" / "xla")
+    """Below the user's caches; `off` for a user without a home directory."""
+    caches = user_directory("XDG_CACHE_HOME", "~/.cache")
+    return "off" if caches is None else str(caches / "xla")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,8 @@ class ServeConfig:
         group="Model",
         help="Name under which requests ask for the model.",
         metavar="NAME",
-        default_text=f"the directory's name, {BUNDLED_MODEL_ID} for the bundled model",
+        default_text=f"{BUNDLED_MODEL_ID} for the bundled model, the model's id for a snapshot in "
+        "the hub's cache, else the directory's name",
     )
     aliases: tuple[str, ...] = setting(
         (),
@@ -387,8 +391,11 @@ class ServeConfig:
         """Name that requests give in `model`."""
         if self.model_id:
             return self.model_id
-        model = self.model.resolve()
-        return BUNDLED_MODEL_ID if model == bundled_model().resolve() else model.name
+        # `Path.resolve` does not go through links that lead in a circle.
+        model = Path(os.path.realpath(self.model))
+        if model == bundled_model().resolve():
+            return BUNDLED_MODEL_ID
+        return _hub_id(model) or model.name
 
     @property
     def compile_cache_directory(self) -> Path | None:

@@ -1,6 +1,6 @@
 """The reading side of server-sent events: bytes in, `data` payloads out.
 
-Used by the clients (`chat_client.py`, the load generator). Knows nothing of what the payloads
+Used by the clients (`serve/chat`, the load generator). Knows nothing of what the payloads
 mean, nor of HTTP.
 """
 

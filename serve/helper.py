@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -47,12 +48,14 @@ class Helper:
 
     def __init__(self, module: str, path: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
+        # A file, for nobody reads while it speaks: a full pipe would stop it amid its last words.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed in close())
         self._process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603  (our own module)
             _command(module, path, theirs.fileno()),
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=self._said,
             start_new_session=True,
         )
         theirs.close()
@@ -86,15 +89,16 @@ class Helper:
         Returns:
             its status, as `subprocess` has it, and what it said last.
         """
-        said = b"" if self._process.stderr is None else self._process.stderr.read()
-        return self._process.wait(), said.decode(errors="replace").strip()[-_LAST_WORDS:]
+        status = self._process.wait()
+        self._said.seek(0)
+        said = self._said.read().decode(errors="replace")
+        return status, said.strip()[-_LAST_WORDS:]
 
     def close(self) -> None:
         """End the process."""
         self._process.kill()
         self._process.wait()
-        if self._process.stderr is not None:
-            self._process.stderr.close()
+        self._said.close()
         self.connection.close()
 
 

@@ -7,6 +7,7 @@ The one place that knows every part. Everything that a person can correct become
 import asyncio
 import json
 import logging
+import os
 import shlex
 import sys
 import time
@@ -28,6 +29,7 @@ from serve.engine.bridge import EngineBridge
 from serve.engine.config import EngineConfigError
 from serve.engine.engine import Engine
 from serve.engine.loading import LoadedEngine, load_engine
+from serve.environment import service_links
 from serve.hosts.agreement import facts_of
 from serve.hosts.errors import HostsError
 from serve.hosts.follower import Follower
@@ -90,6 +92,8 @@ def launch(config: ServeConfig) -> int:
     """
     began = time.perf_counter()
     _configure_logging(config.log_level)
+    if links := service_links(os.environ):
+        logger.info("Kubernetes tells of Services by %s: no settings", ", ".join(sorted(links)))
     with logging_redirect_tqdm():
         try:
             processes = join(config)
@@ -209,11 +213,10 @@ def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
 
 
 def _api_settings(config: ServeConfig) -> ApiSettings:
-    shape = config.model / "config.json"
     return ApiSettings(
         model_id=config.served_id,
         aliases=config.aliases,
-        created=int(shape.stat().st_mtime) if shape.is_file() else 0,
+        created=_created(config),
         max_choices=config.max_choices,
         max_body_bytes=config.max_body_bytes,
         max_answer_tokens=config.max_answer_tokens,
@@ -226,6 +229,14 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         cors_origins=config.cors_origins,
         keep_alive_seconds=config.keep_alive_seconds,
     )
+
+
+def _created(config: ServeConfig) -> int:
+    try:
+        return int((config.model / "config.json").stat().st_mtime)
+    except OSError:
+        # Why it cannot be read is told where the model is opened.
+        return 0
 
 
 async def _serve(prepared: _Prepared, followers: Leader | None, began: float) -> int:

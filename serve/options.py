@@ -17,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 from serve.config import ConfigError, ServeConfig, expanded
+from serve.environment import CONFIG_VARIABLE, service_links
 from serve.setting_field import Setting
 from serve.setting_names import environment_name, flag_name, settings
 
@@ -61,6 +62,15 @@ def _default(name: str) -> Any:
     return cast("Any", entry.default_factory)()
 
 
+class _SettingOption(click.Option):
+    """An option that takes nothing from a variable which tells of a Kubernetes Service."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        if self.envvar in service_links(os.environ):
+            return None
+        return super().resolve_envvar_value(ctx)
+
+
 def _option(name: str, kind: Any) -> click.Option:
     explained = settings()[name][1]
     flag = flag_name(name)
@@ -68,18 +78,18 @@ def _option(name: str, kind: Any) -> click.Option:
     common: dict[str, Any] = {"envvar": environment_name(name), "help": explained.help}
     if kind is bool:
         off = "--no-" + flag.removeprefix("--")
-        return click.Option([name, f"{flag}/{off}"], default=default, **common)
+        return _SettingOption([name, f"{flag}/{off}"], default=default, **common)
     common["metavar"] = explained.metavar or None
     if get_origin(kind) is Literal:
-        return click.Option(
+        return _SettingOption(
             [name, flag], type=click.Choice(get_args(kind)), default=default, **common
         )
     if get_origin(kind) is tuple:
-        return click.Option([name, flag], type=str, multiple=True, default=default, **common)
+        return _SettingOption([name, flag], type=str, multiple=True, default=default, **common)
     if kind in (int, float):
         number = _number(kind, explained)
-        return click.Option([name, flag], type=number, default=default, **common)
-    return click.Option([name, flag], type=str, default=str(default), **common)
+        return _SettingOption([name, flag], type=number, default=default, **common)
+    return _SettingOption([name, flag], type=str, default=str(default), **common)
 
 
 def make_options() -> list[click.Parameter]:
@@ -89,7 +99,7 @@ def make_options() -> list[click.Parameter]:
         click.Option(
             ["config_file", "--config"],
             metavar="FILE",
-            envvar="PARLANCE_CONFIG",
+            envvar=CONFIG_VARIABLE,
             is_eager=True,
             expose_value=False,
             callback=_load_file,

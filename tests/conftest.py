@@ -15,7 +15,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("NPROC", "16")
 
 # Set by the first process of a run, which removes the folder, and inherited by its workers.
-_CACHE_HOME = "PARLANCE_TESTS_CACHE_HOME"
+_CACHE_HOME = "TESTS_CACHE_HOME"
 _OWNS_CACHE = _CACHE_HOME not in os.environ
 if _OWNS_CACHE:
     os.environ[_CACHE_HOME] = tempfile.mkdtemp(prefix="parlance-tests-")
@@ -49,7 +49,8 @@ _SHARING = {
         )
     ],
     "engines": [
-        f"tests/serve/engine/test_{name}.py" for name in ("constraints", "engine", "running_ahead")
+        f"tests/serve/engine/test_{name}.py"
+        for name in ("constraints", "engine", "prompt_logprobs", "running_ahead")
     ],
 }
 _GROUPS = {file: group for group, files in _SHARING.items() for file in files}

@@ -117,6 +117,7 @@ class Bench:
             table_width=self.width,
             dtype=self.dtype,
             layout=self.backend.layout,
+            heads=self.backend.heads,
         )
         tables = np.arange(rows * self.width, dtype=np.int32).reshape(rows, self.width)
         return cache._replace(tables=jnp.asarray(tables))
@@ -186,7 +187,7 @@ class Bench:
 
         def forward() -> jax.Array:
             nonlocal cache
-            logits, cache = step(self.parameters, cache, ids.astype(np.int32), rows, table)
+            logits, _, cache = step(self.parameters, cache, ids.astype(np.int32), rows, table)
             return logits
 
         return median_seconds(forward, self.repeats)
@@ -206,7 +207,11 @@ class Bench:
         embedding = self.config.vocab_size * self.config.embed_dim
         # Of an untied input embedding a step reads one vector per row.
         read = count_parameters(self.config) - (0 if self.config.tied_head else embedding)
-        cached = rows * context * bytes_per_token(self.config, "by_head", self.dtype)
+        cached = (
+            rows
+            * context
+            * bytes_per_token(self.config, "by_head", self.dtype, self.config.held_kv_heads)
+        )
         return (read * size + cached) / bandwidth
 
 

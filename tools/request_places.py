@@ -18,12 +18,16 @@ NUMBERED = "\N{SYMBOL FOR UNIT SEPARATOR}"
 
 _CALL = '{"id":"a","type":"function","function":{"name":"a","arguments":"{}"}}'
 _TOOLS = '"tools":[{"type":"function","function":{"name":"a"}}],'
+_FORM = ('"structured_outputs":{', '"regex":"a",')
 # What else a request needs to be valid with something in these places, and what that stands after.
 _COMPANIONS = {
     "function_call": ("{", '"functions":[{"name":"a"}],'),
     "messages[tool]": ('"messages":[', f'{{"role":"assistant","tool_calls":[{_CALL}]}},'),
     "parallel_tool_calls": ("{", _TOOLS),
     "stream_options": ("{", '"stream":true,'),
+    "structured_outputs.disable_": _FORM,
+    "structured_outputs.structural_tag": _FORM,
+    "structured_outputs.whitespace_pattern": _FORM,
     "tool_choice": ("{", _TOOLS),
     "tool_choice[custom]": ("{", '"tools":[{"type":"custom","custom":{"name":"a"}}],'),
     "top_logprobs": ("{", '"logprobs":true,'),

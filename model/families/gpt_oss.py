@@ -17,6 +17,7 @@ from model.families.common import FULL, SLIDING, num_layers, read_decoder, read_
 from model.families.keys import ConfigKeys
 from model.families.names import attention_weights, decoder_weights
 from model.families.stored import Shape, Stored, keep, transpose
+from model.quantized import how_quantized, refusal
 
 # The sixteen values of a four-bit float, E2M1.
 _FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -130,9 +131,12 @@ def expand_mxfp4(
 
 
 def _require_mxfp4(keys: ConfigKeys) -> None:
+    said = keys.take("quantization_config", dict, {})
+    if said and said.get("quant_method") != "mxfp4":
+        raise CheckpointError(refusal(keys.source, how_quantized(said)))
     quantization = keys.nested("quantization_config")
     if quantization is not None:
-        quantization.require("quant_method", ["mxfp4"])
+        quantization.ignore("quant_method")
         # Which modules stay as they are: their tensors say so themselves.
         quantization.ignore("modules_to_not_convert")
         quantization.finish()

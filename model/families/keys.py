@@ -13,6 +13,7 @@ from typing import Any
 
 from model.config import CheckpointError
 from model.families.inert import INERT, UNUSED
+from model.quantized import KEYS, how_quantized, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +129,10 @@ class ConfigKeys:
         """
         idle = {key for key in self._left if key in UNUSED or _is_absent(self._config[key])}
         refused = self._left - idle
+        for key in KEYS:
+            if key in refused:
+                how = how_quantized(self._config[key], key=key)
+                raise CheckpointError(refusal(self.source, how))
         if refused:
             raise CheckpointError(
                 f"{self.source} has keys that could change the numbers and are not supported: "

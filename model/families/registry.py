@@ -1,5 +1,6 @@
 """Which architectures we have, by the name a `config.json` gives."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from model.families.qwen import (
     qwen3_moe_weights,
 )
 from model.families.stored import Stored
+from model.foreign import check_directory
 
 
 class Family(NamedTuple):
@@ -53,12 +55,22 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
+# What architectures do that write no text, by how the reference library ends their names.
+_OTHER_KINDS = (
+    (r".*(Classification|RewardModel|QuestionAnswering)", "a classifier, which writes no text"),
+    (r".*(ForMaskedLM|ForPreTraining)", "an encoder, which writes no text"),
+    (r".*Model", "a model without the head that writes text, as embedding models are"),
+)
+
+
 def read_family(directory: Path) -> tuple[Family, ModelConfig]:
     """The family and shape that a checkpoint directory's `config.json` names.
 
     Raises:
-        CheckpointError: no such file, or an architecture or setting that we don't have.
+        CheckpointError: the directory is no checkpoint, or its architecture or a setting is one
+            that we don't have.
     """
+    check_directory(directory)
     path = directory / "config.json"
     config = read_json(path)
     names = config.get("architectures")
@@ -66,10 +78,23 @@ def read_family(directory: Path) -> tuple[Family, ModelConfig]:
     name = str(names[0]) if isinstance(names, list) and len(names) == 1 else None
     if name is None or name not in FAMILIES:
         raise CheckpointError(
-            f"{path} names the architecture {names!r}; supported: {', '.join(FAMILIES)}"
+            f"{path} names the architecture {names!r}{_kind(config, name)}; give a model of one "
+            f"that is supported: {', '.join(FAMILIES)}"
         )
     family = FAMILIES[name]
     return family, family.config(config, str(path))
+
+
+def _kind(config: Mapping[str, Any], name: str | None) -> str:
+    """What a model of an architecture that is not ours is, where its config tells it."""
+    if name is None:
+        return f" where one belongs (its model_type is {config.get('model_type')!r})"
+    if config.get("is_encoder_decoder") is True:
+        return ", an encoder and a decoder, as for translation or speech"
+    if any(f"{sense}_config" in config for sense in ("vision", "audio")):
+        return ", a model of more than text"
+    kinds = (f", {kind}" for pattern, kind in _OTHER_KINDS if re.fullmatch(pattern, name))
+    return next(kinds, "")
 
 
 def read_config(directory: Path) -> ModelConfig:

@@ -22,11 +22,15 @@ from model.cache import CombinedPages, LayerCache, Pool
 from model.kernels.ragged_sinks import ragged_paged_attention_with_sinks
 from model.mesh import partition
 
-# The kernel holds two blocks of pages while it works on one; this leaves room for the rest
-# in the 16 MiB that a program gets of a core's vector memory.
+# Of a core's vector memory, most of what a program may take. It gets 16 MiB unless more is asked
+# for, too little for the scores of 64 query heads; only a v4 has no more.
+_VECTOR_MEMORY = 24 << 20
+# The kernel holds two blocks of pages while it works on one; this leaves room for the rest.
 _BLOCK_BYTES = 2 << 20
 _BLOCK_KEYS = 2048
 QUERIES_PER_BLOCK = 32
+# There is room for the scores of so many query heads that share a kv head with a whole block.
+_WHOLE_GROUP = 8
 
 AttendCombined = Callable[
     [Float[Array, "B T K G H"], CombinedPages, PageView, Scoring], Float[Array, "B T K G H"]
@@ -85,8 +89,8 @@ def write_combined(
     """The pages with the tokens' keys and values in them; padding is dropped."""
     pages, page_size, combined, width = pool.pages.shape
     slots = token_slots(view.tables, view.positions, page_size, pages)
-    both = jnp.stack([k, v], axis=3).reshape(-1, combined, k.shape[-1])
-    both = _filled_up(both, width).astype(pool.pages.dtype)
+    both = jnp.stack([k, v], axis=3).reshape(-1, 2 * k.shape[2], k.shape[-1])
+    both = _filled_up(both, (combined, width)).astype(pool.pages.dtype)
     flat = pool.pages.reshape(pages * page_size, combined, width)
     flat = flat.at[slots.reshape(-1)].set(both, mode="drop")
     return CombinedPages(flat.reshape(pool.pages.shape))
@@ -108,15 +112,18 @@ def attend_combined(
     where = jnp.where(
         offsets < lengths[:, None], (ends - lengths)[:, None] + offsets, rows * length
     )
-    queries = _filled_up(q.reshape(rows * length, heads * group, width), pool.pages.shape[-1])
+    page_size, combined, filled = pool.pages.shape[1:]
+    room = combined // 2 * group
+    queries = _filled_up(q.reshape(rows * length, heads * group, width), (room, filled))
     if rows > 1 and length > 1:
         queries = jnp.zeros_like(queries).at[where.reshape(-1)].set(queries, mode="drop")
     page_bytes = math.prod(pool.pages.shape[1:]) * pool.pages.dtype.itemsize
-    page_size, most = pool.pages.shape[1], tables.shape[1]
-    block = max(1, min(_BLOCK_BYTES // page_bytes, _BLOCK_KEYS // page_size, most))
+    keys = _BLOCK_KEYS * _WHOLE_GROUP // max(_WHOLE_GROUP, group)
+    block = max(1, min(_BLOCK_BYTES // page_bytes, keys // page_size, tables.shape[1]))
     kernel = ragged_paged_attention
     if scoring.sinks is not None:
-        kernel = partial(ragged_paged_attention_with_sinks, sinks=scoring.sinks)
+        sinks = _filled_up(scoring.sinks, (combined // 2, group))
+        kernel = partial(ragged_paged_attention_with_sinks, sinks=sinks)
     out = kernel(
         queries,
         # Else the compiler takes a whole pool that fits there into the core's memory, and back.
@@ -130,19 +137,22 @@ def attend_combined(
         soft_cap=scoring.softcap,
         num_kv_pages_per_block=block,
         num_queries_per_block=min(QUERIES_PER_BLOCK, rows * length),
+        vmem_limit_bytes=_VECTOR_MEMORY,
     )
     if rows > 1 and length > 1:
         out = out.at[where.reshape(-1)].get(mode="clip")
-    return out[..., :width].reshape(q.shape)
+    return out[:, : heads * group, :width].reshape(q.shape)
 
 
-def _filled_up(values: jax.Array, width: int) -> jax.Array:
-    return jnp.pad(values, ((0, 0),) * (values.ndim - 1) + ((0, width - values.shape[-1]),))
+def _filled_up(values: jax.Array, last: tuple[int, int]) -> jax.Array:
+    """With zeros behind the last two axes, up to so many."""
+    room = [(0, most - size) for most, size in zip(last, values.shape[-2:], strict=True)]
+    return jnp.pad(values, [(0, 0)] * (values.ndim - 2) + room)
 
 
 def reference_combined(
     q: Float[Array, "B T K G H"], pool: CombinedPages, view: PageView, scoring: Scoring
 ) -> Float[Array, "B T K G H"]:
     """`attend_combined` by the plain backend."""
-    by_head = jnp.moveaxis(pool.pages[..., : q.shape[-1]], 2, 0)
+    by_head = jnp.moveaxis(pool.pages[:, :, : 2 * q.shape[2], : q.shape[-1]], 2, 0)
     return attend_pages(q, LayerCache(by_head[::2], by_head[1::2]), view, scoring)

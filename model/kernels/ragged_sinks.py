@@ -48,6 +48,7 @@ def ragged_paged_attention_with_sinks(
     sinks: Float[Array, "K G"],
     num_kv_pages_per_block: int,
     num_queries_per_block: int,
+    vmem_limit_bytes: int,
     **settings: Any,
 ) -> Float[Array, "n N H"]:
     """`ragged_paged_attention` of JAX, whose arguments these are, with a sink per query head."""
@@ -84,7 +85,9 @@ def ragged_paged_attention_with_sinks(
                 pltpu.VMEM((queries, heads_at_once, width), jnp.float32),
             ],
         ),
-        compiler_params=pltpu.CompilerParams(dimension_semantics=("arbitrary", "arbitrary")),
+        compiler_params=pltpu.CompilerParams(
+            dimension_semantics=("arbitrary", "arbitrary"), vmem_limit_bytes=vmem_limit_bytes
+        ),
         out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
         name="ragged_paged_attention_with_sinks",
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from model.tokenizer.protocol import TokenizerError
+from model.unreadable import git_pointer, not_read
 
 _NAME = re.compile(r"[a-z]+_token")
 
@@ -141,9 +142,12 @@ def read_object(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise TokenizerError(not_read(path, error)) from error
+    except (ValueError, RecursionError) as error:
         raise TokenizerError(
-            f"{path} cannot be read ({error}); give the file that belongs to the checkpoint"
+            git_pointer(path)
+            or f"{path} cannot be read ({error}); give the file that belongs to the checkpoint"
         ) from error
     if not isinstance(value, dict):
         raise TokenizerError(f"{path} is not a JSON object; give the checkpoint's own file")

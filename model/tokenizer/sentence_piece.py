@@ -22,6 +22,7 @@ from model.tokenizer.added_tokens import (
 )
 from model.tokenizer.protocol import TokenizerError, check_unicode
 from model.tokenizer.tables import Tables, TableTokenizer
+from model.unreadable import git_pointer, not_read
 
 # Protobuf makes the module's classes at run time; its type stubs have none.
 _SCHEMA: Any = sentencepiece_model_pb2
@@ -65,7 +66,9 @@ def _read(path: Path) -> Any:
     model = _SCHEMA.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
-    except (OSError, DecodeError) as error:
+    except OSError as error:
+        raise TokenizerError(not_read(path, error)) from error
+    except DecodeError as error:
         raise _unreadable(path) from error
     if not model.pieces:
         raise _unreadable(path)
@@ -74,8 +77,9 @@ def _read(path: Path) -> Any:
 
 def _unreadable(path: Path) -> TokenizerError:
     return TokenizerError(
-        f"{path} is not a readable SentencePiece model; give the tokenizer.model that belongs to "
-        f"the checkpoint"
+        git_pointer(path)
+        or f"{path} is not a readable SentencePiece model; give the tokenizer.model that belongs "
+        f"to the checkpoint"
     )
 
 

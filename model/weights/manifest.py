@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from model.config import CheckpointError, read_json
+from model.unreadable import git_pointer
 
 MANIFEST = "manifest.json"
 
@@ -70,7 +71,8 @@ def check(directory: Path, entries: Entries) -> None:
         size = path.stat().st_size
         if size != entry.bytes:
             raise CheckpointError(
-                f"{path} is {size} bytes long and was written with {entry.bytes}; "
+                git_pointer(path)
+                or f"{path} is {size} bytes long and was written with {entry.bytes}; "
                 "write the checkpoint anew"
             )
     # Digests catch what sizes cannot: a damaged file makes Orbax fail in its threads, or not at

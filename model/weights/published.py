@@ -61,6 +61,12 @@ class PublishedWeights:
         self._specs = parameter_specs(config)
         used = [name for stored in self._stored.values() for name in stored.tensors]
         if missing := sorted(set(used) - set(tensors)):
+            bare = [name.removeprefix("model.") for name in missing]
+            if found := [name for name in bare if name in tensors]:
+                raise CheckpointError(
+                    f"{tensors[found[0]].file} has {found[0]} for model.{found[0]}, as models that "
+                    "make embeddings and write no text are published; give a model that writes text"
+                )
             raise CheckpointError(
                 f"{directory} lacks the tensor {missing[0]} ({len(missing)} are missing); "
                 "give the whole checkpoint, with the config.json that belongs to it"

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from model.config import CheckpointError, read_json
+from model.foreign import other_form
+from model.unreadable import git_pointer, not_read
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -33,7 +35,6 @@ DTYPES: Mapping[str, str] = {
 _LENGTH_BYTES = 8
 # What the format's own reader allows.
 _MAX_HEADER_BYTES = 100_000_000
-_OTHER_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +88,12 @@ def read_tensors(directory: Path) -> dict[str, FileTensor]:
         return _read_indexed(directory)
     if single.exists():
         return _read_header(single)
-    others = [path.name for pattern in _OTHER_WEIGHTS for path in sorted(directory.glob(pattern))]
-    if others:
-        raise CheckpointError(
-            f"{directory} has its weights in {others[0]}, a format that we do not read; "
-            "convert them to safetensors first"
-        )
+    if form := other_form(directory):
+        raise CheckpointError(form)
     if shards := sorted(path.name for path in directory.glob("*.safetensors")):
         raise CheckpointError(
             f"{directory} has {shards[0]} and neither {SINGLE} nor {INDEX}; "
-            "give the directory as it was published"
+            "download the whole directory as it was published"
         )
     raise CheckpointError(
         f"{directory} has no weights; give a directory with {SINGLE}, with {INDEX} and its files, "
@@ -120,7 +117,9 @@ def _read_indexed(directory: Path) -> dict[str, FileTensor]:
         if Path(file).name != file:
             raise CheckpointError(f"{index} names {file!r}, which is not a file beside it")
         if not (directory / file).is_file():
-            raise CheckpointError(f"{directory / file} is missing, and {index.name} names it")
+            raise CheckpointError(
+                f"{directory / file} is missing, and {index.name} names it; download it again"
+            )
         for name, tensor in _read_header(directory / file).items():
             if names.get(name) != file:
                 raise CheckpointError(
@@ -144,12 +143,13 @@ def _read_header(path: Path) -> dict[str, FileTensor]:
             length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
             if size < _LENGTH_BYTES or length > min(size - _LENGTH_BYTES, _MAX_HEADER_BYTES):
                 raise CheckpointError(
-                    f"{path} is truncated or no safetensors file: it has {size} bytes and its "
-                    f"first eight announce a header of {length}"
+                    git_pointer(path)
+                    or f"{path} is truncated or no safetensors file: it has {size} bytes and its "
+                    f"first eight announce a header of {length}; download it again"
                 )
             text = file.read(length)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+        raise CheckpointError(not_read(path, error)) from error
     try:
         header = json.loads(text)
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
@@ -158,7 +158,9 @@ def _read_header(path: Path) -> dict[str, FileTensor]:
             for name, entry in entries.items()
         }
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} has a damaged header ({error})") from error
+        raise CheckpointError(
+            f"{path} has a damaged header ({error}); download it again"
+        ) from error
     _check_offsets(path, tensors.values(), _LENGTH_BYTES + length, size)
     return tensors
 

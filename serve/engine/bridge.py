@@ -15,6 +15,7 @@ from serve.engine.types import (
     EngineStats,
     EngineUnavailableError,
     GenerationRequest,
+    PromptLogprobs,
     TokenEvent,
 )
 
@@ -28,16 +29,23 @@ class BridgedGeneration:
         self._events: asyncio.Queue[list[TokenEvent] | EngineUnavailableError] = asyncio.Queue()
         self._running = set(range(request.choices))
         self._cached_tokens = 0
+        self._prompt_logprobs: list[PromptLogprobs] = []
 
     @property
     def cached_tokens(self) -> int:
         """Prompt tokens that the prefix cache supplied."""
         return self._cached_tokens
 
-    def deliver(self, events: list[TokenEvent], cached_tokens: int) -> None:
-        """Take a step's events."""
+    @property
+    def prompt_logprobs(self) -> Sequence[PromptLogprobs]:
+        """Log-probabilities of the prompt, in parts."""
+        return self._prompt_logprobs
+
+    def deliver(self, events: list[TokenEvent | PromptLogprobs], cached_tokens: int) -> None:
+        """Take what a step tells."""
         self._cached_tokens = max(self._cached_tokens, cached_tokens)
-        self._events.put_nowait(events)
+        self._prompt_logprobs += [each for each in events if isinstance(each, PromptLogprobs)]
+        self._events.put_nowait([each for each in events if isinstance(each, TokenEvent)])
 
     def fail(self, error: EngineUnavailableError) -> None:
         """End the iteration with an error."""
@@ -130,7 +138,7 @@ class EngineBridge:
             self._loop.call_soon_threadsafe(function, *args)  # type: ignore[arg-type]
 
     def _deliver(self, deliveries: Sequence[Delivery]) -> None:
-        grouped: dict[str, tuple[list[TokenEvent], int]] = {}
+        grouped: dict[str, tuple[list[TokenEvent | PromptLogprobs], int]] = {}
         for request_id, cached_tokens, event in deliveries:
             grouped.setdefault(request_id, ([], cached_tokens))[0].append(event)
         for request_id, (events, cached_tokens) in grouped.items():

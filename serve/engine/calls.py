@@ -20,10 +20,12 @@ from sampling.batch import (
     token_bits,
 )
 from serve.engine.config import EngineConfig, bucket
-from serve.engine.plan import DecodeRow, Fork, Mask, PrefillChunk, StepPlan
+from serve.engine.plan import DecodeRow, Fork, Mask, PrefillChunk, StepPlan, Telling
 from serve.engine.sequence import Sequence
 
 LOAD_WIDTH = 8
+# Places of a prompt that one call tells of: more would have too many logits at the same time.
+PLACES = 64
 
 
 class Call(NamedTuple):
@@ -98,6 +100,8 @@ class CallMaker:
             if chunk.sampling:
                 draws.append((self._prompt_draw(len(calls), chunk), chunk.sampling))
             calls.append(self._prefill(chunk))
+            if chunk.telling is not None:
+                calls += self._telling(chunk.telling)
         for start in range(0, len(plan.forks), LOAD_WIDTH):
             calls.append(self._fork(plan.forks[start : start + LOAD_WIDTH]))
         if plan.decode:
@@ -167,6 +171,13 @@ class CallMaker:
         tokens[0, : len(chunk.tokens)] = chunk.tokens
         rows = np.array([[chunk.slot], [chunk.start], [len(chunk.tokens)]], np.int32)
         return Call("prefill", length, (tokens, rows, self._tables([chunk.table], 1)))
+
+    def _telling(self, telling: Telling) -> list[Call]:
+        """The calls that tell of a prompt, which come right after the `prefill` of its chunk."""
+        parts = -(-len(telling.tokens) // PLACES)
+        tokens = np.zeros((parts, PLACES), np.int32)
+        tokens.flat[: len(telling.tokens)] = telling.tokens
+        return [Call("prompt_logprobs", PLACES, (part, tokens[part])) for part in range(parts)]
 
     def _fork(self, forks: list[Fork]) -> Call:
         rows = np.zeros((3, LOAD_WIDTH), np.int32)

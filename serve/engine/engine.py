@@ -21,7 +21,7 @@ from serve.engine.compilations import CompilationCounter
 from serve.engine.config import EngineConfig
 from serve.engine.intake import Intake
 from serve.engine.masks import MaskMaker
-from serve.engine.plan import Mask, Sampled, StepPlan
+from serve.engine.plan import Mask, StepPlan, StepResult
 from serve.engine.scheduler import Delivery, Scheduler
 from serve.engine.types import (
     EngineInfo,
@@ -60,8 +60,8 @@ class StepHandle(Protocol):
         """Whether the device has done it, after its draws are dispatched."""
         ...
 
-    def fetch(self) -> list[Sampled]:
-        """Wait until the device has done it: one result per group of the plan's `samples()`."""
+    def fetch(self) -> StepResult:
+        """Wait until the device has done it."""
         ...
 
 
@@ -225,6 +225,7 @@ class Engine:
         scheduler = self._scheduler
         running: tuple[StepPlan, StepHandle] | None = None
         deliveries: list[Delivery] = []
+        ended: list[Delivery] = []
         fetched = dispatched = time.perf_counter()
         while True:
             if running is None and not scheduler.has_work:
@@ -256,14 +257,15 @@ class Engine:
                 deliveries = []
             if running is not None:
                 self._take_commands_during(*running)
-                results = running[1].fetch()
+                result = running[1].fetch()
                 fetched = time.perf_counter()
-                deliveries = scheduler.commit(running[0], results)
+                # What the step still tells of a prompt comes before the end of its answer.
+                deliveries, ended = [*scheduler.commit(running[0], result), *ended], []
             if step is not None and constrained:
                 # While the forward calls run: what may come next depends on what has come.
-                masks, ended = self._masks.make(constrained)
+                masks, without = self._masks.make(constrained)
                 step.sample(masks)
-                deliveries += [scheduler.end(*each) for each in ended]
+                ended = [scheduler.end(*each) for each in without]
             if not scheduler.has_work and deliveries:
                 self._listener(deliveries)
                 deliveries = []

@@ -13,12 +13,13 @@ import jax
 
 from model.loading import LoadedModel
 from model.weights.formats import identifying_files
+from serve.distribution import DISTRIBUTION, installed_version
 from serve.engine.config import EngineConfig
 from serve.engine.jax_settings import numeric_settings
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 4096
-VERSIONED_PACKAGES = ("parlance", "jax", "jaxlib", "flax")
+_LIBRARIES = ("jax", "jaxlib", "flax")
 
 
 def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> str:
@@ -32,12 +33,18 @@ def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> st
         "dtype": str(model.dtype),
         "attention": model.backend.name,
         "platform": [device.platform, device.device_kind],
-        "versions": {package: version(package) for package in VERSIONED_PACKAGES},
+        "versions": versions(),
         "jax": numeric_settings(),
         "deterministic": config.deterministic,
         "shapes": [config.row_buckets, config.prefill_buckets, config.page_size],
     }
     return f"fp_{_digest(json.dumps(facts, sort_keys=True), directory)}"
+
+
+def versions() -> dict[str, str]:
+    """Name → version of the packages whose code makes the numbers, ours among them."""
+    ours = {DISTRIBUTION: installed_version() or "not installed"}
+    return ours | {name: version(name) for name in _LIBRARIES}
 
 
 def checkpoint_digest(directory: Path) -> str:

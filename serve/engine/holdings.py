@@ -75,8 +75,7 @@ class Holdings:
         known = len(sequence.names) * config.page_size
         if known + config.page_size <= len(sequence.tokens):
             sequence.names = page_names(sequence.tokens, config.page_size)
-        # One token at least must be computed: its logits are what is wanted.
-        usable = (len(sequence.tokens) - 1) // config.page_size
+        usable = sequence.spareable // config.page_size
         cached = self._prefixes.find(sequence.names[:usable])
         if config.deterministic:
             chunk_pages = config.prefill_chunk // config.page_size

@@ -167,7 +167,8 @@ def _default_cache_tokens(model: LoadedModel, config: EngineConfig) -> int:
 
 
 def _cached_bytes(model: LoadedModel) -> int:
-    return bytes_per_token(model.config, model.backend.layout, model.dtype)
+    backend = model.backend
+    return bytes_per_token(model.config, backend.layout, model.dtype, backend.heads)
 
 
 def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:

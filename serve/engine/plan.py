@@ -6,7 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.engine.sequence import Sequence
-from serve.engine.types import TokenLogprobs
+from serve.engine.types import PromptLogprobs, TokenLogprobs
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What is to be told of a prompt: log-probabilities where a chunk leaves off.
+
+    Attributes:
+        sequence: whose prompt it is.
+        tokens: of the prompt, those that come after each of the chunk's.
+    """
+
+    sequence: Sequence
+    tokens: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +34,7 @@ class PrefillChunk:
         sampling: the sequences that sample their next token from the logits after the last
             token: none unless the prompt is complete, else the sequence itself and the
             choices that fork from it.
+        telling: what is to be told of the prompt, if anything.
     """
 
     slot: int
@@ -28,6 +42,7 @@ class PrefillChunk:
     tokens: list[int]
     table: list[int]
     sampling: list[Sequence] = field(default_factory=list[Sequence])
+    telling: Telling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +105,10 @@ class StepPlan:
             groups.append([row.sequence for row in self.decode])
         return groups
 
+    def tellings(self) -> list[Telling]:
+        """What is to be told of prompts, in execution order."""
+        return [chunk.telling for chunk in self.prefill if chunk.telling is not None]
+
     def constrained(self) -> list[Sequence]:
         """The sequences that may sample only what their constraints allow."""
         return [
@@ -124,3 +143,16 @@ class Sampled:
 
     tokens: list[int]
     logprobs: list[TokenLogprobs | None]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What came of a step.
+
+    Attributes:
+        sampled: one for each group of its plan's `samples()`.
+        prompts: one for each of `tellings()`.
+    """
+
+    sampled: list[Sampled]
+    prompts: list[PromptLogprobs] = field(default_factory=list[PromptLogprobs])

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jax.stages import Lowered
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from model import steps
 from model.attention import KEYS_PER_BLOCK
@@ -22,6 +22,7 @@ from model.backends import Backend
 from model.cache import Cache
 from model.config import ModelConfig
 from model.mesh import replicated
+from model.parameters import Parameters
 from sampling.batch import (
     Rows,
     bias_of,
@@ -34,9 +35,9 @@ from sampling.batch import (
     row_settings,
     sampled_chunks,
 )
-from sampling.logprobs import top_logprobs
+from sampling.logprobs import ranked_logprobs, top_logprobs
 from sampling.sampler import sample
-from serve.engine.calls import LOAD_WIDTH
+from serve.engine.calls import LOAD_WIDTH, PLACES
 from serve.engine.config import EngineConfig
 
 
@@ -96,6 +97,7 @@ def cache_sizes(config: EngineConfig, dtype: jnp.dtype, backend: Backend) -> dic
         "table_width": table_width(config),
         "dtype": dtype,
         "layout": backend.layout,
+        "heads": backend.heads,
     }
 
 
@@ -122,8 +124,8 @@ def program_specs(
 
     for length in reversed(config.prefill_buckets):
         prompt = (array((1, length)), array((3, 1)), array((1, width)))
-        step = partial(steps.prefill, model)
-        add("prefill", length, step, 1, (whole, cache_out), parameters, cache, *prompt)
+        step = partial(_prefill, model)
+        add("prefill", length, step, 1, (whole, whole, cache_out), parameters, cache, *prompt)
     for size in reversed(config.row_buckets):
         step = partial(steps.decode, model)
         inputs = (rows.last_token, array((3, size)))
@@ -132,6 +134,9 @@ def program_specs(
         add("sample", size, sample, 0, (rows_out, whole), rows, logits, array((2, size)))
         add("logprobs", size, top_logprobs, -1, (whole,) * 3, logits, array((size,)))
         add("spread", size, _spread(size), -1, whole, array((1, vocab), jnp.float32))
+    hidden = array((1, PLACES, model.embed_dim), parameters["norm.weight"].dtype)
+    tell = partial(_prompt_logprobs, model)
+    add("prompt_logprobs", PLACES, tell, -1, (whole,) * 4, parameters, hidden, array((PLACES,)))
     bits: Any = np.zeros((LOAD_WIDTH, mask_words(vocab)), np.uint32)
     loads = {
         "load": (load_rows, array((LOAD_WIDTH,)), row_settings([], LOAD_WIDTH, config.end_ids)),
@@ -146,6 +151,26 @@ def program_specs(
     fork_rows = (array((3, LOAD_WIDTH)), array((LOAD_WIDTH, width)))
     add("fork", LOAD_WIDTH, steps.fork, 0, cache_out, cache, *fork_rows)
     return specs
+
+
+def _prefill(
+    model: ModelConfig, *inputs: Any
+) -> tuple[Float[Array, "1 V"], list[Float[Array, "1 P D"]], Cache]:
+    """`steps.prefill`, with the hidden vectors in parts that are all of one size."""
+    logits, hidden, cache = steps.prefill(model, *inputs)
+    length = hidden.shape[1]
+    padded = jnp.pad(hidden, ((0, 0), (0, -length % PLACES), (0, 0)))
+    return logits, jnp.split(padded, padded.shape[1] // PLACES, axis=1), cache
+
+
+def _prompt_logprobs(
+    model: ModelConfig,
+    parameters: Parameters,
+    hidden: Float[Array, "1 P D"],
+    tokens: Int[Array, " P"],
+) -> tuple[Array, ...]:
+    """The results of `ranked_logprobs` for the token that comes after each of a prompt's."""
+    return ranked_logprobs(steps.logits(model, parameters, hidden)[0], tokens)
 
 
 def _spread(rows: int) -> Callable[[Float[Array, "1 V"]], Float[Array, "B V"]]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
+from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol, cast
 
 import jax
@@ -21,7 +22,7 @@ from model.cache import Cache, cache_sharding, empty_cache
 from model.loading import LoadedModel
 from model.mesh import replicated
 from sampling.batch import Rows, empty_rows
-from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
+from serve.engine.calls import PLACES, Call, CallMaker, Draw, Drawing, Forward
 from serve.engine.compile_cache import KeptPrograms
 from serve.engine.config import EngineConfig
 from serve.engine.host_memory import release_memory, usable_cores
@@ -35,10 +36,10 @@ from serve.engine.memory import (
     program_in_words,
     refused_if_exhausted,
 )
-from serve.engine.plan import Mask, Sampled, StepPlan
+from serve.engine.plan import Mask, Sampled, StepPlan, StepResult, Telling
 from serve.engine.programs import DeviceState, cache_sizes, program_specs, table_width
 from serve.engine.sequence import Sequence
-from serve.engine.types import TokenLogprobs
+from serve.engine.types import PromptLogprobs, TokenLogprobs
 
 Program = Callable[..., Any]
 # A compiler on each of a large host's cores would take more memory than it saves time.
@@ -73,11 +74,35 @@ class SampledGroup(NamedTuple):
         return Sampled(tokens, logprobs)
 
 
+class ToldPrompt(NamedTuple):
+    """What is told of a prompt, on the device.
+
+    Attributes:
+        telling: what it is.
+        parts: the results of `ranked_logprobs`, for `PLACES` places each.
+    """
+
+    telling: Telling
+    parts: list[tuple[jax.Array, ...]]
+
+    def fetch(self) -> PromptLogprobs:
+        """Wait for the results."""
+        tokens = np.array(self.telling.tokens, np.int32)
+        count, wanted = len(tokens), self.telling.sequence.request.prompt_logprobs
+        values, ranks, ids, likeliest = (
+            np.concatenate(arrays)[:count] for arrays in zip(*self.parts, strict=True)
+        )
+        # Copies, so that no more is kept than was asked for.
+        top = ids[:, :wanted].copy(), likeliest[:, :wanted].copy()
+        return PromptLogprobs(tokens, values, ranks, *top)
+
+
 class Step:
     """A step whose forward calls have been dispatched.
 
     Args:
         runner: whose step it is.
+        told: what is told of prompts.
         draws: the draws to come, each with the sequences that it is for.
         undrawn: the logits of the last forward call, if none of the draws is from them.
         dispatched: see below.
@@ -90,12 +115,14 @@ class Step:
     def __init__(
         self,
         runner: "Runner",
+        told: list[ToldPrompt],
         draws: list[tuple[Draw, list[Sequence]]],
         undrawn: jax.Array | None,
         dispatched: float,
     ) -> None:
         self.dispatched = dispatched
         self._runner = runner
+        self._told = told
         self._draws = draws
         self._undrawn = undrawn
         self._groups: list[SampledGroup] = []
@@ -116,12 +143,13 @@ class Step:
             awaited.append(self._undrawn)
         return all(array.is_ready() for array in awaited)
 
-    def fetch(self) -> list[Sampled]:
-        """Wait for the step's end: its tokens, one result per group of the plan's `samples()`."""
+    def fetch(self) -> StepResult:
+        """Wait for the step's end: its tokens, and what it tells of prompts."""
         if self._undrawn is not None:
             # A chunk amid a prompt, which has no token to wait for.
             self._undrawn.block_until_ready()
-        return [group.fetch() for group in self._groups]
+        sampled = [group.fetch() for group in self._groups]
+        return StepResult(sampled, [each.fetch() for each in self._told])
 
 
 class Followers(Protocol):
@@ -162,6 +190,8 @@ class Runner:
         self._kept = kept
         # Of the forward calls of the latest step, until they are drawn from.
         self._logits: list[jax.Array | None] = []
+        # What the calls of the latest step that tell of prompts have made.
+        self._told: list[tuple[jax.Array, ...]] = []
         with refused_if_exhausted(f"a cache of {config.cache_tokens} tokens", LOWER_CACHE):
             make_cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())
             self._cache: Cache = jax.block_until_ready(make_cache())
@@ -237,7 +267,18 @@ class Runner:
         """Dispatch a step's forward calls."""
         forward, draws = self._calls.forward(plan)
         self._everywhere(forward)
-        return Step(self, draws, self._undrawn(draws), time.perf_counter())
+        dispatched = time.perf_counter()
+        return Step(self, self._told_of(plan), draws, self._undrawn(draws), dispatched)
+
+    def _told_of(self, plan: StepPlan) -> list[ToldPrompt]:
+        """What the step tells of prompts, on its way to the host."""
+        for array in chain.from_iterable(self._told):
+            array.copy_to_host_async()
+        parts = iter(self._told)
+        return [
+            ToldPrompt(telling, list(islice(parts, -(-len(telling.tokens) // PLACES))))
+            for telling in plan.tellings()
+        ]
 
     def _undrawn(self, draws: list[tuple[Draw, list[Sequence]]]) -> jax.Array | None:
         made = [index for index, logits in enumerate(self._logits) if logits is not None]
@@ -268,20 +309,37 @@ class Runner:
         """
         match part:
             case Forward(calls):
-                self._logits = [self._run(call) for call in calls]
+                self._logits, self._told = [], []
+                hidden: list[jax.Array] = []
+                for call in calls:
+                    logits, hidden = self._run(call, hidden)
+                    self._logits.append(logits)
                 return []
             case Drawing(masks, draws):
                 for call in masks:
-                    self._run(call)
+                    self._run(call, [])
                 return [self._draw(draw) for draw in draws]
 
-    def _run(self, call: Call) -> Float[Array, "B V"] | None:
-        """Dispatch a call; returns its logits if it makes some."""
+    def _run(
+        self, call: Call, hidden: list[jax.Array]
+    ) -> tuple[Float[Array, "B V"] | None, list[jax.Array]]:
+        """Dispatch a call.
+
+        Args:
+            call: the call.
+            hidden: the hidden vectors of the latest chunk of a prompt, in parts.
+
+        Returns:
+            Its logits, if it makes some; and the hidden vectors for the next call.
+        """
         program, parameters = self._programs[call.program, call.size], self._model.parameters
         logits = None
         match call.program:
             case "prefill":
-                logits, self._cache = program(parameters, self._cache, *call.inputs)
+                logits, hidden, self._cache = program(parameters, self._cache, *call.inputs)
+            case "prompt_logprobs":
+                part, tokens = call.inputs
+                self._told.append(program(parameters, hidden[part], tokens))
             case "decode":
                 last = self._rows.last_token
                 logits, self._cache = program(parameters, self._cache, last, *call.inputs)
@@ -289,7 +347,7 @@ class Runner:
                 self._cache = program(self._cache, *call.inputs)
             case _:
                 self._rows = program(self._rows, *call.inputs)
-        return logits
+        return logits, hidden
 
     def _draw(self, draw: Draw) -> DrawResult:
         logits = self._logits[draw.source]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from serve.engine.config import EngineConfig
 from serve.engine.fair_queue import FairQueue
 from serve.engine.holdings import Holdings
-from serve.engine.plan import DecodeRow, Fork, PrefillChunk, Sampled, StepPlan
+from serve.engine.plan import DecodeRow, Fork, PrefillChunk, StepPlan, StepResult, Telling
 from serve.engine.sequence import Phase, Sequence
 from serve.engine.slots import Seniority, Slots
 from serve.engine.turns import Turns
@@ -25,6 +25,7 @@ from serve.engine.types import (
     EngineStats,
     FinishReason,
     GenerationRequest,
+    PromptLogprobs,
     TokenEvent,
     TokenLogprobs,
 )
@@ -34,11 +35,11 @@ _CONSIDERED = 32
 
 
 class Delivery(NamedTuple):
-    """An event for a request, and how much of its prompt came from the prefix cache."""
+    """What a request is told, and how much of its prompt came from the prefix cache."""
 
     request_id: str
     cached_tokens: int
-    event: TokenEvent
+    event: TokenEvent | PromptLogprobs
 
 
 def _ignore(request: GenerationRequest, answer_tokens: int) -> None:
@@ -232,6 +233,10 @@ class Scheduler:
         if not self._holdings.begin(sequence, margin):
             return False
         if sequence.cached_tokens < 0:
+            first = self._requests[sequence.request.id][0]
+            # What the first choice has computed was no earlier prompt's.
+            sequence.cached_tokens = first.cached_tokens
+        if sequence.cached_tokens < 0:
             sequence.cached_tokens = min(sequence.computed, sequence.prompt_length)
             self._cached_tokens += sequence.cached_tokens
         self._seat(sequence, Phase.PREFILLING)
@@ -256,7 +261,13 @@ class Scheduler:
     ) -> None:
         """Add the sequence's next chunk, and begin to decode where it is the last."""
         start = sequence.computed
-        chunk = PrefillChunk(sequence.slot, start, sequence.tokens[start:end], sequence.pages)
+        chunk = PrefillChunk(
+            sequence.slot,
+            start,
+            sequence.tokens[start:end],
+            sequence.pages,
+            telling=self._telling(sequence, end),
+        )
         chunks.append(chunk)
         sequence.computed = end
         self._holdings.register(sequence)
@@ -264,6 +275,17 @@ class Scheduler:
             self._begin_decoding(sequence, chunk)
             if sequence.choice == 0 and not sequence.outputs:
                 self._fork_siblings(sequence, chunk, loads, forks)
+
+    def _telling(self, sequence: Sequence, end: int) -> Telling | None:
+        """What the chunk up to `end` leaves to be told of the prompt.
+
+        Nothing where it is computed anew: chunks end at the same places then, and are told once.
+        """
+        told, last = sequence.told, min(end, sequence.prompt_length - 1)
+        if last <= told:
+            return None
+        sequence.told = last
+        return Telling(sequence, list(sequence.request.prompt[told + 1 : last + 1]))
 
     def _begin_decoding(self, sequence: Sequence, chunk: PrefillChunk) -> None:
         sequence.phase = Phase.DECODING
@@ -300,14 +322,18 @@ class Scheduler:
 
     # --- results -----------------------------------------------------------------------
 
-    def commit(self, plan: StepPlan, results: list[Sampled]) -> list[Delivery]:
-        """Take a step's tokens, one result per group of `plan.samples()`.
+    def commit(self, plan: StepPlan, result: StepResult) -> list[Delivery]:
+        """Take what came of a step.
 
         Returns:
-            An event for every choice that got a token and had not been cancelled.
+            What there is to tell of prompts; and then an event for every choice that got a token
+            and had not been cancelled.
         """
-        deliveries: list[Delivery] = []
-        for group, sampled in zip(plan.samples(), results, strict=True):
+        deliveries = [
+            self._delivery(telling.sequence, part)
+            for telling, part in zip(plan.tellings(), result.prompts, strict=True)
+        ]
+        for group, sampled in zip(plan.samples(), result.sampled, strict=True):
             for sequence, token, logprobs in zip(
                 group, sampled.tokens, sampled.logprobs, strict=True
             ):
@@ -323,7 +349,7 @@ class Scheduler:
         reason: FinishReason | None = "stop" if failure is None else None
         return self._delivery(sequence, TokenEvent(sequence.choice, None, reason, failure=failure))
 
-    def _delivery(self, sequence: Sequence, event: TokenEvent) -> Delivery:
+    def _delivery(self, sequence: Sequence, event: TokenEvent | PromptLogprobs) -> Delivery:
         return Delivery(sequence.request.id, sequence.cached_tokens, event)
 
     def _accept(self, sequence: Sequence, token: int, logprobs: TokenLogprobs | None) -> TokenEvent:

@@ -36,6 +36,8 @@ class Sequence:
         pages: cache pages held, in order; together they cover `computed` tokens and more.
         computed: tokens whose keys and values are written, or will be by planned steps.
         sampled: answer tokens sampled, or that planned steps will sample.
+        told: tokens of the prompt after which log-probabilities are told, or will be by planned
+            steps; all but the last where they are not wanted. The first choice tells for all.
         names: prefix-cache names of the first full pages of `tokens`.
         registered: how many of its pages the prefix cache has been told of.
         cached_tokens: prompt tokens the prefix cache supplied at first admission; −1 before.
@@ -58,6 +60,7 @@ class Sequence:
         "sampled",
         "slot",
         "tokens",
+        "told",
     )
 
     def __init__(self, request: GenerationRequest, choice: int, arrival: int) -> None:
@@ -76,11 +79,23 @@ class Sequence:
         self.computed = 0
         self.sampled = 0
         self.cached_tokens = -1
+        tells = choice == 0 and request.prompt_logprobs is not None
+        self.told = 0 if tells else self.prompt_length - 1
 
     @property
     def prompt_length(self) -> int:
         """Tokens of the prompt."""
         return len(self.request.prompt)
+
+    @property
+    def spareable(self) -> int:
+        """Tokens that need not be computed anew if their keys and values are there.
+
+        What the others leave behind is wanted: the last one's logits, and those before each token
+        of the prompt that is still to be told of.
+        """
+        tells = self.told < self.prompt_length - 1
+        return self.told if tells else len(self.tokens) - 1
 
     @property
     def outputs(self) -> int:

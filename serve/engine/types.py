@@ -78,6 +78,9 @@ class GenerationRequest:
             and can only end ends with `stop` at once.
         caller: who asks; rows and the queue are shared out fairly among callers.
         tells_stop_id: the event of a sampled stop id has it as its token.
+        prompt_logprobs: how many of the likeliest tokens to tell of at each place of the prompt,
+            at most 20; None to tell nothing of it. No token of a prompt that is told of is
+            taken from the prefix cache.
     """
 
     id: str
@@ -89,6 +92,7 @@ class GenerationRequest:
     constraint: Constraint | None = None
     caller: str = ""
     tells_stop_id: bool = False
+    prompt_logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,27 @@ class TokenLogprobs:
     sampled: float
     top_ids: tuple[int, ...]
     top_logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptLogprobs:
+    """Log-probabilities at consecutive places of a prompt, from the raw logits.
+
+    Arrays, as a long prompt has many; T places, of each the K likeliest tokens.
+
+    Attributes:
+        tokens: [T], the prompt's own.
+        logprobs: [T], theirs, exact however unlikely they are.
+        ranks: [T], how many tokens are at least as likely as they are, themselves among them.
+        top_ids: [T, K], the likeliest tokens, likeliest first, ties by lower id.
+        top_logprobs: [T, K], theirs.
+    """
+
+    tokens: NDArray[np.int32]
+    logprobs: NDArray[np.float32]
+    ranks: NDArray[np.int32]
+    top_ids: NDArray[np.int32]
+    top_logprobs: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +197,18 @@ class Generation(Protocol):
     Attributes:
         cached_tokens: how many prompt tokens the prefix cache supplied; final once the
             first event has come.
+        prompt_logprobs: where the request asks for them, of all of the prompt's tokens but the
+            first, in order; complete once every choice has ended.
     """
 
     @property
     def cached_tokens(self) -> int:
         """Prompt tokens that the prefix cache supplied."""
+        ...
+
+    @property
+    def prompt_logprobs(self) -> Sequence[PromptLogprobs]:
+        """Log-probabilities of the prompt, in parts."""
         ...
 
     def __aiter__(self) -> AsyncIterator[Sequence[TokenEvent]]: ...

@@ -45,9 +45,16 @@ class Grammar:
         return cls(LLMatcher.grammar_from_json_schema(text, overrides=options))  # type: ignore[arg-type]
 
     @classmethod
-    def lark(cls, text: str) -> "Grammar":
-        """A grammar in llguidance's dialect of Lark."""
-        return cls(LLMatcher.grammar_from_lark(text))
+    def lark(cls, text: str, *, any_spelling: bool = False) -> "Grammar":
+        """A grammar in llguidance's dialect of Lark.
+
+        Args:
+            text: the grammar.
+            any_spelling: whether all tokens are in a mask that spell what may follow; else the
+                model's own spelling is alone in it where only one text may follow.
+        """
+        options = '%llguidance {"no_forcing": true}\n' if any_spelling else ""
+        return cls(LLMatcher.grammar_from_lark(options + text))
 
     @classmethod
     def regex(cls, text: str) -> "Grammar":

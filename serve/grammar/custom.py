@@ -1,15 +1,18 @@
-"""Grammars of custom tools: which Lark and which regular expressions are taken, and their errors.
+"""Grammars of text: which Lark and which regular expressions are taken, and their errors.
 
 The library's dialects can do more than describe text (name control tokens, set options, hold
 other grammars), and take quantifiers that mean nothing in them. Both are refused, with the
-position. Knows nothing of tools.
+position. Knows nothing of tools or answers.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from serve.grammar.compiler import Compilation, Grammar
+from serve.grammar.ebnf import lark_of_ebnf
 from serve.grammar.library import GrammarError
+from serve.grammar.matcher import CompiledGrammar
+from serve.grammar.positions import told
 
 # Strings, regular expressions and comments of a Lark grammar.
 _OPAQUE = re.compile(
@@ -30,27 +33,41 @@ _AT = re.compile(r"(?:at )?(\d+)\((\d+)\): (.*)")
 _IN_REGEX = re.compile(r"regex parse error:\n.*\n {4}( *)\^+\n(?:.*\n)*?error: (.*)")
 
 
-def check_lark(compilation: Compilation, source: str) -> None:
-    """See that a Lark grammar can be followed.
+def check_lark(compilation: Compilation, source: str) -> CompiledGrammar:
+    """See that a Lark grammar can be followed; a constraint that holds answers to it.
 
     Raises:
         GrammarError: it cannot; the message says where and why.
     """
     shown = _OPAQUE.sub(_hidden, source)
     if foreign := _FOREIGN.search(shown):
-        raise GrammarError(_told(source, foreign.start(), _REASONS[foreign.lastgroup or ""]))
+        raise GrammarError(told(source, foreign.start(), _REASONS[foreign.lastgroup or ""]))
     for match in _OPAQUE.finditer(source):
         if match.lastgroup == "regex":
             for lazy in _lazy_quantifiers(match[0][1:-1]):
-                raise GrammarError(_told(source, match.start() + 1 + lazy, _LAZY))
+                raise GrammarError(told(source, match.start() + 1 + lazy, _LAZY))
     try:
-        compilation.compile(Grammar.lark(source))
+        return compilation.compile(Grammar.lark(source))
     except GrammarError as error:
         raise GrammarError(_located(str(error))) from error
 
 
-def check_regex(compilation: Compilation, source: str) -> None:
-    """See that a regular expression can be followed.
+def check_ebnf(compilation: Compilation, source: str) -> tuple[CompiledGrammar, str]:
+    """See that a grammar in EBNF can be followed; a constraint, and the same in Lark.
+
+    Raises:
+        GrammarError: it cannot; the message says where, if it is ill-formed, and why.
+    """
+    lark = lark_of_ebnf(source)
+    try:
+        return compilation.compile(Grammar.lark(lark)), lark
+    except GrammarError as error:
+        # Its places are those of the Lark.
+        raise GrammarError(_reason(str(error))) from error
+
+
+def check_regex(compilation: Compilation, source: str) -> CompiledGrammar:
+    """See that a regular expression can be followed; a constraint that holds answers to it.
 
     Raises:
         GrammarError: it cannot; the message says where and why.
@@ -58,13 +75,18 @@ def check_regex(compilation: Compilation, source: str) -> None:
     for lazy in _lazy_quantifiers(source):
         raise GrammarError(f"character {lazy + 1}: {_LAZY}")
     try:
-        compilation.compile(Grammar.regex(source))
+        return compilation.compile(Grammar.regex(source))
     except GrammarError as error:
         text = str(error)
         found = _IN_REGEX.search(text)
         if found:
             raise GrammarError(f"character {len(found[1]) + 1}: {found[2]}") from error
         raise GrammarError(_reason(text)) from error
+
+
+def one_of(texts: Sequence[str]) -> str:
+    """A regular expression of these texts and no others."""
+    return "|".join(map(re.escape, texts))
 
 
 def _hidden(match: re.Match[str]) -> str:
@@ -93,12 +115,6 @@ def _lazy_quantifiers(regex: str) -> Iterator[int]:
             position += opens
             quantified = character in "*+?}"
         position += 1
-
-
-def _told(source: str, position: int, reason: str) -> str:
-    line = source.count("\n", 0, position) + 1
-    column = position - source.rfind("\n", 0, position)
-    return f"line {line}, column {column}: {reason}"
 
 
 def _located(error: str) -> str:

@@ -6,6 +6,7 @@ Knows nothing of what is refused.
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from fractions import Fraction
 from itertools import combinations
 from math import comb
 from typing import Any, cast
@@ -31,8 +32,8 @@ def can_be_listed(schema: Mapping[str, Any]) -> bool:
 
 def equivalent(schema: Any, root: Any = None) -> Any:
     """The schema, where a `oneOf` of branches that cannot both hold is an `anyOf`, a
-    `minProperties` beyond what is required a choice of properties, and a whole number that a
-    bound leaves out one beside it that is let in.
+    `minProperties` beyond what is required a choice of properties, and a number that a bound leaves
+    out one beside it that is let in.
 
     Args:
         schema: a well-formed one, with references that start at the root.
@@ -59,30 +60,32 @@ def equivalent(schema: Any, root: Any = None) -> Any:
 
 
 def _with_next_bounds(schema: dict[str, Any]) -> dict[str, Any]:
-    """Where a whole number is left out, a number right beside it is the bound.
+    """Where the number nearest to 0 is left out, one right beside it is the bound.
 
-    The library takes the whole number in where the other bound is less than 1 away.
+    The library takes a whole number in where the other bound is less than 1 away, and of any other
+    lets in the digits and zeros that follow, as long as another digit is to come: 0.5000000….
     """
     low, high = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     kept = dict(schema)
-    if low is not None and low >= 0 and float(low).is_integer():
+    if low is not None and low >= 0:
         del kept["exclusiveMinimum"]
-        kept["minimum"] = max(_beside(low), schema.get("minimum", -math.inf))
-    if high is not None and high <= 0 and float(high).is_integer():
+        kept["minimum"] = max(_above(low), schema.get("minimum", -math.inf))
+    if high is not None and high <= 0:
         del kept["exclusiveMaximum"]
-        kept["maximum"] = min(-_beside(-high), schema.get("maximum", math.inf))
+        kept["maximum"] = min(-_above(-high), schema.get("maximum", math.inf))
     return kept
 
 
-def _beside(bound: float) -> float:
-    """A number above a whole one: the next of 15 digits, and never more than 1 above it.
+def _above(bound: float) -> float:
+    """A number above another: the next of 15 digits, and never more than 1 away.
 
     The library does not read 17 digits exactly: the double after 100 is 100 to it.
     """
     if not bound:
         return _BESIDE_ZERO
-    exact = Decimal(bound)
-    return float(exact + Decimal(1).scaleb(min(exact.adjusted() - 14, 0)))
+    step = Fraction(Decimal(1).scaleb(min(Decimal(str(bound)).adjusted() - 14, 0)))
+    above = float((Fraction(str(bound)) // step + 1) * step)
+    return above if above > bound else math.nextafter(bound, math.inf)
 
 
 def _choice(schema: Mapping[str, Any]) -> tuple[list[str], int]:

@@ -114,8 +114,9 @@ _TABLE = [
         "number",
         minimum="Integers up to 2⁵³",
         maximum="",
-        exclusiveMinimum="From 3, 3.00000000000001 on: 15 digits. From 0, 10⁻³⁰ on",
-        exclusiveMaximum="",
+        exclusiveMinimum="From 3, 3.00000000000001 on: 15 digits. From 0, 10⁻³⁰ on. Below 0, as "
+        "`exclusiveMaximum` above it",
+        exclusiveMaximum="Also of what doubles round to it",
     ),
     *_enforced("positive number", multipleOf="Few digits: the automaton grows with them"),
     *_annotations("title", "description", "default", "examples", "deprecated"),

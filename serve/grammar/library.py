@@ -24,6 +24,22 @@ _LIMITS = LLParserLimits(
 )
 # How many tokens of a made-up answer a grammar is tried with.
 _REHEARSED = 32
+_DEAD_END = "an answer can come to where nothing may follow"
+_AUTOMATON = "its strings, patterns or numbers have too many states"
+_WAYS = "too many ways are open at once"
+# What errors are known by → what they mean.
+_WORDS = {
+    "NoExtension": _DEAD_END,
+    "items; max is": f"{_WAYS}, more than {_LIMITS.max_items_in_row:,}",
+    "Too many items": _WAYS,
+    "lexer configuration": "its patterns and numbers are too large",
+    "lexer error": _AUTOMATON,
+    "are not disjoint": "a name may match two of its patterns",
+    "Failed to generate regex": "its range is too large",
+    "grammar size": "it has too many parts",
+    "Unable to determine if regex is empty": "it takes too long to tell whether any text fits it",
+    "Regex is empty": "no text fits it",
+}
 # The library marks tokens that text cannot match with a byte that text never has.
 _MARK = b"\xff"
 
@@ -136,7 +152,7 @@ def rehearse(matcher: LLMatcher, end_ids: Sequence[int]) -> None:
     Much of what makes a grammar costly is only worked out when an answer gets there.
 
     Raises:
-        GrammarError: it takes more than the limits allow.
+        GrammarError: it takes more than the limits allow, or leads to where nothing may follow.
     """
     ends = sum(1 << token for token in end_ids)
     draw = random.Random(0)  # noqa: S311  (any way will do, but always the same)
@@ -150,9 +166,11 @@ def rehearse(matcher: LLMatcher, end_ids: Sequence[int]) -> None:
         if matcher.is_error() or matcher.is_stopped():
             break
     if matcher.is_error():
-        reason = explained(matcher.get_error()).partition("; consider")[0]
+        reason = in_words(explained(matcher.get_error()))
+        if reason == _DEAD_END:
+            raise GrammarError(f"{reason}; write it in another way")
         raise GrammarError(
-            f"it takes too much to follow ({reason}); make it smaller, or its repetitions shorter"
+            f"it takes too much to follow: {reason}; make it smaller, or its repetitions shorter"
         )
 
 
@@ -161,3 +179,8 @@ def explained(error: str) -> str:
     for theirs in ("<non-verbose/>", "<state>", "<backtrace>"):
         error = error.partition(theirs)[0]
     return error.strip()
+
+
+def in_words(error: str) -> str:
+    """An explained error, in words of ours where the library's are those of its insides."""
+    return next((words for inside, words in _WORDS.items() if inside in error), error)

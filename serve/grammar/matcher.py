@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from serve.engine.types import ConstraintError
 from serve.grammar.ledger import Ledger
-from serve.grammar.library import explained
+from serve.grammar.library import explained, in_words
 
 TOO_COSTLY = "it takes too much time to follow; make it smaller, or less ambiguous"
 
@@ -50,7 +50,7 @@ class GrammarMatcher:
 
     def _failure(self) -> ConstraintError:
         self._ledger.failed = True
-        return _given_up(explained(self._matcher.get_error()))
+        return _given_up(in_words(explained(self._matcher.get_error())))
 
 
 def _given_up(reason: str) -> ConstraintError:

@@ -6,7 +6,8 @@ schema, what cannot be enforced is taken out. Knows nothing of HTTP.
 
 import json
 import re
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,22 +15,33 @@ from serve.engine.types import Constraint
 from serve.grammar.compiler import Compilation, Grammar, check_size
 from serve.grammar.endless import without_endless
 from serve.grammar.equivalents import can_be_listed, equivalent
+from serve.grammar.free_numbers import (
+    BOUNDS,
+    Digits,
+    digits_for,
+    digits_of,
+    numbers_in,
+    with_bounded_multiples,
+)
 from serve.grammar.keywords import FORMATS, KEYWORDS, Keyword
-from serve.grammar.library import GrammarError
+from serve.grammar.library import GrammarError, in_words
 from serve.grammar.one_spelling import with_one_spelling
 from serve.grammar.patterns.schemas import spelled, with_patterns_spelled
 from serve.grammar.patterns.tree import PatternError
 from serve.grammar.places import with_local_references
 from serve.grammar.schema_error import Path, SchemaError
+from serve.grammar.together import Together
 from serve.grammar.values import check_value, inexact, list_of
 
-# Keywords without which a schema still says what it is about.
+# Keywords without which a schema still says what it is about; those first that are dear to follow
+# and say the least.
 _REMOVABLE = (
-    *("pattern", "patternProperties", "format", "multipleOf", "oneOf", "allOf"),
+    *("pattern", "format", "multipleOf", "minLength", "maxLength", "minItems", "maxItems"),
     *("minProperties", "maxProperties", "minimum", "maximum"),
-    *("exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems"),
+    *("exclusiveMinimum", "exclusiveMaximum", "patternProperties", "oneOf", "allOf"),
 )
 _MOST_REMOVALS = 16
+_REMEDY = "leave it out, or set 'strict' to false to leave it to the model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,19 @@ class _Site:
     path: Path
     keyword: str
     value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Enforced:
+    """What of a schema answers are held to.
+
+    Attributes:
+        schema: in words that the library enforces exactly.
+        digits: how many numbers may have.
+    """
+
+    schema: Any
+    digits: Digits
 
 
 def compile_schema(compilation: Compilation, schema: object, *, strict: bool) -> Constraint:
@@ -54,11 +79,16 @@ def compile_schema(compilation: Compilation, schema: object, *, strict: bool) ->
     Raises:
         SchemaError: the schema is malformed, too large, or cannot be enforced.
     """
-    whole = enforceable(compilation, schema, strict=strict)
-    return compilation.compile(Grammar.json_schema(whole, exclusive=strict))
+    enforced = enforceable(compilation, schema, strict=strict)
+    exact = Grammar.json_schema(enforced.schema, exclusive=strict)
+    numbers = Grammar.lark(enforced.digits.any_json(), any_spelling=True)
+    try:
+        return Together(compilation.compile(exact), compilation.compile(numbers))
+    except GrammarError as error:
+        raise SchemaError((), in_words(str(error))) from error
 
 
-def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> Any:
+def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> Enforced:
     """What of `schema` is enforced: all that bears on answers if it is strict.
 
     Takes as long as `compile_schema`, and raises what it does.
@@ -69,24 +99,38 @@ def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> An
     removed: set[Path] = set()
     while True:
         try:
-            said = _said(whole, strict=strict)
-            compilation.compile(Grammar.json_schema(said, exclusive=strict))
+            said = _tried(compilation, whole, strict=strict)
         except SchemaError:
             raise
         except GrammarError as error:
-            site = _culprit(str(error), reader.sites, removed)
+            left = [site for site in reader.sites if not _is_within(site.path, removed)]
+            site = _culprit(str(error), left)
+            if site is None and "Unsatisfiable" not in str(error):
+                site = _found_by_trial(compilation, whole, left, strict=strict)
             if strict or site is None or site.keyword == "$ref" or len(removed) == _MOST_REMOVALS:
-                raise SchemaError(site.path if site else (), _told(site, error)) from error
+                path = site.path if site else ()
+                raise SchemaError(path, _told(site, error, strict=strict)) from error
             removed.add(site.path)
             whole = _without(whole, site.path)
         else:
-            return said
+            return Enforced(said, reader.digits | digits_of(said))
+
+
+def _tried(compilation: Compilation, schema: Any, *, strict: bool) -> Any:
+    """The schema in words of the library, which has compiled it.
+
+    Raises:
+        GrammarError: it cannot be enforced.
+    """
+    said = _said(schema, strict=strict)
+    compilation.compile(Grammar.json_schema(said, exclusive=strict))
+    return said
 
 
 def _said(schema: Any, *, strict: bool) -> Any:
     """The schema in words that the library enforces exactly; as it is where that has none."""
     said = schema
-    for step in (without_endless, equivalent, with_one_spelling):
+    for step in (without_endless, equivalent, with_bounded_multiples, with_one_spelling):
         try:
             said = step(said)
         except SchemaError:
@@ -112,16 +156,59 @@ def check_schema_size(schema: object, most: int) -> int:
         raise SchemaError((), str(error)) from error
 
 
-def _told(site: _Site | None, error: GrammarError) -> str:
-    reason = str(error).rstrip(".")
-    if site is not None and site.keyword == "oneOf":
+def _told(site: _Site | None, error: GrammarError, *, strict: bool) -> str:
+    reason = in_words(str(error).rstrip("."))
+    if site is None:
+        return reason
+    if site.keyword == "oneOf":
         reason = "its branches may overlap, or nothing tells them apart; use 'anyOf'"
-    return f"'{site.keyword}' cannot be enforced here: {reason}" if site else reason
+    return f"'{site.keyword}' cannot be enforced here: {reason}" + (
+        f"; {_REMEDY}" if strict else ""
+    )
 
 
-def _culprit(message: str, sites: list[_Site], removed: set[Path]) -> _Site | None:
+def _is_within(path: Path, places: Iterable[Path]) -> bool:
+    return any(path[: len(place)] == place for place in places)
+
+
+def _found_by_trial(
+    compilation: Compilation, whole: Any, sites: Sequence[_Site], *, strict: bool
+) -> _Site | None:
+    """The keyword for which a schema cannot be followed, where the library does not say.
+
+    That is the last of the fewest, in the order of `_REMOVABLE`, without which it can be.
+
+    Args:
+        compilation: whose time the trials take.
+        whole: the schema.
+        sites: keywords that it might be.
+        strict: as in `enforceable`.
+    """
+    order = sorted(
+        (site for site in sites if site.keyword in _REMOVABLE),
+        key=lambda site: _REMOVABLE.index(site.keyword),
+    )
+
+    def is_followed(count: int) -> bool:
+        """Whether the schema can be followed without the first so many."""
+        rest, gone = whole, set[Path]()
+        for site in order[:count]:
+            if not _is_within(site.path, gone):
+                rest = _without(rest, site.path)
+                gone.add(site.path)
+        try:
+            _tried(compilation, rest, strict=strict)
+        except GrammarError:
+            return False
+        return True
+
+    if not order or not is_followed(len(order)):
+        return None
+    return order[bisect_left(range(1, len(order)), True, key=is_followed)]
+
+
+def _culprit(message: str, left: Sequence[_Site]) -> _Site | None:
     """The keyword that an error of the library is about: it names keywords and patterns."""
-    left = [site for site in sites if not any(site.path[: len(path)] == path for path in removed)]
     for site in left:
         named = [site.value.removeprefix("#")] if isinstance(site.value, str) else []
         if site.keyword == "patternProperties":
@@ -164,10 +251,13 @@ class _Reader:
 
     Attributes:
         sites: the keywords that the library may refuse all the same, in the schema's order.
+        digits: what it takes to write the numbers that the schema names, also those in keywords
+            that are left to the model.
     """
 
     def __init__(self, *, strict: bool) -> None:
         self.sites: list[_Site] = []
+        self.digits = Digits()
         self._strict = strict
 
     def read(self, schema: object, path: Path) -> Any:
@@ -231,7 +321,8 @@ class _Reader:
                     f"there are too many to choose from"
                 )  # fmt: skip
                 return False
-        if name in ("const", "enum", "minimum", "maximum") or name.startswith("exclusive"):
+        if name in ("const", "enum", *BOUNDS):
+            self.digits |= digits_for(numbers_in(value))
             found = next(inexact(value), None)
             if found is not None:
                 self._leave(path, f"{found} is beyond 2^53, from where on numbers are not exact")
@@ -248,10 +339,7 @@ class _Reader:
 
     def _leave(self, path: Path, reason: str) -> None:
         if self._strict:
-            raise SchemaError(
-                path,
-                f"{reason}; leave it out, or set 'strict' to false to leave it to the model",
-            )
+            raise SchemaError(path, f"{reason}; {_REMEDY}")
 
 
 def _short(name: str) -> str:

@@ -56,7 +56,8 @@ def _count(value: object, path: Path) -> None:
 
 
 def _number(value: object, path: Path) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    finite = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    if isinstance(value, bool) or not finite:
         raise SchemaError(path, "it must be a number")
 
 

@@ -2,10 +2,9 @@
 
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 
 from serve.config import ServeConfig
-from serve.engine.fingerprint import VERSIONED_PACKAGES, checkpoint_digest
+from serve.engine.fingerprint import checkpoint_digest, versions
 from serve.engine.jax_settings import numeric_settings
 
 _SETTINGS = (
@@ -22,12 +21,16 @@ _SETTINGS = (
 
 def facts_of(config: ServeConfig) -> dict[str, str]:
     """Name → value of everything that must be the same."""
-    versions = {f"the version of {name}": version(name) for name in VERSIONED_PACKAGES}
+    of_packages = {f"the version of {name}": value for name, value in versions().items()}
     settings = {name: str(getattr(config, name)) or "unset" for name in _SETTINGS}
     settings |= {name: str(value) for name, value in numeric_settings().items()}
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    checkpoint = checkpoint_digest(config.model) if config.model.is_dir() else "missing"
-    return {"the checkpoint's digest": checkpoint, "Python": python} | versions | settings
+    try:
+        checkpoint = checkpoint_digest(config.model) if config.model.is_dir() else "missing"
+    except (OSError, ValueError):
+        # Whoever loads it, or what is there, says what is wrong.
+        checkpoint = "unreadable"
+    return {"the checkpoint's digest": checkpoint, "Python": python} | of_packages | settings
 
 
 def disagreement(process: int, theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:

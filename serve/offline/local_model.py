@@ -26,7 +26,12 @@ from serve.config import ServeConfig
 from serve.engine.engine import Engine
 from serve.engine.loading import LoadedEngine, load_engine
 from serve.engine.scheduler import Delivery
-from serve.engine.types import EngineInfo, EngineUnavailableError, GenerationRequest
+from serve.engine.types import (
+    EngineInfo,
+    EngineUnavailableError,
+    GenerationRequest,
+    PromptLogprobs,
+)
 from serve.offline.answers import Answer, Choice, Collector
 from serve.offline.formats import Formats
 from serve.offline.prompts import Prompt, PromptEncoder
@@ -203,6 +208,8 @@ class LocalModel:
                     if delivery is None:
                         raise self._failure()
                     name, event = delivery.request_id, delivery.event
+                    if isinstance(event, PromptLogprobs):
+                        continue
                     if event.failure is not None:
                         raise RuntimeError(f"an answer was given up: {event.failure}")
                     if running[name][event.choice].feed(event):

@@ -4,6 +4,7 @@ A conversation means what it means in a request: the same schema checks it, the 
 renders it. Knows nothing of settings or answers.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from pydantic import ValidationError, model_validator
 
 from model.tokenizer import Tokenizer
 from serve.api.asking.conversation import template_messages
+from serve.api.asking.no_effect import without_effect
 from serve.api.asking.validation import first_fault
 from serve.api.wire.messages import Message, check_tool_answers
 from serve.api.wire.strict import Strict
@@ -52,7 +54,8 @@ class PromptEncoder:
             if ids:
                 ids = [*self._tokenizer.opening, *ids]
         else:
-            ids = self._conversation(_template_messages(prompt), instructions)
+            thoughts = self._renderer.template.thoughts
+            ids = self._conversation(_template_messages(prompt, thoughts), instructions)
         if not ids:
             raise ValueError("the prompt is empty; give some text")
         room = self._context_length - len(ids)
@@ -87,9 +90,14 @@ class _Conversation(Strict):
         return self
 
 
-def _template_messages(messages: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+def _template_messages(
+    messages: Sequence[Mapping[str, object]], thoughts: str
+) -> list[dict[str, object]]:
     listed = list(messages) if isinstance(messages, tuple) else messages
     try:
-        return template_messages(_Conversation.model_validate({"messages": listed}).messages)
+        told = _Conversation.model_validate({"messages": listed}).messages
     except ValidationError as error:
         raise ValueError(first_fault(error).message) from error
+    if paths := without_effect(told, (), shows_thoughts=bool(thoughts)):
+        warnings.warn(f"fields of a conversation that change nothing: {paths}", stacklevel=4)
+    return template_messages(told, thoughts)

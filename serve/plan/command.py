@@ -9,13 +9,14 @@ from tqdm import tqdm
 from model.config import ModelConfig
 from model.families.registry import read_config
 from model.mesh import MeshShape, parse_mesh
+from serve.plan.apart import plan_apart
 from serve.plan.chips import CHIPS, offered, parse_slice
-from serve.plan.compiler import compiler_is_there
-from serve.plan.deployment import Deployment, Workload, deploy, proposals
+from serve.plan.compiler import check_compiler, compiler_is_there
+from serve.plan.deployment import Workload, divided, proposals
 from serve.plan.errors import PlanError
-from serve.plan.plan import Plan, make_plan
 from serve.plan.presets import model_directory
-from serve.plan.report import plan_json, plan_text, proposal_json, proposals_text
+from serve.plan.report import proposal_json, proposals_text
+from serve.plan.task import Task, Told
 
 Say = Callable[[str], None]
 
@@ -41,39 +42,43 @@ def run_plan(
         CheckpointError: there is no such model.
         MeshError: it cannot be divided so.
         EngineConfigError: the settings cannot work together.
+        CompilerError: the TPU's compiler fails.
     """
-    config = read_config(model_directory(model))
+    directory = model_directory(model).absolute()
+    config = read_config(directory)
     wanted: MeshShape | None = parse_mesh(mesh) if mesh else None
 
-    def planned(topology: str) -> Plan:
-        return _compiled(topology, deploy(config, parse_slice(topology), work, wanted))
+    def planned(topology: str) -> Told:
+        divided(config, parse_slice(topology), work, wanted)
+        check_compiler()
+        return _compiled(Task(model, directory, topology, wanted, work))
 
     if topology:
-        plan = planned(topology)
-        text = plan_text(plan, model, work)
-        say(json.dumps(plan_json(plan, model, work), indent=2) if as_json else text)
-        return plan.fits
+        told = planned(topology)
+        say(json.dumps(told.facts, indent=2) if as_json else told.text)
+        return told.fits
     if wanted is not None:
         raise PlanError(f"mesh is {wanted} without a topology; give the slice that it divides")
     return _plan_smallest(config, model, work, planned, as_json=as_json, say=say)
 
 
-def _compiled(topology: str, deployment: Deployment) -> Plan:
-    """The plan of a deployment, with a bar while its programs are compiled."""
-    with tqdm(desc=f"compiling for {topology}", unit="program", leave=False, disable=None) as bar:
+def _compiled(task: Task) -> Told:
+    """The plan, with a bar while its programs are compiled."""
+    what = f"compiling for {task.topology}"
+    with tqdm(desc=what, unit="program", leave=False, disable=None) as bar:
 
         def on_progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        return make_plan(deployment, on_progress)
+        return plan_apart(task, on_progress)
 
 
 def _plan_smallest(
     config: ModelConfig,
     model: str,
     work: Workload,
-    planned: Callable[[str], Plan],
+    planned: Callable[[str], Told],
     *,
     as_json: bool,
     say: Say,
@@ -87,18 +92,18 @@ def _plan_smallest(
         )
     if not as_json:
         say(proposals_text(found, model, work))
-    plans: list[Plan] = []
+    plans: list[Told] = []
     if compiler_is_there():
         for where, _ in found:
             plans.append(planned(where.topology))
             if not as_json:
-                say("\n" + plan_text(plans[-1], model, work))
+                say("\n" + plans[-1].text)
     elif not as_json:
         say("\nThe TPU's compiler is not installed: nothing was compiled, and no time estimated.")
     if as_json:
         made: dict[str, Any] = {
             "proposals": [proposal_json(where, takes) for where, takes in found],
-            "plans": [plan_json(plan, model, work) for plan in plans],
+            "plans": [plan.facts for plan in plans],
         }
         say(json.dumps(made, indent=2))
     return all(plan.fits for plan in plans)

@@ -7,7 +7,10 @@ back; knows nothing of models.
 import importlib.util
 import os
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from jax.experimental import topologies
 from jax.stages import Lowered
 
 from serve.plan.chips import Slice
-from serve.plan.errors import PlanError
+from serve.plan.errors import CompilerError, PlanError
 from serve.plan.program_text import ProgramText, read_program
 
 _TEXT = "*after_codegen.txt"
@@ -43,8 +46,37 @@ class Compiled:
 
 def compiler_is_there() -> bool:
     """Whether the compiler is installed."""
-    library = os.environ.get("TPU_LIBRARY_PATH", "")
-    return bool(library) or importlib.util.find_spec("libtpu") is not None
+    return _library() is not None
+
+
+def compiler_name() -> str:
+    """The compiler's name and version, like `libtpu 0.0.42.1`."""
+    library = _library()
+    beside = [] if library is None else [str(library.absolute().parent.parent)]
+    found = next(iter(distributions(name="libtpu", path=beside)), None)
+    return f"libtpu {'of unknown version' if found is None else found.version}"
+
+
+def _library() -> Path | None:
+    """Where the compiler is, as JAX looks for it."""
+    if named := os.environ.get("TPU_LIBRARY_PATH"):
+        return Path(named)
+    package = importlib.util.find_spec("libtpu")
+    return None if package is None or not package.origin else Path(package.origin)
+
+
+def check_compiler() -> None:
+    """See that the compiler is installed.
+
+    Raises:
+        PlanError: it is not.
+    """
+    if not compiler_is_there():
+        raise PlanError(
+            "the TPU's compiler is not installed; install it on any x86-64 Linux machine, best "
+            "in a virtual environment of its own, with pip install '.[plan]' at the top of a "
+            "checkout"
+        )
 
 
 def slice_devices(where: Slice) -> list[Any]:
@@ -53,19 +85,35 @@ def slice_devices(where: Slice) -> list[Any]:
     Raises:
         PlanError: the compiler is not installed, or knows no such slice.
     """
-    if not compiler_is_there():
-        raise PlanError(
-            "the TPU's compiler is not installed; install it on any x86-64 Linux machine with "
-            "pip install 'parlance[plan]', best in a virtual environment of its own"
-        )
+    check_compiler()
+    # The compiler takes every host to have four chips, unless it is told that there is one alone.
+    hosts = {"chips_per_host_bounds": (1, 1, 1)} if where.chips == 1 else {}
     try:
-        return list(topologies.get_topology_desc(where.topology, "tpu").devices)
+        return list(topologies.get_topology_desc(where.topology, "tpu", **hosts).devices)
     except (RuntimeError, NotImplementedError, ValueError) as error:
         raise PlanError(
             f"the TPU's compiler cannot compile for {where.topology} "
             f"({str(error).splitlines()[0]}); choose a slice that exists, like "
             f"{where.chip.name}:{where.chip.slices[1]}"
         ) from error
+
+
+@contextmanager
+def what_it_says() -> Generator[None]:
+    """What the compiler says of a program that it does not compile, as errors of ours.
+
+    Raises:
+        PlanError: the program does not fit the device's memory.
+        CompilerError: the compiler fails at it.
+    """
+    try:
+        yield
+    # Of a kernel it is told by an error whose type JAX keeps to itself.
+    except Exception as error:
+        said = str(error).splitlines()[0]
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in said:
+            raise PlanError(f"a step does not fit: {said}") from error
+        raise CompilerError(f"the TPU's compiler ({compiler_name()}) fails: {said}") from error
 
 
 def compile_program(lowered: Lowered, loop_trips: int = 1) -> Compiled:
@@ -77,16 +125,13 @@ def compile_program(lowered: Lowered, loop_trips: int = 1) -> Compiled:
 
     Raises:
         PlanError: the program does not fit the device's memory.
+        CompilerError: the compiler fails at it.
     """
     # JAX may be older than the compiler and then cannot print all its programs; it itself can.
     with tempfile.TemporaryDirectory(prefix="parlance-plan-") as directory:
         options = {"xla_dump_to": directory, "xla_dump_hlo_as_text": True}
-        try:
+        with what_it_says():
             program = lowered.compile(compiler_options=options)
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            raise PlanError(f"a step does not fit: {str(error).splitlines()[0]}") from error
         (text,) = Path(directory).glob(_TEXT)
         read = read_program(text.read_text(encoding="utf-8"), loop_trips)
     memory: Any = program.memory_analysis()

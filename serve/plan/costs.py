@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from model.axes import EXPERTS, KV_HEADS, ROWS
-from model.cache import bytes_per_token
+from model.cache import bytes_per_token, combined_heads
 from model.config import LayerConfig, ModelConfig
 from model.kernels.ragged import QUERIES_PER_BLOCK
 from model.mesh import parts_on
@@ -109,7 +109,8 @@ def needs(config: ModelConfig, mesh: Mesh, dtype: jnp.dtype, work: Work) -> Need
         operations += 2 * values * applied * share if len(spec.shape) > 1 else 0
     heads = parts_on(mesh, KV_HEADS)
     cache_bytes = attention = 0.0
-    paged_bytes = rows * work.context * bytes_per_token(config, "combined", dtype) / heads
+    room = combined_heads(config.held_kv_heads // heads, dtype)
+    paged_bytes = rows * work.context * bytes_per_token(config, "combined", dtype, room)
     for layer in config.layers:
         per_token = 2 * config.held_kv_heads // heads * config.head_dim * dtype.itemsize
         cache_bytes += rows * per_token * seen_by_any(layer, work)

@@ -138,8 +138,8 @@ def budget(config: ModelConfig, where: Slice, mesh: MeshShape, work: Workload) -
         prod(spec.shape) // prod(parts_on(shape, axis) for axis in spec.axes)
         for spec in parameter_specs(held).values()
     )
-    layout = choose_backend(held, "tpu", held.held_kv_heads // heads, dtype).layout
-    page = work.page_size * bytes_per_token(held, layout, dtype) // heads
+    backend = choose_backend(held, "tpu", held.held_kv_heads // heads, dtype)
+    page = work.page_size * bytes_per_token(held, backend.layout, dtype, backend.heads) // heads
     wanted = work.rows * -(-work.context // work.page_size)
     state = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(_rows(held, work.rows)))
     spare = where.chip.hbm - weights * size - state
@@ -163,6 +163,23 @@ def check_context(config: ModelConfig, work: Workload) -> None:
         )
 
 
+def divided(
+    config: ModelConfig, where: Slice, work: Workload, wanted: MeshShape | None = None
+) -> tuple[MeshShape, Budget]:
+    """How a model is divided over a slice, and what it takes there. Needs no compiler.
+
+    Raises:
+        PlanError: not even one context fits, or the model was not made for it.
+        MeshError: the model cannot be divided so.
+    """
+    check_context(config, work)
+    shape = choose_mesh(config, where.devices, wanted)
+    takes = budget(config, where, shape, work)
+    if takes.pages * work.page_size < work.context:
+        raise PlanError(does_not_fit(takes, where, work))
+    return shape, takes
+
+
 def deploy(
     config: ModelConfig, where: Slice, work: Workload, wanted: MeshShape | None = None
 ) -> Deployment:
@@ -179,17 +196,12 @@ def deploy(
         MeshError: the model cannot be divided so.
         EngineConfigError: the settings cannot work together.
     """
-    check_context(config, work)
-    shape = choose_mesh(config, where.devices, wanted)
-    takes = budget(config, where, shape, work)
-    tokens = takes.pages * work.page_size
-    if tokens < work.context:
-        raise PlanError(does_not_fit(takes, where, work))
+    shape, takes = divided(config, where, work, wanted)
     mesh = make_mesh(*shape, devices=slice_devices(where))
     held, dtype = laid_out(config.for_context(work.context), mesh), jnp.dtype(work.dtype)
     engine = EngineConfig(
         context_length=work.context,
-        cache_tokens=tokens,
+        cache_tokens=takes.pages * work.page_size,
         max_rows=work.rows,
         page_size=work.page_size,
         prefill_chunk=work.prefill_chunk,

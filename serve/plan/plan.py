@@ -9,7 +9,7 @@ from model.attention import KEYS_PER_BLOCK
 from model.axes import KV_HEADS
 from model.cache import combined_width
 from model.mesh import parts_on
-from serve.plan.compiler import Compiled, compile_program
+from serve.plan.compiler import Compiled, compile_program, what_it_says
 from serve.plan.costs import Estimate, Needs, Work, estimate, needs
 from serve.plan.deployment import Deployment
 
@@ -89,6 +89,7 @@ def make_plan(deployment: Deployment, on_progress: Callable[[int, int], None]) -
 
     Raises:
         PlanError: a step does not fit the device's memory.
+        CompilerError: the compiler fails at one.
     """
     engine, mesh = deployment.engine, deployment.mesh
     rows, chunk = engine.row_buckets, engine.prefill_buckets[-1]
@@ -96,7 +97,8 @@ def make_plan(deployment: Deployment, on_progress: Callable[[int, int], None]) -
     # What compiles longest goes first.
     keys = [("prefill", chunk), *(("decode", count) for count in reversed(counts))]
     keys.append((_SAMPLE, rows[-1]))
-    specs = deployment.programs()
+    with what_it_says():
+        specs = deployment.programs()
     trips = -(-engine.context_length // KEYS_PER_BLOCK)
     done: dict[tuple[str, int], Compiled] = {}
     on_progress(0, len(keys))
@@ -124,7 +126,7 @@ def make_plan(deployment: Deployment, on_progress: Callable[[int, int], None]) -
 def copies_pages(step: StepCost, deployment: Deployment) -> bool:
     """Whether a step copies a layer's whole pool, which it should write in place."""
     cache = deployment.config
-    heads = cache.held_kv_heads // parts_on(deployment.mesh, KV_HEADS)
+    heads = deployment.backend.heads // parts_on(deployment.mesh, KV_HEADS)
     one = deployment.engine.num_pages * deployment.engine.page_size * heads
     combined = deployment.backend.layout == "combined"
     pool = one * (2 * combined_width(cache.head_dim) if combined else cache.head_dim)

@@ -4,9 +4,12 @@ Only the keys that decide shapes and arithmetic are kept. Each is read by the co
 checkpoint's own.
 """
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
+from model.config import CheckpointError
+from model.foreign import check_directory
 from serve.config import expanded
 from serve.plan.errors import PlanError
 
@@ -21,15 +24,17 @@ def model_directory(model: str) -> Path:
 
     Raises:
         PlanError: it is neither.
+        CheckpointError: the directory is no checkpoint.
         ConfigError: it begins with a home directory that is not there.
     """
     preset = _presets() / model.lower()
     directory = preset if model.lower() in preset_names() else expanded(model)
-    if not directory.is_dir():
-        raise PlanError(
-            f"model is {model!r}, which is neither a directory nor a preset; "
-            f"the presets are {', '.join(preset_names())}"
-        )
+    try:
+        check_directory(directory)
+    except CheckpointError as error:
+        if os.path.lexists(directory):
+            raise
+        raise PlanError(f"{error}, or one of the presets: {', '.join(preset_names())}") from error
     return directory
 
 

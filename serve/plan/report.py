@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import jax
+
 from model.parameters import count_parameters
 from serve.plan.chips import Slice
+from serve.plan.compiler import compiler_name
 from serve.plan.deployment import Budget, Workload
 from serve.plan.plan import Plan, StepCost, copies_pages
 
@@ -31,6 +34,7 @@ def plan_text(plan: Plan, model: str, work: Workload) -> str:
         ("slice", f"{where.topology}, {where.devices} devices, mesh {mesh}"),
         ("verdict", verdict),
         ("attention", attention),
+        ("compiler", f"{compiler_name()}, jax {jax.__version__}"),
     ]
     if config.kv_copies > 1:
         facts.append(("kv heads", f"each is held {config.kv_copies} times"))
@@ -131,6 +135,8 @@ def plan_json(plan: Plan, model: str, work: Workload) -> dict[str, Any]:
         "fits": plan.fits,
         "attention": plan.deployment.backend.name,
         "attention_fallback": plan.deployment.backend.fallback,
+        "compiler": compiler_name(),
+        "jax": jax.__version__,
         "bytes": {
             "hbm": budget.hbm,
             "weights": budget.weights,

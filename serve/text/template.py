@@ -20,6 +20,10 @@ _ROLES = frozenset(
 )
 # What a template is tried with at load; words that none has of its own.
 _PROBE, _ASIDE = "parlance-probe-text", "parlance-probe-aside"
+# Under which templates look for what the model thought.
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+# Some show the thoughts before a call only.
+_PROBE_CALL = {"id": "parlance1", "type": "function", "function": {"name": "f", "arguments": {}}}
 
 
 class TemplateError(ValueError):
@@ -56,6 +60,9 @@ class ChatTemplate:
         knows_developer: whether the template tells the role `developer` from `system`.
         takes_parts: whether it goes through the parts of a message's content.
         takes_strings: whether it takes a message's content as one string.
+        thoughts: the field of an assistant's message in which it takes what the model thought
+            then, "" if it takes none. When it shows them, the template alone decides: most do
+            within the turn that is under way.
 
     Raises:
         TemplateError: the source is not a valid template.
@@ -85,6 +92,7 @@ class ChatTemplate:
         )
         self.takes_parts = self._shows([{"type": "text", "text": _PROBE, "more": _ASIDE}])
         self.takes_strings = not self.takes_parts or self._shows(_PROBE)
+        self.thoughts = next(filter(self._shows_thoughts, THOUGHTS), "")
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickled as what it was made of: jinja's templates cannot be."""
@@ -141,8 +149,26 @@ class ChatTemplate:
 
     def _shows(self, content: object) -> bool:
         """Whether a user's text comes out of this content, and nothing that is beside it."""
-        try:
-            text = self.render([{"role": "user", "content": content}])
-        except ConversationError:
-            return False
+        text = self._tried([{"role": "user", "content": content}])
         return _PROBE in text and _ASIDE not in text
+
+    def _shows_thoughts(self, field: str) -> bool:
+        """Whether what this field of an assistant's message says ever comes out."""
+        if field not in self.source:
+            return False
+        user = {"role": "user", "content": "?"}
+        answer = {"role": "assistant", "content": "!", field: _PROBE}
+        call = {**answer, "content": "", "tool_calls": [_PROBE_CALL]}
+        result = {"role": "tool", "content": "!", "name": "f", "tool_call_id": _PROBE_CALL["id"]}
+        ended = [[user, answer], [user, call, result]]
+        return any(
+            _PROBE in self._tried([self.fitted(message) for message in messages], ended=True)
+            for messages in ended
+        )
+
+    def _tried(self, messages: Sequence[Mapping[str, object]], *, ended: bool = False) -> str:
+        """What messages render to, "" where they do not."""
+        try:
+            return self.render(messages, add_generation_prompt=not ended)
+        except ConversationError:
+            return ""

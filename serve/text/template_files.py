@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from model.unreadable import git_pointer, not_read
 from serve.text.template import ChatTemplate, TemplateError
 
 # Later places win over earlier ones, as in the library that writes them: first the two JSON
@@ -89,7 +90,12 @@ def _from_json(path: Path) -> dict[str, str]:
 
 
 def _read(path: Path) -> str:
+    if pointer := git_pointer(path):
+        # It would be a template that says the same whatever it is asked.
+        raise TemplateError(pointer)
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise TemplateError(not_read(path, error)) from error
+    except UnicodeDecodeError as error:
         raise TemplateError(f"{path} cannot be read ({error}); give a readable template") from error

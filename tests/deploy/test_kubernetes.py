@@ -1,6 +1,11 @@
 """The Kubernetes manifests: valid, and wired to what the server really does."""
 
+import copy
+import functools
 import math
+import operator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import jsonschema
 import pytest
@@ -13,6 +18,8 @@ from serve.api.settings import ApiSettings
 from serve.config import ServeConfig
 
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+# Under these, keys are the writer's own.
+FREE_KEYS = {"labels", "limits", "matchLabels", "nodeSelector", "requests", "selector"}
 # What a server takes to close once it has drained.
 CLOSING_SECONDS = 12
 
@@ -36,14 +43,73 @@ def test_manifests_are_valid(path):
     assert kinds in (["Deployment", "Service"], ["LeaderWorkerSet", "Service"])
 
 
-@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("deep", [False, True])
-def test_the_checker_refuses_a_misspelt_field(path, deep):
-    resource = resources(path)[0]
-    parent = next(pods(resource))["spec"]["containers"][0] if deep else resource["spec"]
-    parent["misspelt"] = 1
-    with pytest.raises(jsonschema.ValidationError):
+Place = tuple[str | int, ...]
+
+
+def places(value: object) -> Iterator[Place]:
+    """Paths to all that a resource is made of, itself first."""
+    yield ()
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, entry in entries:
+        deeper = places(entry) if isinstance(entry, dict | list) else [()]
+        yield from ((key, *path) for path in deeper)
+
+
+def kinds_of_places(resource: dict) -> list[Place]:
+    """One place of each kind: probes are alike, and so are pods and the entries of a list."""
+    return list(
+        {
+            tuple(key for key in place if isinstance(key, str))[-2:]: place
+            for place in places(resource)
+        }.values()
+    )
+
+
+def at(resource: dict, path: Iterable[str | int]) -> Any:
+    return functools.reduce(operator.getitem, path, resource)
+
+
+def refused(resource: dict) -> bool:
+    try:
         validate(resource)
+    except jsonschema.ValidationError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_the_checker_refuses_a_misspelt_field_wherever_it_is(path):
+    for resource in resources(path):
+        for place in kinds_of_places(resource):
+            mutant = copy.deepcopy(resource)
+            parent = at(mutant, place)
+            if isinstance(parent, dict) and not FREE_KEYS & {*place}:
+                parent["misspelt"] = "1"
+                assert refused(mutant), place
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_the_checker_refuses_a_value_of_a_wrong_type_wherever_it_is(path):
+    for resource in resources(path):
+        for place in kinds_of_places(resource):
+            if place in {(), ("apiVersion",), ("kind",)}:  # by which the schema is chosen
+                continue
+            mutant = copy.deepcopy(resource)
+            *above, key = place
+            wrong = "a text" if isinstance(at(resource, place), dict | list) else ["a list"]
+            at(mutant, above)[key] = wrong
+            assert refused(mutant), place
+
+
+@pytest.mark.parametrize(("pod", "container"), containers())
+def test_pods_are_told_nothing_of_services(pod, container):
+    assert pod["spec"]["enableServiceLinks"] is False
+
+
+def test_the_service_of_a_slice_leaves_the_name_of_the_set_to_its_controller():
+    """By its own Service of that name the pods find each other; it makes none if one is there."""
+    workload, service = resources(DEPLOY / "kubernetes" / "tpu-slice.yaml")
+    assert service["metadata"]["name"] != workload["metadata"]["name"]
 
 
 @pytest.mark.parametrize(("pod", "container"), containers())

@@ -32,6 +32,7 @@ KINDS = [
     {"temperature": 0, "stop": ["e", "12"]},
     {"min_tokens": 10, "top_p": 0.8},
     {"repetition_penalty": 1.3, "stop_token_ids": [40, 50]},
+    {"stream": False, "prompt_logprobs": 2, "n": 2},
 ]
 
 
@@ -49,7 +50,14 @@ def question(index: int) -> dict:
 
 
 async def answer(http: httpx.AsyncClient, asked: dict) -> list[tuple[str, str, list[str]]]:
-    """Text, finish reason and tokens of each choice of a stream."""
+    """Text, finish reason and tokens of each choice; those of the prompt where it is told."""
+    if not asked["stream"]:
+        told = (await http.post("/chat/completions", json=asked)).json()
+        prompt = [json.dumps(entry) for entry in told["prompt_logprobs"]]
+        return [
+            (choice["message"]["content"], choice["finish_reason"], prompt)
+            for choice in told["choices"]
+        ]
     texts, tokens, finishes = {}, {}, {}
     async with http.stream("POST", "/chat/completions", json=asked) as response:
         assert response.status_code == 200

@@ -392,3 +392,31 @@ async def test_500_random_requests_compile_nothing(server, tokenizer):
     assert before == 0
     assert server.metric("parlance_engine_compilations_total") == 0
     await asyncio.to_thread(server.wait_idle, 30)
+
+
+async def test_a_prompt_that_holds_an_answer_tells_what_that_told(server):
+    """The log-probabilities of its tokens, though they are computed many at a time there."""
+    question = {"role": "user", "content": "Which day comes after Monday? " * 60}
+    asked = {"model": MODEL, "max_tokens": 12, "temperature": 0}
+    explained = asked | {"messages": [question], "logprobs": True, "top_logprobs": 20}
+    async with client(server) as http:
+        first = (await http.post("/chat/completions", json=explained)).json()
+        (choice,) = first["choices"]
+        answer = {"role": "assistant", "content": choice["message"]["content"]}
+        both = asked | {"messages": [question, answer], "n": 2, "prompt_logprobs": 20}
+        told = [(await http.post("/chat/completions", json=both)).json() for _ in range(2)]
+    begin, entries = first["usage"]["prompt_tokens"], choice["logprobs"]["content"]
+    # More than a chunk, and more than a word.
+    assert begin > 256
+    assert len(entries) > 1
+    for response in told:
+        assert response["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
+        prompt = response["prompt_logprobs"]
+        assert len(prompt) == response["usage"]["prompt_tokens"]
+        for entry, place in zip(entries, prompt[begin : begin + len(entries)], strict=True):
+            assert next(iter(place.values()))["decoded_token"] == entry["token"]
+            assert [each["rank"] for each in place.values()] == list(range(1, 21))
+            assert [each["logprob"] for each in place.values()] == pytest.approx(
+                [top["logprob"] for top in entry["top_logprobs"]], abs=1e-3
+            )
+    assert told[0]["prompt_logprobs"] == told[1]["prompt_logprobs"]

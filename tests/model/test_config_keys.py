@@ -106,7 +106,7 @@ def test_defaults_for_generation_change_nothing(tmp_path):
         ({"add_cross_attention": True}, "not supported: add_cross_attention"),
         ({"use_moe": 0}, "not supported: use_moe"),
         ({"no_rope_layers": []}, "not supported: no_rope_layers"),
-        ({"quantization": {"bits": 4}}, "not supported: quantization"),
+        ({"quantization": {"bits": 4}}, r"quantized \(MLX, 4 bits\)"),
         ({"text_config": {"hidden_size": 32}}, "not supported: text_config"),
         (
             {"rope_scaling": {"type": "linear", "factor": 2.0, "mrope_section": [16, 24]}},

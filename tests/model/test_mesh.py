@@ -41,7 +41,7 @@ def found(tmp_path_factory) -> dict[str, np.ndarray]:
     ("name", "mesh"), [(name, mesh) for name in MODELS for mesh in MESHES_OF[name]]
 )
 def test_a_mesh_changes_no_result(found, name, mesh):
-    for what in ("prefill", "decode"):
+    for what in ("prefill", "prompt", "decode"):
         alone = found[f"{name} {ALONE} {what}"]
         assert np.abs(alone).max() > 1
         np.testing.assert_allclose(found[f"{name} {mesh} {what}"], alone, atol=1e-5, rtol=0)

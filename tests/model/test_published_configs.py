@@ -45,9 +45,15 @@ def shapes() -> dict[str, Shape]:
 
 
 SHAPES = shapes()
-NOT_OURS = "names the architecture ['{}']; supported: " + ", ".join(FAMILIES)
+NOT_OURS = "names the architecture ['{}']; give a model of one that is supported: " + ", ".join(
+    FAMILIES
+)
+NOT_TEXT = NOT_OURS.replace(";", ", a model of more than text;", 1)
 COULD_CHANGE = "has keys that could change the numbers and are not supported: {}"
-QUANTIZED = COULD_CHANGE.format("quantization_config")
+QUANTIZED = (
+    "says that the weights are quantized ({}), which is not served; give the model as it was "
+    "before that, in bfloat16, float16 or float32"
+)
 REFUSED = {
     # Another architecture.
     "deepseek-ai/DeepSeek-R1": NOT_OURS.format("DeepseekV3ForCausalLM"),
@@ -62,22 +68,20 @@ REFUSED = {
     "XiaomiMiMo/MiMo-7B-Base": NOT_OURS.format("MiMoForCausalLM"),
     "zai-org/GLM-5": NOT_OURS.format("GlmMoeDsaForCausalLM"),
     # Text beside pictures.
-    "fatafix0000/dippymodel_4": NOT_OURS.format("Gemma3ForConditionalGeneration"),
-    "google/gemma-4-26B-A4B": NOT_OURS.format("Gemma4ForConditionalGeneration"),
+    "fatafix0000/dippymodel_4": NOT_TEXT.format("Gemma3ForConditionalGeneration"),
+    "google/gemma-4-26B-A4B": NOT_TEXT.format("Gemma4ForConditionalGeneration"),
     "meta-llama/Llama-4-Scout-17B-16E-Instruct": NOT_OURS.format("Llama4ForConditionalGeneration"),
-    "mistralai/Ministral-3-3B-Reasoning-2512": NOT_OURS.format("Mistral3ForConditionalGeneration"),
-    "Qwen/Qwen3-VL-2B-Instruct": NOT_OURS.format("Qwen3VLForConditionalGeneration"),
+    "mistralai/Ministral-3-3B-Reasoning-2512": NOT_TEXT.format("Mistral3ForConditionalGeneration"),
+    "Qwen/Qwen3-VL-2B-Instruct": NOT_TEXT.format("Qwen3VLForConditionalGeneration"),
     # Quantized: AWQ, bitsandbytes, EXL2, FP8 in two forms, GPTQ, HQQ.
-    "blockblockblock/TinyLlama_v1.1-bpw2.25-exl2": QUANTIZED,
-    "casperhansen/deepseek-r1-distill-llama-8b-awq": QUANTIZED,
-    "Qwen/Qwen3-32B-FP8": QUANTIZED,
-    "Qwen/Qwen3-32B-FP8-Static-PerTensor": QUANTIZED,
-    "TheBloke/CodeLlama-34B-AWQ": QUANTIZED,
-    "TheBloke/llama-deus-7b-v3-GPTQ": QUANTIZED,
-    "TinyLlama/TinyLlama-1.1B-Chat-v1.0+bitsandbytes": QUANTIZED,
-    "mobiuslabsgmbh/Qwen2.5-14B-Instruct-1M_4bitgs64_hqq_hf": COULD_CHANGE.format(
-        "dual_chunk_attention_config, quantization_config"
-    ),
+    "blockblockblock/TinyLlama_v1.1-bpw2.25-exl2": QUANTIZED.format("exl2, 2.25 bits"),
+    "casperhansen/deepseek-r1-distill-llama-8b-awq": QUANTIZED.format("awq, 4 bits"),
+    "Qwen/Qwen3-32B-FP8": QUANTIZED.format("fp8"),
+    "Qwen/Qwen3-32B-FP8-Static-PerTensor": QUANTIZED.format("FP8"),
+    "TheBloke/CodeLlama-34B-AWQ": QUANTIZED.format("awq, 4 bits"),
+    "TheBloke/llama-deus-7b-v3-GPTQ": QUANTIZED.format("gptq, 4 bits"),
+    "TinyLlama/TinyLlama-1.1B-Chat-v1.0+bitsandbytes": QUANTIZED.format("bitsandbytes"),
+    "mobiuslabsgmbh/Qwen2.5-14B-Instruct-1M_4bitgs64_hqq_hf": QUANTIZED.format("hqq"),
     # Attention and embeddings that the architecture's name does not speak of.
     "AIFunOver/Qwen2.5-7B-Instruct-1M-openvino-8bit": COULD_CHANGE.format(
         "dual_chunk_attention_config"

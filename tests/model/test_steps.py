@@ -18,12 +18,11 @@ from model.config import ModelConfig
 from model.layers import product
 from model.parameters import (
     Parameters,
-    decoder_with,
     parameter_specs,
     random_parameters,
     turn,
 )
-from model.steps import decode, fork, forward_pages, prefill
+from model.steps import decode, fork, logits, prefill
 
 PAGE, PAGES, ROWS, WIDTH = 4, 128, 4, 64
 LENGTH = 150  # more than one block of 128 keys
@@ -68,26 +67,22 @@ def config(request) -> ModelConfig:
 
 def test_prefill_agrees_with_the_reference_at_every_position(config):
     parameters, tokens = tiny_parameters(config), tokens_of(1)
-    cache = fresh_cache(config)
-    cache = cache._replace(tables=cache.tables.at[0].set(shuffled_tables(1)[0]))
-
-    @jax.jit
-    def every_position(parameters, cache, tokens):
-        decoder = decoder_with(config, parameters)
-        positions = jnp.arange(tokens.shape[1])[None]
-        hidden, _ = forward_pages(decoder, cache, tokens, positions, jnp.array([0]))
-        return decoder.logits(hidden)
-
-    logits = every_position(parameters, cache, jnp.array([tokens]))[0]
-    np.testing.assert_allclose(logits, naive_logits(config, parameters, tokens), atol=1e-4)
+    rows = np.array([[0], [0], [len(tokens)]], np.int32)
+    run = jax.jit(partial(prefill, config))
+    tables = shuffled_tables(1)[:1]
+    last, hidden, _ = run(parameters, fresh_cache(config), jnp.array([tokens]), rows, tables)
+    expected = naive_logits(config, parameters, tokens)
+    everywhere = logits(config, parameters, hidden)[0]
+    np.testing.assert_allclose(everywhere, expected, atol=1e-4)
+    np.testing.assert_allclose(last[0], expected[-1], atol=1e-4)
 
 
 def test_chunked_prefill_then_decode_agrees_with_the_reference(config):
     """With whole prompts in one chunk below."""
     parameters = tiny_parameters(config)
     expected = [naive_logits(config, parameters, text) for text in TEXTS]
-    for row, position, logits in through_pages(config, parameters, 7):
-        np.testing.assert_allclose(logits, expected[row][position], atol=1e-4)
+    for row, position, scores in through_pages(config, parameters, 7):
+        np.testing.assert_allclose(scores, expected[row][position], atol=1e-4)
 
 
 @pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-4), ("bfloat16", 0.1)])
@@ -102,8 +97,8 @@ def test_either_order_of_the_matrices_agrees_with_the_reference(turned, dtype, e
     assert {name: spec.shape for name, spec in parameter_specs(config).items()} == {
         name: value.shape for name, value in held.items()
     }
-    for row, position, logits in through_pages(config, held, 149, dtype):
-        np.testing.assert_allclose(logits, expected[row][position], atol=error)
+    for row, position, scores in through_pages(config, held, 149, dtype):
+        np.testing.assert_allclose(scores, expected[row][position], atol=error)
 
 
 def through_pages(
@@ -123,8 +118,8 @@ def through_pages(
             padded = np.zeros((1, width), np.int32)
             padded[0, : len(part)] = part
             rows = np.array([[row], [start], [len(part)]], np.int32)
-            logits, cache = run_prefill(parameters, cache, padded, rows, tables[row : row + 1])
-            yield row, start + len(part) - 1, logits[0]
+            scores, _, cache = run_prefill(parameters, cache, padded, rows, tables[row : row + 1])
+            yield row, start + len(part) - 1, scores[0]
     for step in range(20):
         positions = [prompt + step for prompt in prompts]
         last = np.zeros(ROWS, np.int32)
@@ -133,9 +128,9 @@ def through_pages(
         for row, position in enumerate(positions):
             last[row] = TEXTS[row][position]
             rows[:, row] = row, position, tables[row][position // PAGE]
-        logits, cache = run_decode(parameters, cache, jnp.array(last), rows)
+        scores, cache = run_decode(parameters, cache, jnp.array(last), rows)
         for row, position in enumerate(positions):
-            yield row, position, logits[row]
+            yield row, position, scores[row]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 1)])
@@ -206,7 +201,7 @@ def test_padding_writes_nothing():
     cache = fresh_cache(TINY)
     rows = np.array([[ROWS], [0], [0]], np.int32)
     tables = np.full((1, WIDTH), 3, np.int32)
-    _, after = jax.jit(partial(prefill, TINY))(
+    *_, after = jax.jit(partial(prefill, TINY))(
         parameters, cache, np.ones((1, 16), np.int32), rows, tables
     )
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(after))
@@ -218,7 +213,7 @@ def test_a_fork_continues_from_its_own_copy_of_the_last_page():
     rows = np.array([[0], [0], [10]], np.int32)
     padded = np.zeros((1, 16), np.int32)
     padded[0, :10] = tokens[:10]
-    _, cache = jax.jit(partial(prefill, TINY))(parameters, fresh_cache(TINY), padded, rows, table)
+    *_, cache = jax.jit(partial(prefill, TINY))(parameters, fresh_cache(TINY), padded, rows, table)
     forked = table.copy()
     forked[0, 2] = 99
     cache = jax.jit(fork)(cache, np.array([[2], [2], [99]], np.int32), forked)
@@ -227,5 +222,5 @@ def test_a_fork_continues_from_its_own_copy_of_the_last_page():
     last = jnp.array([other, 0, tokens[10], 0], jnp.int32)
     run_decode = jax.jit(partial(decode, TINY))
     _, cache = run_decode(parameters, cache, last, np.array([[0], [10], [2]], np.int32))
-    logits, _ = run_decode(parameters, cache, last, np.array([[2], [10], [99]], np.int32))
-    np.testing.assert_allclose(logits[0], naive_logits(TINY, parameters, tokens)[-1], atol=1e-4)
+    scores, _ = run_decode(parameters, cache, last, np.array([[2], [10], [99]], np.int32))
+    np.testing.assert_allclose(scores[0], naive_logits(TINY, parameters, tokens)[-1], atol=1e-4)

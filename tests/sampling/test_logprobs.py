@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from sampling.logprobs import log_probabilities, top_logprobs
+from sampling.logprobs import log_probabilities, ranked_logprobs, top_logprobs
 
 
 def test_by_hand():
@@ -47,3 +47,12 @@ def test_impossible_tokens_have_minus_infinity():
     assert sampled.tolist() == [-np.inf]
     assert ids.tolist() == [[0, 2, 1]]
     assert values[0, 2] == -np.inf
+
+
+def test_a_rank_counts_the_tokens_that_are_at_least_as_likely():
+    logits = jnp.array([[1.0, 3.0, 2.0, 2.0, -0.0, 0.0, -jnp.inf]] * 7)
+    tokens = jnp.arange(7)
+    values, ranks, ids, likeliest = ranked_logprobs(logits, tokens)
+    assert ranks.tolist() == [4, 1, 3, 3, 6, 6, 7]
+    for found, expected in zip((values, ids, likeliest), top_logprobs(logits, tokens), strict=True):
+        np.testing.assert_array_equal(found, expected)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
 from quart import Quart
 
@@ -20,6 +21,7 @@ from serve.engine.types import (
     EngineStats,
     EngineUnavailableError,
     GenerationRequest,
+    PromptLogprobs,
     TokenEvent,
     TokenLogprobs,
 )
@@ -124,12 +126,32 @@ def made_up_logprobs(token: int) -> TokenLogprobs:
     return TokenLogprobs(-0.25, ids, tuple(-0.25 * (rank + 1) for rank in range(20)))
 
 
+def made_up_prompt_logprobs(request: GenerationRequest) -> list[PromptLogprobs]:
+    """Parts of 7 places: the prompt's tokens have -0.5 and rank 99; the likeliest are A, B, C …,
+    each with 0.25 less than the last."""
+    count = request.prompt_logprobs
+    if count is None:
+        return []
+    likeliest = list(range(65, 65 + count)), [-0.25 * (place + 1) for place in range(count)]
+    parts = [request.prompt[start : start + 7] for start in range(1, len(request.prompt), 7)]
+    return [
+        PromptLogprobs(
+            np.array(part),
+            np.full(len(part), -0.5),
+            np.full(len(part), 99),
+            *(np.tile(row, (len(part), 1)) for row in likeliest),
+        )
+        for part in parts
+    ]
+
+
 class FakeGeneration:
     def __init__(self, request: GenerationRequest, steps: Sequence[Step], cached: int) -> None:
         self.request = request
         self.cancels: list[int | None] = []
         self.cached_tokens = cached
         self.ended = False
+        self.prompt_logprobs = made_up_prompt_logprobs(request)
         self._live = set(range(request.choices))
         self._steps = steps
         self._cancelled = asyncio.Event()

@@ -1,11 +1,13 @@
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import pytest
+from support.service_links import service_links
 
 from serve.__main__ import main
 
@@ -148,6 +150,41 @@ def test_a_mistake_in_the_environment_says_so(
     assert err == (
         "parlance: rows (environment PARLANCE_ROWS): many is not a whole number from 1 to 4096\n"
     )
+
+
+def test_a_variable_that_nobody_reads_is_named_and_stops_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARLANCE_PROT", "9000")
+    code, out, err = parlance(capsys, "serve", "--print-config")
+    assert code == 0
+    assert tomllib.loads(out)["port"] == 8000
+    assert err == ("parlance: warning: PARLANCE_PROT is no setting; did you mean PARLANCE_PORT?\n")
+
+
+def test_a_pod_beside_a_service_of_our_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in service_links("parlance").items():
+        monkeypatch.setenv(name, value)
+    code, out, err = parlance(capsys, "serve", "--print-config")
+    assert (code, err) == (0, "")
+    lines = {line.split(" = ")[0]: line for line in out.splitlines()}
+    assert lines["port"].split() == ["port", "=", "8000", "#", "default"]
+
+    path = tmp_path / "settings.toml"
+    path.write_text("port = 7000\n", encoding="utf-8")
+    _, out, _ = parlance(capsys, "serve", "--config", str(path), "--print-config")
+    assert tomllib.loads(out)["port"] == 7000
+
+
+def test_an_address_for_a_port_without_a_service(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARLANCE_PORT", "tcp://10.0.0.1:8000")
+    code, _, err = parlance(capsys, "serve", "--print-config")
+    assert code == 2
+    assert "port (environment PARLANCE_PORT): tcp://10.0.0.1:8000 is not a whole number" in err
 
 
 def test_a_mistake_in_the_file_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any, get_args, get_type_hints
 import click
 import pytest
 from click.testing import CliRunner
+from support.foreign_directories import REVISION
 
 from serve.config import BUNDLED_MODEL_ID, ConfigError, ServeConfig, bundled_model, expanded
 from serve.key_file import read_api_keys
@@ -79,6 +80,7 @@ def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -
     other: Any = {
         "model": "/models/x",
         "dtype": "bfloat16",
+        "sampling_defaults": "model",
         "log_level": "debug",
         "tool_format": "hermes",
         "aliases": ["one"],
@@ -194,6 +196,35 @@ def test_the_name_that_is_served() -> None:
     assert ServeConfig(model=bundled_model() / ".." / "bundled").served_id == BUNDLED_MODEL_ID
     assert ServeConfig(model=Path("/models/mine")).served_id == "mine"
     assert ServeConfig(model=Path("/models/mine"), model_id="other").served_id == "other"
+
+
+@pytest.mark.parametrize(
+    ("directory", "name"),
+    [
+        (f"models--HuggingFaceTB--SmolLM2-135M-Instruct/snapshots/{REVISION}", None),
+        (f"models--gpt2/snapshots/{REVISION}", "gpt2"),
+        # No snapshots of models.
+        (f"datasets--some--data/snapshots/{REVISION}", REVISION),
+        (f"models--some--model/blobs/{REVISION}", REVISION),
+        (f"models/snapshots/{REVISION}", REVISION),
+        ("models--some--model/snapshots", "snapshots"),
+    ],
+)
+def test_a_snapshot_is_served_under_its_models_id(
+    tmp_path: Path, directory: str, name: str | None
+) -> None:
+    place = tmp_path / directory
+    place.mkdir(parents=True)
+    (tmp_path / "mine").symlink_to(place)
+    wanted = name or "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert ServeConfig(model=place).served_id == wanted
+    assert ServeConfig(model=tmp_path / "mine").served_id == wanted
+    assert ServeConfig(model=place, model_id="other").served_id == "other"
+
+
+def test_a_circle_of_links_has_a_name(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("link")
+    assert ServeConfig(model=tmp_path / "link").served_id == "link"
 
 
 @pytest.mark.parametrize("off", ["", "off"])

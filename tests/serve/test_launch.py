@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.service_links import service_links
 
 from model import bundled
 from serve.config import ServeConfig
@@ -35,6 +36,16 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     code, out, err = serve("--port", "0", "--model", str(missing))
     assert (code, out) == (2, "")
     assert err == (f"parlance: {missing} is not a directory; give the directory of a checkpoint\n")
+
+
+def test_a_start_beside_a_service_of_our_name(tmp_path: Path) -> None:
+    links = service_links("parlance")
+    missing = tmp_path / "none"
+    code, _, err = serve("--log-level", "info", "--model", str(missing), **links)
+    assert code == 2
+    told, *_, complaint = err.splitlines()
+    assert told.endswith(f"Kubernetes tells of Services by {', '.join(sorted(links))}: no settings")
+    assert complaint.startswith(f"parlance: {missing} is not a directory")
 
 
 def test_a_port_in_use() -> None:

@@ -376,6 +376,21 @@ def test_a_string_begins_as_the_models_raw_texts_do():
         prompts.encode("")
 
 
+def test_what_changes_nothing_in_a_conversation_is_warned_of():
+    prompts = PromptEncoder(published.tokenizer("qwen3"), published.renderer("qwen3"), 64)
+    answer = {"role": "assistant", "content": "b", "reasoning_content": "c"}
+    plain = [{"role": "user", "content": "a"}, answer]
+    marked = [{**plain[0], "cache_control": {"type": "ephemeral"}}, {**answer, "parsed": 1}]
+    with pytest.warns(
+        UserWarning, match=r"nothing: messages\[0\]\.cache_control, messages\[1\]\.p"
+    ):
+        assert prompts.encode(marked) == prompts.encode(plain)
+    shown = published.renderer("qwen3").render(plain)
+    assert prompts.encode(plain)[0] == shown
+    del answer["reasoning_content"]
+    assert prompts.encode(plain)[0] != shown
+
+
 def test_a_template_that_is_not_there():
     with pytest.raises(TemplateError, match=r"is nowhere\.jinja, which is no file"):
         LocalModel.load(chat_template="nowhere.jinja")

@@ -34,6 +34,8 @@ def validate(resource: dict) -> None:
         kubernetes_validate.validate(resource, KUBERNETES, strict=True)
         return
     jsonschema.validate(resource, SETS)
+    core = {"apiVersion": "v1", "metadata": resource["metadata"]}
     for template in pods(resource):
-        pod = {"apiVersion": "v1", "kind": "Pod", **template}
-        kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+        kubernetes_validate.validate(
+            {**core, "kind": "PodTemplate", "template": template}, KUBERNETES, strict=True
+        )

@@ -100,11 +100,13 @@ def valid(rng: random.Random, bias: dict[str, float]) -> dict[str, Any]:
             asked["stream_options"] = rng.choice(
                 [{"include_usage": True}, {"include_obfuscation": False}, {"include_usage": False}]
             )
+    elif rng.random() < 0.2:
+        asked["prompt_logprobs"] = rng.randint(0, 20)
     if rng.random() < 0.25:
         asked |= {"logprobs": True, "top_logprobs": rng.randint(0, 20)}
     match rng.randrange(6):
         case 0:
-            asked["response_format"] = _format(rng)
+            asked |= _format(rng)
         case 1 | 2:
             asked |= _tools(rng) | {"logit_bias": bias}
         case 3:
@@ -137,6 +139,7 @@ _FIELDS: dict[str, Callable[[random.Random], Any]] = {
     "service_tier": lambda rng: rng.choice(["auto", "default"]),
     "store": lambda _: False,
     "reasoning_effort": lambda _: None,
+    "bad_words": lambda rng: rng.choice([[], ["zz"], ["日本", "é!", "z" * 64]]),
 }
 
 
@@ -185,7 +188,15 @@ def _content(rng: random.Random) -> Any:
 def _format(rng: random.Random) -> dict[str, Any]:
     schema = {"name": "a", "schema": _SCHEMA, "strict": rng.random() < 0.5}
     return rng.choice(
-        [{"type": "text"}, {"type": "json_object"}, {"type": "json_schema", "json_schema": schema}]
+        [
+            {"response_format": {"type": "text"}},
+            {"response_format": {"type": "json_object"}},
+            {"response_format": {"type": "json_schema", "json_schema": schema}},
+            {"guided_json": rng.choice([_SCHEMA, json.dumps(_SCHEMA)])},
+            {"guided_choice": ["yes", "né", ""]},
+            {"guided_regex": "[a-c]{1,3}"},
+            {"structured_outputs": {"grammar": 'root ::= "a" | "(" root ")"'}},
+        ]
     )
 
 

@@ -141,7 +141,7 @@ def results(model: LoadedModel, layout: PageLayout = "by_head") -> Iterator[tupl
     tables = np.zeros((ROWS, WIDTH), np.int32)
     tables[:, : order.shape[1]] = order
     prompts = generator.integers(0, config.vocab_size, (2, CHUNK + 5)).astype(np.int32)
-    prefill, logits = None, []
+    prefill, everywhere, logits, prompt_logits = None, None, [], []
     for row, prompt in enumerate(prompts):
         for start in (0, CHUNK):
             part = np.zeros((1, CHUNK), np.int32)
@@ -150,11 +150,16 @@ def results(model: LoadedModel, layout: PageLayout = "by_head") -> Iterator[tupl
             given = (part, np.array([[row], [start], [len(real)]], np.int32), tables[row : row + 1])
             if prefill is None:
                 step = partial(steps.prefill, config)
-                out = (whole, places)
+                out = (whole, whole, places)
                 prefill = program(step, (1,), out, model.parameters, cache, *given)
-            last, cache = prefill(model.parameters, cache, *given)
+            last, hidden, cache = prefill(model.parameters, cache, *given)
+            if everywhere is None:
+                scores = partial(steps.logits, config)
+                everywhere = program(scores, (), whole, model.parameters, hidden)
             logits.append(np.asarray(last))
+            prompt_logits.append(everywhere(model.parameters, hidden)[0, : len(real)])
     yield "prefill", np.concatenate(logits)
+    yield "prompt", np.concatenate(prompt_logits)
 
     choices = [
         Choice(SamplingParams(temperature=0.9 if row % 2 else 0.0, top_p=0.95, seed=row))

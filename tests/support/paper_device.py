@@ -5,9 +5,11 @@ the page table. A wrong table, a page given to two rows, a stale fork or a recom
 differs therefore shows up as a wrong text.
 """
 
+import numpy as np
+
 from serve.engine.config import EngineConfig
-from serve.engine.plan import Sampled, StepPlan
-from serve.engine.types import GenerationRequest
+from serve.engine.plan import Sampled, StepPlan, StepResult, Telling
+from serve.engine.types import GenerationRequest, PromptLogprobs
 
 VOCAB = 97
 
@@ -50,7 +52,7 @@ class PaperDevice:
         size = self.config.page_size
         return [self.pool[self.tables[slot][i // size]][i % size] for i in range(length)]
 
-    def execute(self, plan: StepPlan) -> list[Sampled]:
+    def execute(self, plan: StepPlan) -> StepResult:
         for sequence in plan.loads:
             self.choice[sequence.slot] = sequence.choice
         for chunk in plan.prefill:
@@ -62,6 +64,11 @@ class PaperDevice:
             self.tables[new.slot] = list(new.table)
             if new.source >= 0:
                 self.pool[new.target] = list(self.pool[new.source])
+        prompts = [
+            self.told(chunk.slot, chunk.start, chunk.telling)
+            for chunk in plan.prefill
+            if chunk.telling is not None
+        ]
         groups = []
         for chunk in plan.prefill:
             if chunk.sampling:
@@ -75,7 +82,16 @@ class PaperDevice:
                 table[entry : entry + 1] = [row.page]
                 self.write(slot, row.position, self.last[slot])
             groups.append([self.sample(r.sequence.slot, r.position + 1) for r in plan.decode])
-        return [Sampled(tokens, [None] * len(tokens)) for tokens in groups]
+        return StepResult([Sampled(tokens, [None] * len(tokens)) for tokens in groups], prompts)
+
+    def told(self, slot: int, start: int, telling: Telling) -> PromptLogprobs:
+        """As a log-probability, what the device makes of the text up to each place."""
+        count = len(telling.tokens)
+        values = [continuation(self.read(slot, start + place), 0) for place in range(1, count + 1)]
+        none = np.zeros((count, 0))
+        return PromptLogprobs(
+            np.array(telling.tokens), np.array(values), np.ones(count), none, none
+        )
 
     def sample(self, slot: int, length: int) -> int:
         tokens = self.read(slot, length)

@@ -1,11 +1,11 @@
 """A scheduler and a paper device, which together answer requests step by step."""
 
-from support.paper_device import PaperDevice, expected_answer
+from support.paper_device import PaperDevice, continuation, expected_answer
 
 from sampling.params import SamplingParams
 from serve.engine.config import EngineConfig
 from serve.engine.scheduler import Scheduler
-from serve.engine.types import GenerationRequest, TokenEvent
+from serve.engine.types import GenerationRequest, PromptLogprobs, TokenEvent
 
 
 class House:
@@ -17,6 +17,7 @@ class House:
         self.running = None
         self.requests: dict[str, GenerationRequest] = {}
         self.events: dict[tuple[str, int], list[TokenEvent]] = {}
+        self.prompts: dict[str, list[PromptLogprobs]] = {}
         self.cached: dict[str, int] = {}
         self.cancelled: set[tuple[str, int]] = set()
 
@@ -24,6 +25,7 @@ class House:
         sampling = fields.pop("sampling", SamplingParams())
         request = GenerationRequest(name, prompt, sampling, tokens, **fields)
         self.requests[name] = request
+        self.prompts[name] = []
         for choice in range(request.choices):
             self.events[name, choice] = []
         self.scheduler.submit(request)
@@ -38,9 +40,12 @@ class House:
         tokens = None if plan is None else self.device.execute(plan)
         if self.running is not None:
             for name, cached, event in self.scheduler.commit(*self.running):
+                self.cached[name] = cached
+                if isinstance(event, PromptLogprobs):
+                    self.prompts[name].append(event)
+                    continue
                 assert (name, event.choice) not in self.cancelled
                 self.events[name, event.choice].append(event)
-                self.cached[name] = cached
         self.running = None if plan is None else (plan, tokens)
         self.scheduler.check_integrity()
         return plan is not None
@@ -65,6 +70,21 @@ class House:
             assert got == wanted
             assert finishes == ["length" if len(wanted) == request.max_tokens else "stop"]
             assert events[-1].finish_reason
+            if choice == 0:
+                self.check_prompt(request)
+
+    def check_prompt(self, request: GenerationRequest) -> None:
+        """All of its prompt is told, in order and once, where it asks for that."""
+        prompt, parts = list(request.prompt), self.prompts[request.id]
+        if request.prompt_logprobs is None:
+            assert not parts
+            return
+        assert all(len(part.tokens) for part in parts)
+        assert [token for part in parts for token in part.tokens] == prompt[1:]
+        assert [value for part in parts for value in part.logprobs] == [
+            continuation(prompt[:length], 0) for length in range(1, len(prompt))
+        ]
+        assert self.cached[request.id] == 0
 
     def check_empty(self) -> None:
         stats = self.scheduler.stats()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from support.service_links import service_links
 
 START_SECONDS = 240
 MODEL = "parlance-bundled"
@@ -56,14 +57,16 @@ class ServerProcess:
 
 
 def spawn_server(cache: Path, *flags: str, before: str = "") -> ServerProcess:
-    """Start a server; `before` is code that it runs first."""
+    """Start a server, as in a pod beside a Service of its name; `before` is run first."""
     code = f"{before}\nfrom serve.__main__ import main\nmain()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "serve", "--compile-cache", str(cache), *flags],
+        [sys.executable, "-c", code, "serve", "--port", "0", "--compile-cache", str(cache), *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": "1", "PARLANCE_PORT": "0"},
+        env=os.environ
+        | service_links("parlance")
+        | {"JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": "1"},
     )
     server = ServerProcess(process)
 

@@ -50,6 +50,11 @@ SINKS = replace(
     attention_softcap=None,
     attention_sinks=True,
 )
+# More query heads on a device than the compiler has room for by itself.
+MANY = replace(DENSE, num_heads=64, num_kv_heads=4)
+# Two kv heads on each of four devices, of a width that the kernel takes one of.
+_WIDE = plain_rope(10_000.0, 256)
+WIDE = replace(DENSE, head_dim=256, layers=(LayerConfig(_WIDE),) * LAYERS)
 EXPERTS = replace(
     DENSE,
     layers=(replace(_PLAIN, experts=True),) * LAYERS,
@@ -71,6 +76,7 @@ def compiled(config: ModelConfig, topology: str, mesh: MeshShape | None, step: s
     parts = [prod(x.sharding.shard_shape(x.shape)) for x in cache.layers[0]]
     return {
         "mesh": dict(deployment.mesh.shape),
+        "fallback": deployment.backend.fallback,
         "kernels": program.text.kernels,
         "exchanges": [(each.kind, each.bytes) for each in program.text.exchanges],
         "copies": [each.values for each in program.text.copies],
@@ -119,6 +125,8 @@ if __name__ == "__main__":
     }
     for step in ("decode", "prefill"):
         found[f"sinks v6e:2x2 {step}"] = compiled(SINKS, "v6e:2x2", None, step)
+    found["many v5e:1x1 decode"] = compiled(MANY, "v5e:1x1", None, "decode")
+    found["wide v5e:2x2 decode"] = compiled(WIDE, "v5e:2x2", None, "decode")
     found["experts v6e:2x2 decode"] = compiled(EXPERTS, "v6e:2x2", None, "decode")
     found["rows v5e:2x4 decode"] = compiled(DENSE, "v5e:2x4", MeshShape(2, 4), "decode")
     Path(sys.argv[1]).write_text(json.dumps(found))

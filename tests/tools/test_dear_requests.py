@@ -12,11 +12,11 @@ SIZE = 4_000
 SHAPES = {shape.name: shape for shape in dear_requests("tiny")}
 WALK = RequestPlaces(ChatRequest.model_json_schema(), "tiny")
 PLACES = {(place.name, place.kind): place for place in WALK}
-# An assistant that says nothing, and a choice of two tools of which one is not there.
+# An assistant that says nothing, a choice of two tools of which one is not there, and no form.
 INVALID = {
     *("messages[assistant]", "messages[assistant].name"),
     *("messages[assistant].annotations", "messages[assistant].audio"),
-    "tool_choice[allowed_tools].allowed_tools.tools[custom]",
+    *("tool_choice[allowed_tools].allowed_tools.tools[custom]", "structured_outputs"),
 }
 
 

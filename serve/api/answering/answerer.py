@@ -12,6 +12,7 @@ from serve.api.answering.calls import CallLog
 from serve.api.answering.choices import Answer, CallReading
 from serve.api.answering.head import Head
 from serve.api.answering.logprobs import EntryWriter
+from serve.api.answering.prompt_logprobs import PromptWriter
 from serve.api.answering.run import Run
 from serve.api.answering.token_clock import TokenClock
 from serve.api.exchange import Exchange
@@ -48,6 +49,7 @@ class Answerer:
         self._metrics = metrics
         self._markers = {token: spelling for spelling, token in tokenizer.controls.items()}
         self._writer = EntryWriter(tokenizer)
+        self._prompt_writer = PromptWriter(tokenizer)
 
     def begin(
         self,
@@ -94,6 +96,7 @@ class Answerer:
             exchange=exchange,
             clock=TokenClock(self._metrics, exchange.started),
             writer=self._writer,
+            prompt_writer=self._prompt_writer,
             calls=[CallLog(legacy=legacy) for _ in range(wire.choices)],
         )
 

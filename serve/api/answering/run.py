@@ -10,6 +10,7 @@ from serve.api.answering.calls import CallLog
 from serve.api.answering.choices import Answer, ChoiceDelta
 from serve.api.answering.head import Head
 from serve.api.answering.logprobs import EntryWriter
+from serve.api.answering.prompt_logprobs import PromptWriter
 from serve.api.answering.token_clock import TokenClock
 from serve.api.answering.usage import Usage
 from serve.api.exchange import Exchange
@@ -31,6 +32,7 @@ class Run:
         exchange: ends the run with the request.
         clock: told of tokens.
         writer: of log-probabilities.
+        prompt_writer: of the prompt's.
         calls: of each choice.
     """
 
@@ -43,6 +45,7 @@ class Run:
     exchange: Exchange
     clock: TokenClock
     writer: EntryWriter
+    prompt_writer: PromptWriter
     calls: list[CallLog]
 
     def feed(self, batch: Sequence[TokenEvent]) -> list[ChoiceDelta]:
@@ -53,9 +56,15 @@ class Run:
         return deltas
 
     def check_finished(self) -> None:
-        """Raises RuntimeError if the engine has broken its promise to end every choice."""
+        """Raises RuntimeError if the engine has broken its promise to end every choice.
+
+        Or that to tell of the prompt, where it is asked for.
+        """
         if not self.answer.finished:
             raise RuntimeError("the engine ended the generation before its choices had ended")
+        told = 1 + sum(len(part.tokens) for part in self.generation.prompt_logprobs)
+        if self.wire.prompt_logprobs is not None and told != self.prompt_tokens:
+            raise RuntimeError(f"the engine told {told} tokens of {self.prompt_tokens} of a prompt")
 
     def entries(self, delta: ChoiceDelta) -> list[str] | None:
         """The log-probabilities of a delta's tokens as JSON; None where nobody asked."""

@@ -4,6 +4,7 @@ Knows nothing of HTTP.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from serve.api.answering.completion import EndedChoice, completion
 from serve.api.answering.failures import constraint_failed, unavailable
@@ -12,8 +13,8 @@ from serve.api.settings import ApiSettings
 from serve.engine.types import ConstraintError, EngineUnavailableError
 
 
-async def whole_body(run: Run, settings: ApiSettings) -> str:
-    """The body of the plain response.
+async def whole_body(run: Run, settings: ApiSettings) -> str | AsyncIterator[bytes]:
+    """The body of the plain response; in pieces where it tells of the prompt.
 
     Raises:
         ApiError: the engine failed, or an answer could not go on as the request asks.
@@ -29,7 +30,10 @@ async def whole_body(run: Run, settings: ApiSettings) -> str:
         raise constraint_failed(error, run.wire.constrained_by) from error
     finally:
         collecting.cancel()
-    return completion(run.head, choices, run.usage)
+    body = completion(run.head, choices, run.usage)
+    if run.wire.prompt_logprobs is None:
+        return body
+    return run.prompt_writer.ending(body, run.generation.prompt_logprobs)
 
 
 async def _collect(run: Run) -> list[EndedChoice]:

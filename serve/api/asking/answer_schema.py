@@ -1,4 +1,4 @@
-"""What a request asks its answers to be, as one JSON schema, whichever form says so."""
+"""JSON that a request asks its answers to be, as one schema, whichever form says so."""
 
 import json
 from collections.abc import Mapping
@@ -34,6 +34,8 @@ class AnswerSchema:
         message = f"Invalid schema: {error}."
         if error.path:
             message = f"Invalid schema at '{path_of(error.path)}': {error}."
+        if "'strict'" in message and not self.param.startswith("response_format"):
+            message += " A schema here is strict; one of 'response_format' says whether it is."
         return invalid("invalid_value", message, path_of((*self.param.split("."), *error.path)))
 
 
@@ -47,13 +49,22 @@ def answer_schema(
             return AnswerSchema({"type": "object"}, True, "response_format", words)
         case JsonSchemaFormat(json_schema=spec):
             schema = spec.definition or {}
-            words = (
-                "Answer with JSON on one line, without spaces between its tokens, that is valid "
-                f"under the JSON schema '{spec.name}', and nothing else."
-            )
-            lines = [words, *([spec.description] if spec.description else [])]
-            lines.append(json.dumps(schema, ensure_ascii=False, separators=_COMPACT))
+            words = _instructions(schema, f"the JSON schema '{spec.name}'", spec.description)
             param = "response_format.json_schema.schema"
-            return AnswerSchema(schema, bool(spec.strict), param, "\n".join(lines))
+            return AnswerSchema(schema, bool(spec.strict), param, words)
         case _:
             return None
+
+
+def unnamed_schema(schema: Mapping[str, Any], param: str) -> AnswerSchema:
+    """What is asked for by a schema alone: all of it is to be enforced."""
+    return AnswerSchema(schema, True, param, _instructions(schema, "this JSON schema"))
+
+
+def _instructions(schema: Mapping[str, Any], called: str, description: str | None = None) -> str:
+    words = (
+        "Answer with JSON on one line, without spaces between its tokens, that is valid "
+        f"under {called}, and nothing else."
+    )
+    lines = [words, *([description] if description else [])]
+    return "\n".join([*lines, json.dumps(schema, ensure_ascii=False, separators=_COMPACT)])

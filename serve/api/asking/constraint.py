@@ -1,32 +1,35 @@
-"""What an answer must follow, compiled: its tools, its response format, or both together.
+"""What an answer must follow, compiled: its tools, its form and its banned words, or all together.
 
 Knows nothing of how a family writes calls, nor of how grammars are compiled.
 """
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
+from serve.api.asking.answer_form import AnswerForm, AnswerText
 from serve.api.asking.answer_schema import AnswerSchema
 from serve.api.asking.asked_tools import AskedTools
 from serve.api.wire.errors import ApiError, invalid
 from serve.api.wire.faults import path_of
 from serve.engine.types import Constraint
+from serve.grammar.banned_words import WordBans
 from serve.grammar.compiler import Compilation, Grammar, GrammarCompiler, check_size
-from serve.grammar.custom import check_lark, check_regex
+from serve.grammar.custom import check_ebnf, check_lark, check_regex
 from serve.grammar.library import GrammarError
 from serve.grammar.schema import SchemaError, check_schema_size, compile_schema, enforceable
+from serve.grammar.together import Together
 from serve.text.calls.format import CallFormat
+from serve.text.calls.grammar import inner_lark, inner_regex
 from serve.text.calls.tools import CustomTool, Tool
 
 # What all schemas and grammars of a request may have together, in largest ones.
 MOST_GRAMMARS = 8
 
 
-def check_sizes(schema: AnswerSchema | None, tools: AskedTools | None, most: int) -> None:
+def check_sizes(form: AnswerForm | None, tools: AskedTools | None, most: int) -> None:
     """Refuse schemas and grammars for their size alone; quick, whatever is in them.
 
     The rest is for the compiler to say. Call it before they are rendered.
@@ -36,11 +39,19 @@ def check_sizes(schema: AnswerSchema | None, tools: AskedTools | None, most: int
             they have more than `MOST_GRAMMARS` of the largest together.
     """
     left = MOST_GRAMMARS * most
-    if schema is not None:
-        try:
-            left -= check_schema_size(schema.schema, most)
-        except SchemaError as error:
-            raise schema.refused(error) from error
+    match form:
+        case AnswerSchema(schema=schema):
+            try:
+                left -= check_schema_size(schema, most)
+            except SchemaError as error:
+                raise form.refused(error) from error
+        case AnswerText(source=source):
+            try:
+                left -= check_size(source, most)
+            except GrammarError as error:
+                raise form.refused(error) from error
+        case None:
+            pass
     if tools is None:
         return
     for tool, place in zip(tools.tools, tools.places, strict=True):
@@ -68,80 +79,136 @@ class Constraints:
         grammars: compiles, on threads of its own.
         call_format: how the model writes calls.
         controls: spelling → id of the tokenizer's control tokens.
+        bans: what keeps words out of answers.
     """
 
     grammars: GrammarCompiler
     call_format: CallFormat
     controls: Mapping[str, int]
+    bans: WordBans
 
     async def compiled(
-        self, schema: AnswerSchema | None, tools: AskedTools | None
+        self, form: AnswerForm | None, tools: AskedTools | None, bad_words: Sequence[str] = ()
     ) -> Constraint | None:
         """What holds answers to what is asked; None where any text will do.
 
         Args:
-            schema: what an answer without calls must be, if not just text.
+            form: what an answer without calls must be, if not just text.
             tools: all are checked, also those that may not be called.
+            bad_words: what no answer may contain.
 
         Raises:
             ApiError: 400, at the schema or grammar that cannot be followed.
         """
-        if tools is not None:
-            job = partial(self._with_calls, asked=tools, schema=schema)
-            return await asyncio.wrap_future(self.grammars.soon(job))
-        if schema is None:
+        if form is None and tools is None and not bad_words:
             return None
-        job = partial(compile_schema, schema=schema.schema, strict=schema.strict)
-        try:
-            return await asyncio.wrap_future(self.grammars.soon(job))
-        except SchemaError as error:
-            raise schema.refused(error) from error
+        job = partial(self._compiled, form=form, tools=tools, bad_words=bad_words)
+        return await asyncio.wrap_future(self.grammars.soon(job))
+
+    def _compiled(
+        self,
+        compilation: Compilation,
+        form: AnswerForm | None,
+        tools: AskedTools | None,
+        bad_words: Sequence[str],
+    ) -> Constraint | None:
+        if tools is not None:
+            found = self._with_calls(compilation, tools, form)
+        else:
+            found = None if form is None else _alone(compilation, form)
+        return self.bans.constraint(bad_words, found) if bad_words else found
 
     def _with_calls(
-        self, compilation: Compilation, asked: AskedTools, schema: AnswerSchema | None
+        self, compilation: Compilation, asked: AskedTools, form: AnswerForm | None
     ) -> Constraint:
         checked = {
             tool.name: _checked(compilation, tool, place)
             for tool, place in zip(asked.tools, asked.places, strict=True)
         }
-        content = None if schema is None else _content(compilation, schema)
-        tools = [checked[tool.name] for tool in asked.callable]
+        content = None if form is None else _content(compilation, form)
+        called = [checked[tool.name] for tool in asked.callable]
         param = "functions" if asked.legacy else "tools"
         try:
-            text = self.call_format.grammar(tools, asked.choice, self.controls, content)
-            return compilation.compile(Grammar.lark(text))
+            # Once as it is asked for, and once as any JSON whose numbers end.
+            text, beside = (
+                self.call_format.grammar(
+                    [tool[way] for tool in called],
+                    asked.choice,
+                    self.controls,
+                    content and content[way],
+                )
+                for way in (0, 1)
+            )
+            constraint = compilation.compile(Grammar.lark(text))
+            if beside == text:
+                return constraint
+            numbers = compilation.compile(Grammar.lark(beside, any_spelling=True))
+            return Together(constraint, numbers)
         except ValueError as error:
             raise invalid(
                 "invalid_value", f"The tools cannot be offered together: {error}.", param
             ) from error
 
 
-def _checked(compilation: Compilation, tool: Tool, place: str) -> Tool:
-    """The tool as it is enforced."""
+def _checked(compilation: Compilation, tool: Tool, place: str) -> tuple[Tool, Tool]:
+    """The tool as it is enforced, and as one of which only numbers have to end."""
     try:
         if isinstance(tool, CustomTool):
             if tool.lark is not None:
                 check_lark(compilation, tool.lark)
             elif tool.regex is not None:
                 check_regex(compilation, tool.regex)
-            return tool
+            return tool, tool
         if tool.schema is None:
-            return tool
-        schema = enforceable(compilation, tool.schema, strict=tool.strict)
+            return tool, tool
+        enforced = enforceable(compilation, tool.schema, strict=tool.strict)
     except GrammarError as error:
         raise _refused(tool, error, place) from error
-    return replace(tool, schema=schema)
+    any_object = enforced.digits.any_json("object")
+    return replace(tool, schema=enforced.schema), replace(tool, lark=any_object)
 
 
-def _content(compilation: Compilation, schema: AnswerSchema) -> str:
-    """The rule body of an answer of that form: JSON without white space."""
+def _alone(compilation: Compilation, form: AnswerForm) -> Constraint:
+    """What holds answers to a form, where there are no calls."""
+    if isinstance(form, AnswerText):
+        return _text(compilation, form)[0]
     try:
-        whole: Any = enforceable(compilation, schema.schema, strict=schema.strict)
+        return compile_schema(compilation, form.schema, strict=form.strict)
     except SchemaError as error:
-        raise schema.refused(error) from error
-    options = {"whitespace_flexible": False, "coerce_one_of": not schema.strict}
-    options |= whole.get("x-guidance", {})
-    return "%json " + json.dumps({**whole, "x-guidance": options})
+        raise form.refused(error) from error
+
+
+def _content(compilation: Compilation, form: AnswerForm) -> tuple[str, str]:
+    """The rule body of an answer of that form, JSON without white space; and of any JSON.
+
+    What is no JSON has no numbers to bound: twice the same.
+    """
+    if isinstance(form, AnswerText):
+        body = _text(compilation, form)[1]
+        return body, body
+    try:
+        enforced = enforceable(compilation, form.schema, strict=form.strict)
+    except SchemaError as error:
+        raise form.refused(error) from error
+    options = {"whitespace_flexible": False, "coerce_one_of": not form.strict}
+    options |= enforced.schema.get("x-guidance", {})
+    exact = "%json " + json.dumps({**enforced.schema, "x-guidance": options})
+    return exact, inner_lark(enforced.digits.any_json())
+
+
+def _text(compilation: Compilation, form: AnswerText) -> tuple[Constraint, str]:
+    """What holds answers to a grammar, and the same as a rule body."""
+    try:
+        match form.syntax:
+            case "regex":
+                return check_regex(compilation, form.source), inner_regex(form.source)
+            case "lark":
+                return check_lark(compilation, form.source), inner_lark(form.source)
+            case "ebnf":
+                constraint, lark = check_ebnf(compilation, form.source)
+                return constraint, inner_lark(lark)
+    except GrammarError as error:
+        raise form.refused(error) from error
 
 
 def _refused(tool: Tool, error: GrammarError, place: str) -> ApiError:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serve.api.asking.answer_schema import AnswerSchema
+from serve.api.asking.answer_form import AnswerForm
 from serve.api.asking.asked_tools import AskedTools
 from serve.api.asking.bounds import context_exceeded
 from serve.api.wire.errors import invalid
@@ -19,6 +19,9 @@ from serve.text.render import Renderer, TooLongError
 from serve.text.template import ConversationError
 
 _OF_CALLS = ("tool_calls", "function_call", "tool_call_id")
+# What templates are told of a call.
+_FUNCTION = {"name", "arguments"}
+_CALL: Any = {"id": True, "type": True, "function": _FUNCTION, "custom": {"name", "input"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class ConversationRenderer:
     Attributes:
         renderer: makes prompts of messages.
         call_format: how the model writes calls of tools.
-        schema_in_prompt: show the model the schema that its answer must follow.
+        schema_in_prompt: show the model the schema, or the texts, that its answer must follow.
     """
 
     renderer: Renderer
@@ -38,7 +41,7 @@ class ConversationRenderer:
     def prompt(
         self,
         messages: Sequence[Message],
-        schema: AnswerSchema | None,
+        form: AnswerForm | None,
         tools: AskedTools | None,
         most: int | None = None,
     ) -> list[int]:
@@ -46,7 +49,7 @@ class ConversationRenderer:
 
         Args:
             messages: of the request.
-            schema: what the answer must be, if not just text.
+            form: what the answer must be, if not just text.
             tools: what may be called, if anything.
             most: ids that are wanted; see `Renderer.render`.
 
@@ -55,7 +58,8 @@ class ConversationRenderer:
                 longer than `most`.
         """
         try:
-            return self._render(template_messages(messages), schema, tools, most)
+            told = template_messages(messages, self.renderer.template.thoughts)
+            return self._render(told, form, tools, most)
         except TooLongError as error:
             raise context_exceeded(f"more than {error.most}", error.most) from error
         except ConversationError as error:
@@ -64,13 +68,13 @@ class ConversationRenderer:
     def _render(
         self,
         messages: Sequence[Mapping[str, object]],
-        schema: AnswerSchema | None,
+        form: AnswerForm | None,
         tools: AskedTools | None,
         most: int | None,
     ) -> list[int]:
         told = messages
-        if schema is not None and self.schema_in_prompt:
-            told = with_system(messages, schema.instructions)
+        if form is not None and form.instructions and self.schema_in_prompt:
+            told = with_system(messages, form.instructions)
         shown, own = None, {}
         if tools is not None or _is_of_calls(messages):
             fitted = self.call_format.for_template(told, () if tools is None else tools.tools)
@@ -84,21 +88,27 @@ class ConversationRenderer:
             return self.renderer.render(with_system_of_user(told), shown, own=own, most=most)
 
 
-def template_messages(messages: Sequence[Message]) -> list[dict[str, object]]:
+def template_messages(messages: Sequence[Message], thoughts: str = "") -> list[dict[str, object]]:
     """The messages as `Renderer.render` takes them.
 
     Content is a string, or a list of text parts where parts were sent; absent fields are absent.
+
+    Args:
+        messages: of the request.
+        thoughts: the field in which the template takes what an assistant thought, if any.
     """
-    return [_for_template(message) for message in messages]
+    return [_for_template(message, thoughts) for message in messages]
 
 
-def _for_template(message: Message) -> dict[str, object]:
+def _for_template(message: Message, thoughts: str) -> dict[str, object]:
     fields: dict[str, Any] = {"role": message.role, "content": _content(message)}
     if isinstance(message, AssistantMessage):
         if message.tool_calls:
-            fields["tool_calls"] = [call.model_dump() for call in message.tool_calls]
+            fields["tool_calls"] = [call.model_dump(include=_CALL) for call in message.tool_calls]
         if message.function_call:
-            fields["function_call"] = message.function_call.model_dump()
+            fields["function_call"] = message.function_call.model_dump(include=_FUNCTION)
+        if thoughts and message.thoughts:
+            fields[thoughts] = message.thoughts
     if isinstance(message, ToolMessage):
         fields["tool_call_id"] = message.tool_call_id
     elif message.name is not None:

@@ -5,12 +5,12 @@ HTTP beyond the body, nor of where it runs: what it is made of can be pickled, a
 it makes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from serve.api.asking.answer_schema import AnswerSchema, answer_schema
+from serve.api.asking.answer_form import AnswerForm, answer_form
 from serve.api.asking.asked_tools import AskedTools, asked_tools
 from serve.api.asking.bounds import check_choices, token_bound
 from serve.api.asking.constraint import check_sizes
@@ -18,9 +18,11 @@ from serve.api.asking.content_coding import Body, decoded
 from serve.api.asking.conversation import ConversationRenderer
 from serve.api.asking.json_body import parse_object
 from serve.api.asking.model_name import check_model
+from serve.api.asking.no_effect import without_effect
 from serve.api.asking.sampling_fields import check_tokens, sampling_params
 from serve.api.asking.validation import first_fault
 from serve.api.settings import ApiSettings
+from serve.api.wire.guided import StructuredOutputs
 from serve.api.wire.request import ChatRequest
 from serve.engine.types import EngineInfo, GenerationRequest
 
@@ -32,14 +34,18 @@ class Prepared:
     Attributes:
         wire: the request as it was sent, without what its prompt was made of.
         submission: what the engine is to do.
-        answer_schema: what each answer must be, if not just text.
+        form: what each answer must be, if not just text.
         tools: what may be called, if anything.
+        no_effect: what of the request changes nothing, as the response names it; "" for none.
+        bad_words: what no answer may contain.
     """
 
     wire: ChatRequest
     submission: GenerationRequest
-    answer_schema: AnswerSchema | None
+    form: AnswerForm | None
     tools: AskedTools | None
+    no_effect: str = ""
+    bad_words: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +82,10 @@ class Drafter:
         check_choices(wire, self.settings.max_choices, self.info.most_choices)
         sampling = sampling_params(wire, vocab_size, self.settings.sampling_defaults)
         check_tokens(sampling, vocab_size, self.end_ids)
-        schema, tools = answer_schema(wire.response_format), asked_tools(wire)
-        check_sizes(schema, tools, self.settings.max_grammar_bytes)
+        form, tools = answer_form(wire, self.settings.max_json_depth), asked_tools(wire)
+        check_sizes(form, tools, self.settings.max_grammar_bytes)
         context = self.info.context_length
-        prompt = self.conversations.prompt(wire.messages, schema, tools, context)
+        prompt = self.conversations.prompt(wire.messages, form, tools, context)
         submission = GenerationRequest(
             id=completion_id,
             prompt=prompt,
@@ -88,8 +94,12 @@ class Drafter:
             choices=wire.choices,
             end_ids=self.end_ids,
             tells_stop_id=bool(wire.include_stop_str_in_output),
+            prompt_logprobs=wire.prompt_logprobs,
         )
-        return Prepared(_without_prompt(wire), submission, schema, tools)
+        thoughts = self.conversations.renderer.template.thoughts
+        no_effect = without_effect(wire.messages, wire.tools or (), shows_thoughts=bool(thoughts))
+        banned = wire.bad_words or ()
+        return Prepared(_without_prompt(wire), submission, form, tools, no_effect, banned)
 
 
 def _without_prompt(wire: ChatRequest) -> ChatRequest:
@@ -102,5 +112,11 @@ def _without_prompt(wire: ChatRequest) -> ChatRequest:
         "tool_choice": None,
         "functions": wire.functions and [],
         "function_call": None,
+        "guided_json": wire.guided_json and {},
+        "guided_regex": wire.guided_regex and "",
+        "guided_choice": wire.guided_choice and [],
+        "guided_grammar": wire.guided_grammar and "",
+        "structured_outputs": wire.structured_outputs and StructuredOutputs.model_construct(),
+        "bad_words": None,
     }
     return wire.model_copy(update=gone)

@@ -59,7 +59,9 @@ class Preparer:
                 prepared = self._drafter.draft(body, completion_id)
         else:
             prepared = await self._workers.draft(body, completion_id, caller)
-        constraint = await self._constraints.compiled(prepared.answer_schema, prepared.tools)
+        constraint = await self._constraints.compiled(
+            prepared.form, prepared.tools, prepared.bad_words
+        )
         return replace(prepared, submission=replace(prepared.submission, constraint=constraint))
 
     def _is_short(self, body: Body) -> bool:

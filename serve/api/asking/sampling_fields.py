@@ -27,7 +27,8 @@ def sampling_params(
         asked: float | None = getattr(wire, field)
         return defaults[field] if asked is None else asked
 
-    top_k = int(value("top_k"))
+    # Some servers write -1 for what 0 is here: the whole vocabulary.
+    top_k = max(int(value("top_k")), 0)
     return SamplingParams(
         temperature=float(value("temperature")),
         top_p=float(value("top_p")),

@@ -27,6 +27,9 @@ from serve.engine.types import (
     QueueFullError,
 )
 
+# Names fields that were accepted and changed nothing; not there where everything had its effect.
+NO_EFFECT = "x-parlance-no-effect"
+
 
 class ChatEndpoint:
     """The handler.
@@ -74,12 +77,18 @@ class ChatEndpoint:
             generation,
             exchange,
         )
+        headers = {NO_EFFECT: prepared.no_effect} if prepared.no_effect else {}
         if prepared.wire.stream:
-            response = Response(stream_frames(run, self._settings), headers=sse.HEADERS)
+            frames = stream_frames(run, self._settings)
+            response = Response(frames, headers={**sse.HEADERS, **headers})
             response.timeout = None
             return response
         answer = await whole_body(run, self._settings)
-        return Response(answer, content_type="application/json")
+        response = Response(answer, headers=headers, content_type="application/json")
+        if not isinstance(answer, str):
+            # A long one takes as long as its client takes to read it.
+            response.timeout = None
+        return response
 
     def _note(self, prepared: Prepared, exchange: Exchange) -> None:
         """Tell the log and the metrics who asks."""

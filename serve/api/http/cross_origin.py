@@ -32,7 +32,9 @@ _ALLOWED_HEADERS = ", ".join(
         *(f"x-stainless-{name}" for name in _STAINLESS),
     ]
 ).encode()
-_EXPOSED_HEADERS = b"x-request-id, openai-processing-ms, openai-version, retry-after"
+_EXPOSED_HEADERS = (
+    b"x-request-id, openai-processing-ms, openai-version, retry-after, x-parlance-no-effect"
+)
 
 
 class CrossOrigin:

@@ -1,7 +1,6 @@
 """The OpenAPI 3.1 document, made from the schema that validates and from the contract's rows."""
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,6 +10,7 @@ from serve.api.settings import ApiSettings
 from serve.api.wire import response
 from serve.api.wire.contract import CONTRACT
 from serve.api.wire.request import ChatRequest
+from serve.distribution import installed_version
 
 _RESPONSES = (
     response.ChatCompletion,
@@ -46,7 +46,7 @@ def document(settings: ApiSettings) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Parlance",
-            "version": _version(),
+            "version": installed_version() or "0",
             "description": "The Chat Completions API, served from JAX. Routes below /v1 are "
             "also served without that prefix.",
         },
@@ -58,13 +58,6 @@ def document(settings: ApiSettings) -> dict[str, Any]:
             "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer"}},
         },
     }
-
-
-def _version() -> str:
-    try:
-        return version("parlance")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _schemas() -> dict[str, Any]:
@@ -120,6 +113,12 @@ def _paths(settings: ApiSettings) -> dict[str, Any]:
     }
 
 
+_NO_EFFECT = {
+    "description": "Paths of fields that were accepted and changed nothing, if there are any.",
+    "schema": {"type": "string"},
+}
+
+
 def _chat_operation(settings: ApiSettings) -> dict[str, Any]:
     content = {
         **_json("ChatCompletion"),
@@ -129,8 +128,10 @@ def _chat_operation(settings: ApiSettings) -> dict[str, Any]:
         },
     }
     errors = [400, 401, 404, 408, 413, 415, 429, 500, 503]
+    operation = _operation("createChatCompletion", "Answer a conversation.", content, errors)
+    operation["responses"]["200"]["headers"] = {**_HEADERS, "x-parlance-no-effect": _NO_EFFECT}
     return {
-        **_operation("createChatCompletion", "Answer a conversation.", content, errors),
+        **operation,
         "requestBody": {
             "required": True,
             "content": {

@@ -11,6 +11,10 @@ from serve.api.wire.contract_row import Row
 _EFFECTS = "e2e/test_controls.py::test_"
 _LATER = "serve/api/test_later_fields.py::test_is_refused_unless_neutral"
 
+# What each form does to real answers.
+_FORMS = "serve/api/test_answer_forms.py::"
+_ONE_FORM = "One form at a time. See docs/structured-output.md."
+
 
 def _later(field: str, summary: str, neutral: str = "") -> Row:
     return Row(field, "later", f"null{neutral and ' or ' + neutral}", summary, _LATER)
@@ -27,7 +31,9 @@ CONTRACT: tuple[Row, ...] = (
         "`developer` is `system` where the model's template knows only that. `name`, "
         "`tool_calls`, `function_call` and `tool_call_id` reach the template in the form that the "
         "model's format of calls wants; a refusal of the assistant is rendered as its text. "
-        "A `tool` message must answer a call before it.",
+        "A `tool` message must answer a call before it, which says which tool's result it is. "
+        "What other servers put into their answers may be sent back (docs/api.md tells what "
+        "becomes of it); what changes nothing is named by the header `x-parlance-no-effect`.",
         "serve/api/test_prompt.py::test_messages_reach_the_template",
     ),
     Row(
@@ -105,7 +111,7 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "max_completion_tokens",
         "honoured",
-        "1 or more",
+        "1 or more; -1 for no bound of its own",
         "An upper bound on the tokens of each choice; `finish_reason` is `length` where it was "
         "reached. A larger one than the context leaves is lowered to that.",
         "serve/api/test_sampling_fields.py::test_token_bound",
@@ -114,7 +120,7 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "max_tokens",
         "honoured",
-        "1 or more",
+        "1 or more; -1 for no bound of its own",
         "The older name of `max_completion_tokens`. Both may be sent if they are equal.",
         "serve/api/test_sampling_fields.py::test_token_bound",
     ),
@@ -139,7 +145,7 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "stop",
         "honoured",
-        "a string, or 1 to 4 strings, each of 1 to 1,024 characters",
+        "a string, or up to 4 strings, each of 1 to 1,024 characters",
         "The answer ends before the first of these strings, wherever tokens begin and end.",
         "serve/api/test_plain.py::test_stop_string_ends_the_choice",
     ),
@@ -154,7 +160,7 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "stream_options",
         "honoured",
-        "an object, with `stream: true` only",
+        "an object; one that asks for something with `stream: true` only",
         "`include_usage` (default false): a last chunk with the usage, `usage: null` on the "
         "others. `include_obfuscation` (default true): a random string on each chunk of a "
         "choice that evens out the sizes of chunks.",
@@ -163,7 +169,7 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "user",
         "honoured",
-        "up to 64 characters",
+        "up to 1,024 characters",
         "Who asks, for the server's log and metrics, where it appears as a hash.",
         "serve/api/test_access_log.py::test_caller_is_hashed",
     ),
@@ -203,7 +209,7 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "tools",
         "honoured",
-        "1 to 128 tools with names of their own: `function` with `name`, `description`, "
+        "up to 128 tools with names of their own: `function` with `name`, `description`, "
         "`parameters` and `strict`, or `custom` with `name`, `description` and `format` (`text`, "
         "or `grammar` with `lark` or `regex`)",
         "What the model may call. Shown to the model by its own template, or in words where that "
@@ -216,7 +222,8 @@ CONTRACT: tuple[Row, ...] = (
         "tool_choice",
         "honoured",
         "`none`, `auto`, `required`, a named tool of type `function` or `custom`, or "
-        "`allowed_tools` with the `mode` `auto` or `required`; other than `none` with `tools` only",
+        "`allowed_tools` with the `mode` `auto` or `required`; other than `none` and `auto` with "
+        "`tools` only",
         "Whether tools are called, and which; kept by the grammar, whatever the model would say. "
         "`none`: no call; `required`: at least one; a named tool: one call of it and nothing "
         "else; `allowed_tools`: only these.",
@@ -226,7 +233,7 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "parallel_tool_calls",
         "honoured",
-        "true or false, with `tools` only",
+        "true or false",
         "Whether an answer may hold more than one call, where the model's format has a way to "
         "write that.",
         "serve/api/test_tools.py::test_every_form_of_the_choice_is_kept",
@@ -235,15 +242,14 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "functions",
         "honoured",
-        "1 to 128 functions with names of their own; not with `tools`",
+        "up to 128 functions with names of their own; not with `tools`",
         "The older form of `tools`: the answer has one call, in `function_call`.",
         "serve/api/test_tools.py::test_functions_are_called_in_the_older_form",
     ),
     Row(
         "function_call",
         "honoured",
-        "`none`, `auto`, or an object with the `name` of a function; other than `none` with "
-        "`functions` only",
+        "`none`, `auto`, or an object with the `name` of a function; that with `functions` only",
         "The older form of `tool_choice`.",
         "serve/api/test_tools.py::test_functions_are_called_in_the_older_form",
         default="auto with `functions`, else none",
@@ -266,7 +272,7 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "top_k",
         "extension",
-        "0 or more; 0 for all",
+        "0 or more; 0 or -1 for all",
         "Keeps the k likeliest tokens, the lowest ids of equals.",
         f"{_EFFECTS}top_k",
         default="0",
@@ -326,5 +332,60 @@ CONTRACT: tuple[Row, ...] = (
         "the last of it.",
         "serve/api/test_stop_token_ids.py::test_what_ends_an_answer_may_be_part_of_it",
         default="false",
+    ),
+    Row(
+        "guided_json",
+        "extension",
+        "a JSON schema, or the text of one",
+        f"The answer is JSON that the schema describes, as by `response_format` with a strict "
+        f"schema. {_ONE_FORM}",
+        f"{_FORMS}test_answers_have_the_form",
+    ),
+    Row(
+        "guided_regex",
+        "extension",
+        "a regular expression",
+        f"The whole answer matches it. The syntax is that of custom tools. {_ONE_FORM}",
+        f"{_FORMS}test_answers_have_the_form",
+    ),
+    Row(
+        "guided_choice",
+        "extension",
+        "1 to 1,024 strings of up to 1,024 characters",
+        f"The answer is one of these texts. {_ONE_FORM}",
+        f"{_FORMS}test_answers_have_the_form",
+    ),
+    Row(
+        "guided_grammar",
+        "extension",
+        "a grammar in Lark, or in EBNF (`root ::= …`)",
+        f"The answer is a text of the grammar's language. {_ONE_FORM}",
+        f"{_FORMS}test_answers_have_the_form",
+    ),
+    Row(
+        "structured_outputs",
+        "extension",
+        "an object with one of `json`, `regex`, `choice`, `grammar`, or `json_object: true`; also "
+        "`disable_any_whitespace` and `disable_fallback`, which ask for what is done anyway",
+        f"The newer form of the `guided_` fields. {_ONE_FORM}",
+        f"{_FORMS}test_answers_have_the_form",
+    ),
+    Row(
+        "bad_words",
+        "extension",
+        "up to 128 strings of 1 to 64 characters",
+        "The answer's text never contains one of these strings, wherever tokens and words begin "
+        "and end: `cat` rules out `category` too. Capital letters are others. In calls of tools "
+        "it holds for the text as the model writes it.",
+        "serve/api/test_bad_words.py::test_no_answer_has_a_bad_word",
+    ),
+    Row(
+        "prompt_logprobs",
+        "extension",
+        "0 to 20; not with `stream: true`",
+        "Report the log-probability of each of the prompt's tokens but the first, and so many of "
+        "the likeliest tokens at its place. The whole prompt is then computed: nothing of it is "
+        "taken from the cache.",
+        "serve/api/test_prompt_logprobs.py::test_every_token_of_the_prompt_is_told",
     ),
 )

@@ -3,13 +3,20 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from annotated_types import MaxLen, MinLen
-from pydantic import Tag, model_validator
+from annotated_types import Ge, MaxLen, MinLen
+from pydantic import BeforeValidator, Tag, model_validator
 
 from serve.api.wire.faults import TAG, echo, fault
 from serve.api.wire.most import Most
+from serve.api.wire.no_effect import (
+    Annotations,
+    CacheMark,
+    EchoedList,
+    EchoedObject,
+    EchoedValue,
+)
 from serve.api.wire.strict import Strict
-from serve.api.wire.validators import kind, later, string_or_array, tag_of
+from serve.api.wire.validators import empty_is_none, kind, later, string_or_array, tag_of
 
 # The API's original takes as many.
 MOST_MESSAGES = 2_048
@@ -31,6 +38,8 @@ class TextPart(Strict):
 
     type: Literal["text"]
     text: str
+    cache_control: CacheMark = None
+    annotations: Annotations = None
 
 
 class RefusalPart(Strict):
@@ -45,14 +54,29 @@ class FunctionSpec(Strict):
 
     name: _Name
     arguments: str
+    parsed_arguments: EchoedValue = None
+    provider_specific_fields: EchoedObject = None
 
 
-class FunctionToolCall(Strict):
-    """An assistant's call of a function tool."""
+class _ToolCall(Strict):
+    """A call; its place among the others may be told too, as streams tell it."""
 
     id: _CallId
+    index: Annotated[int, Ge(0)] | None = None
+    extra_content: EchoedObject = None
+    provider_specific_fields: EchoedObject = None
+
+
+class FunctionToolCall(_ToolCall):
+    """An assistant's call of a function tool."""
+
     type: Literal["function"]
     function: FunctionSpec
+
+    @property
+    def named(self) -> str:
+        """The tool that is called."""
+        return self.function.name
 
 
 class CustomSpec(Strict):
@@ -62,12 +86,16 @@ class CustomSpec(Strict):
     input: str
 
 
-class CustomToolCall(Strict):
+class CustomToolCall(_ToolCall):
     """An assistant's call of a custom tool."""
 
-    id: _CallId
     type: Literal["custom"]
     custom: CustomSpec
+
+    @property
+    def named(self) -> str:
+        """The tool that is called."""
+        return self.custom.name
 
 
 _TextOnly = Annotated[TextPart, kind("type", ["text"], ["image_url", "input_audio", "file"])]
@@ -83,10 +111,20 @@ _AssistantPart = Annotated[
 ]
 _AssistantContent = Annotated[
     Annotated[str, Tag(TAG + "string")]
-    | Annotated[list[_AssistantPart], MinLen(1), Most(MOST_PARTS), Tag(TAG + "array")],
+    | Annotated[list[_AssistantPart], Most(MOST_PARTS), Tag(TAG + "array")],
     *string_or_array("content parts"),
 ]
-_ToolCall = Annotated[
+# Of a tool that has nothing to say.
+_Result = Annotated[
+    Annotated[
+        Annotated[str, Tag(TAG + "string")]
+        | Annotated[list[_TextOnly], Most(MOST_PARTS), Tag(TAG + "array")],
+        *string_or_array("content parts"),
+    ]
+    | None,
+    BeforeValidator(empty_is_none),
+]
+_Call = Annotated[
     Annotated[FunctionToolCall, Tag(TAG + "function")]
     | Annotated[CustomToolCall, Tag(TAG + "custom")],
     tag_of("type"),
@@ -94,7 +132,13 @@ _ToolCall = Annotated[
 ]
 
 
-class DeveloperMessage(Strict):
+class _Message(Strict):
+    """What all messages may have."""
+
+    cache_control: CacheMark = None
+
+
+class DeveloperMessage(_Message):
     """Instructions; the same as `system` where the model's template knows only that."""
 
     role: Literal["developer"]
@@ -102,7 +146,7 @@ class DeveloperMessage(Strict):
     name: _Name | None = None
 
 
-class SystemMessage(Strict):
+class SystemMessage(_Message):
     """Instructions."""
 
     role: Literal["system"]
@@ -110,7 +154,7 @@ class SystemMessage(Strict):
     name: _Name | None = None
 
 
-class UserMessage(Strict):
+class UserMessage(_Message):
     """What the user says."""
 
     role: Literal["user"]
@@ -118,17 +162,30 @@ class UserMessage(Strict):
     name: _Name | None = None
 
 
-class AssistantMessage(Strict):
-    """What the model said before. `annotations` and `audio` are taken as answers carry them."""
+# Under which servers tell what a model thought, the most usual name first.
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+
+
+class AssistantMessage(_Message):
+    """What the model said before, as this server's answers carry it, and others'."""
 
     role: Literal["assistant"]
-    content: _AssistantContent | None = None
+    content: Annotated[_AssistantContent | None, BeforeValidator(empty_is_none)] = None
     refusal: str | None = None
     name: _Name | None = None
-    tool_calls: Annotated[list[_ToolCall], MinLen(1), Most(MOST_CALLS)] | None = None
+    tool_calls: Annotated[
+        Annotated[list[_Call], Most(MOST_CALLS)] | None, BeforeValidator(empty_is_none)
+    ] = None
     function_call: FunctionSpec | None = None
-    annotations: Annotated[object, *later([])] = None
+    annotations: Annotations = None
     audio: Annotated[object, *later()] = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    thinking: str | None = None
+    reasoning_details: EchoedList = None
+    thinking_blocks: EchoedList = None
+    provider_specific_fields: EchoedObject = None
+    parsed: EchoedValue = None
 
     @model_validator(mode="after")
     def _says_something(self) -> "AssistantMessage":
@@ -141,24 +198,31 @@ class AssistantMessage(Strict):
                     "one of type 'refusal'.",
                     at="content",
                 )
-        if (self.content, self.refusal, self.tool_calls, self.function_call) == (None,) * 4:
+        said = (self.content, self.refusal, self.tool_calls, self.function_call)
+        if said == (None,) * 4 and not self.thoughts:
             raise fault("missing_required_parameter", at="content")
         return self
 
+    @property
+    def thoughts(self) -> str:
+        """What the model thought, under whichever name; of several the first."""
+        return next(filter(None, (getattr(self, field) for field in THOUGHTS)), "")
 
-class ToolMessage(Strict):
-    """The result of one of the assistant's calls."""
+
+class ToolMessage(_Message):
+    """The result of one of the assistant's calls. The call says which tool's it is."""
 
     role: Literal["tool"]
-    content: _Content
+    content: _Result
     tool_call_id: _CallId
+    name: _Name | None = None
 
 
-class FunctionMessage(Strict):
+class FunctionMessage(_Message):
     """The result of the assistant's `function_call`; the older form of `tool`."""
 
     role: Literal["function"]
-    content: str
+    content: str | None
     name: _Name
 
 

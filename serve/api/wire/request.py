@@ -10,6 +10,14 @@ from pydantic import AfterValidator, BeforeValidator, Tag, model_validator
 
 from sampling.params import LEAST_REPETITION_PENALTY, MAX_LOGIT_BIAS, MAX_STOP_IDS
 from serve.api.wire.faults import TAG, fault
+from serve.api.wire.guided import (
+    BadWords,
+    GuidedChoice,
+    GuidedJson,
+    GuidedText,
+    StructuredOutputs,
+    check_one_form,
+)
 from serve.api.wire.messages import MOST_MESSAGES, Message, check_tool_answers
 from serve.api.wire.most import Most
 from serve.api.wire.response_format import ResponseFormat
@@ -23,11 +31,18 @@ from serve.api.wire.tools import (
     check_functions,
     check_tools,
 )
-from serve.api.wire.validators import later, one_of, string_or_array, to_first_strange_key, token_id
+from serve.api.wire.validators import (
+    empty_is_none,
+    later,
+    one_of,
+    string_or_array,
+    to_first_strange_key,
+    token_id,
+)
 
 # The highest `n` of the API; `--max-choices` may allow fewer.
 MOST_CHOICES = 128
-# The highest `top_logprobs` of the API.
+# The highest `top_logprobs` of the API, and `prompt_logprobs` likewise.
 MOST_ALTERNATIVES = 20
 # The API's own bounds.
 MOST_STOPS = 4
@@ -36,15 +51,35 @@ LONGEST_METADATA_KEY = 64
 LONGEST_METADATA_VALUE = 512
 # There are two.
 MOST_MODALITIES = 2
-# Of `user` and `safety_identifier`: the API's own bound.
-LONGEST_CALLER = 64
+# The API's own bound.
+LONGEST_SAFETY_IDENTIFIER = 64
+# The API has none; some clients put a name, an address and more into it.
+LONGEST_USER = 1_024
 # Each choice holds back that much of its text while it may become the stop string.
 LONGEST_STOP = 1_024
 # Longer than any name that a model is served under.
 LONGEST_MODEL = 1_024
 
+# Fields that say what an answer without calls must be; one of them at a time.
+_FORMS = (
+    *("response_format", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
+    "structured_outputs",
+)
+
 _Stop = Annotated[str, MinLen(1), MaxLen(LONGEST_STOP)]
 _TokenId = Annotated[int, BeforeValidator(token_id)]
+
+
+def _unbounded(value: object) -> object:
+    """-1, as some servers write that there is no bound, as none."""
+    return None if type(value) is int and value == -1 else value
+
+
+_Tokens = Annotated[int, Ge(1)]
+_Bound = Annotated[
+    _Tokens | None,
+    BeforeValidator(_unbounded, json_schema_input_type=_Tokens | Literal[-1] | None),
+]
 
 
 class StreamOptions(Strict):
@@ -52,6 +87,11 @@ class StreamOptions(Strict):
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
+
+    @property
+    def ask(self) -> bool:
+        """Whether anything is asked for."""
+        return bool(self.include_usage or self.include_obfuscation)
 
 
 def _text_alone(value: list[str]) -> list[str]:
@@ -82,22 +122,23 @@ class ChatRequest(Strict):
     ) = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Ge(0), Le(MOST_ALTERNATIVES)] | None = None
-    max_completion_tokens: Annotated[int, Ge(1)] | None = None
-    max_tokens: Annotated[int, Ge(1)] | None = None
+    max_completion_tokens: _Bound = None
+    max_tokens: _Bound = None
     n: Annotated[int, Ge(1), Le(MOST_CHOICES)] | None = None
     seed: Annotated[int, Ge(-(2**63)), Le(2**64 - 1)] | None = None
-    stop: (
+    stop: Annotated[
         Annotated[
             Annotated[_Stop, Tag(TAG + "string")]
-            | Annotated[list[_Stop], MinLen(1), Most(MOST_STOPS), Tag(TAG + "array")],
+            | Annotated[list[_Stop], Most(MOST_STOPS), Tag(TAG + "array")],
             *string_or_array("strings"),
         ]
-        | None
-    ) = None
+        | None,
+        BeforeValidator(empty_is_none),
+    ] = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    user: Annotated[str, MaxLen(LONGEST_CALLER)] | None = None
-    safety_identifier: Annotated[str, MaxLen(LONGEST_CALLER)] | None = None
+    user: Annotated[str, MaxLen(LONGEST_USER)] | None = None
+    safety_identifier: Annotated[str, MaxLen(LONGEST_SAFETY_IDENTIFIER)] | None = None
     metadata: (
         Annotated[
             dict[
@@ -118,10 +159,14 @@ class ChatRequest(Strict):
         | None
     ) = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[ToolDefinition], MinLen(1), Most(MOST_TOOLS)] | None = None
+    tools: Annotated[
+        Annotated[list[ToolDefinition], Most(MOST_TOOLS)] | None, BeforeValidator(empty_is_none)
+    ] = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    functions: Annotated[list[LegacyFunction], MinLen(1), Most(MOST_TOOLS)] | None = None
+    functions: Annotated[
+        Annotated[list[LegacyFunction], Most(MOST_TOOLS)] | None, BeforeValidator(empty_is_none)
+    ] = None
     function_call: FunctionCallChoice | None = None
     prediction: Annotated[object, *later()] = None
     prompt_cache_key: Annotated[object, *later()] = None
@@ -138,20 +183,28 @@ class ChatRequest(Strict):
     store: Annotated[object, *later(False)] = None
     audio: Annotated[object, *later()] = None
     web_search_options: Annotated[object, *later()] = None
-    top_k: Annotated[int, Ge(0)] | None = None
+    top_k: Annotated[int, Ge(-1)] | None = None
     min_p: Annotated[float, Ge(0), Le(1)] | None = None
     min_tokens: Annotated[int, Ge(0)] | None = None
     ignore_eos: bool | None = None
     repetition_penalty: Annotated[float, Ge(LEAST_REPETITION_PENALTY), Le(2)] | None = None
     stop_token_ids: Annotated[list[Annotated[int, Ge(0)]], Most(MAX_STOP_IDS)] | None = None
     include_stop_str_in_output: bool | None = None
+    guided_json: GuidedJson | None = None
+    guided_regex: GuidedText | None = None
+    guided_choice: GuidedChoice | None = None
+    guided_grammar: GuidedText | None = None
+    structured_outputs: StructuredOutputs | None = None
+    bad_words: BadWords | None = None
+    prompt_logprobs: Annotated[int, Ge(0), Le(MOST_ALTERNATIVES)] | None = None
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "ChatRequest":
         check_tool_answers(self.messages)
         check_functions(self.functions, self.function_call, with_tools=self.tools is not None)
-        check_tools(self.tools, self.tool_choice, self.parallel_tool_calls)
-        if self.stream_options is not None and not self.stream:
+        check_tools(self.tools, self.tool_choice)
+        check_one_form({name: getattr(self, name) for name in _FORMS})
+        if self.stream_options is not None and self.stream_options.ask and not self.stream:
             raise fault(
                 "invalid_value",
                 "The 'stream_options' parameter is only allowed when 'stream' is true.",
@@ -162,6 +215,12 @@ class ChatRequest(Strict):
                 "invalid_value",
                 "The 'top_logprobs' parameter is only allowed when 'logprobs' is true.",
                 at="top_logprobs",
+            )
+        if self.prompt_logprobs is not None and self.stream:
+            raise fault(
+                "invalid_value",
+                "The 'prompt_logprobs' parameter is not available when 'stream' is true.",
+                at="prompt_logprobs",
             )
         bounds = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(bounds) > 1:
@@ -198,4 +257,6 @@ class ChatRequest(Strict):
         """The field that says what answers must be, if there is one."""
         if self.functions is not None:
             return "functions"
-        return "response_format" if self.tools is None else "tools"
+        if self.tools is not None:
+            return "tools"
+        return next((name for name in _FORMS if getattr(self, name) is not None), _FORMS[0])

@@ -131,6 +131,18 @@ class Choice(_Answer):
     finish_reason: Finish
 
 
+class PromptLogprob(_Answer):
+    """A token at a place of the prompt.
+
+    Its rank is its place among the likeliest where it is listed with them, else how many tokens
+    are at least as likely.
+    """
+
+    logprob: float
+    rank: int
+    decoded_token: str
+
+
 class ChatCompletion(_Answer):
     """The answer to a request without `stream`."""
 
@@ -142,6 +154,7 @@ class ChatCompletion(_Answer):
     service_tier: Literal["auto", "default"] | None = None
     choices: list[Choice]
     usage: Usage
+    prompt_logprobs: Annotated[list[dict[str, PromptLogprob] | None], MinLen(1)] | None = None
 
 
 class FunctionPiece(_Answer):

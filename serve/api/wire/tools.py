@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Tag
 from serve.api.wire.faults import TAG, echo, fault
 from serve.api.wire.json_schema import JsonSchema
 from serve.api.wire.most import Most
+from serve.api.wire.no_effect import CacheMark
 from serve.api.wire.strict import Strict
 from serve.api.wire.validators import kind, tag_of, word_or_object
 
@@ -54,6 +55,7 @@ class FunctionDefinition(Strict):
     description: str | None = None
     parameters: _Parameters | None = None
     strict: bool | None = None
+    cache_control: CacheMark = None
 
 
 class FunctionToolDefinition(Strict):
@@ -61,6 +63,7 @@ class FunctionToolDefinition(Strict):
 
     type: Literal["function"]
     function: FunctionDefinition
+    cache_control: CacheMark = None
 
 
 class CustomTextFormat(Strict):
@@ -104,6 +107,7 @@ class CustomToolDefinition(Strict):
 
     type: Literal["custom"]
     custom: CustomDefinition
+    cache_control: CacheMark = None
 
 
 ToolDefinition = Annotated[
@@ -174,6 +178,8 @@ class AllowedToolsChoice(Strict):
 
 
 _MODES = ("none", "auto", "required")
+# Of the choice, what holds without tools too.
+_UNFORCED = (None, "none", "auto")
 ToolChoice = Annotated[
     Annotated[Literal["none", "auto", "required"], Tag(TAG + "word")]
     | Annotated[NamedFunction, Tag(TAG + "function")]
@@ -191,16 +197,15 @@ FunctionCallChoice = Annotated[
 def check_tools(
     tools: Sequence[FunctionToolDefinition | CustomToolDefinition] | None,
     choice: "str | NamedFunction | NamedCustom | AllowedToolsChoice | None",
-    parallel: bool | None,
 ) -> None:
     """The newer fields agree with each other.
 
     Raises:
-        PydanticCustomError: a name that is given twice or is not there, or a field without tools.
+        PydanticCustomError: a name that is given twice or is not there, or a call that is wanted
+            without tools.
     """
     if tools is None:
-        _needs(choice is None or choice == "none", "tool_choice", "tools")
-        _needs(parallel is None, "parallel_tool_calls", "tools")
+        _needs(choice in _UNFORCED, "tool_choice", "tools")
         return
     places = ["function" if isinstance(t, FunctionToolDefinition) else "custom" for t in tools]
     _differ([name_of(tool) for tool in tools], [f"tools[{{}}].{place}.name" for place in places])
@@ -224,7 +229,7 @@ def check_functions(
         PydanticCustomError: they do not.
     """
     if functions is None:
-        _needs(choice is None or choice == "none", "function_call", "functions")
+        _needs(choice in _UNFORCED, "function_call", "functions")
         return
     if with_tools:
         raise fault(
@@ -247,7 +252,8 @@ def _needs(fine: bool, field: str, other: str) -> None:
     if not fine:
         raise fault(
             "invalid_value",
-            f"'{field}' is only allowed when '{other}' is sent: leave it out, or send '{other}'.",
+            f"'{field}' asks for a call, and there is nothing to call: leave it out, or send "
+            f"'{other}'.",
             at=field,
         )
 

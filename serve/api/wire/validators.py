@@ -62,6 +62,11 @@ def kind(key: str, allowed: Sequence[str], unsupported: Sequence[str] = ()) -> B
     return BeforeValidator(check)
 
 
+def empty_is_none(value: object) -> object:
+    """An empty array as null, where both ask for nothing."""
+    return None if value == [] else value
+
+
 def one_of(allowed: Sequence[str], unsupported: Sequence[str] = ()) -> BeforeValidator:
     """A string out of a list, some of which are known but not supported."""
     check_name = _name_check(allowed, unsupported, at="")

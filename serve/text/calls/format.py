@@ -42,11 +42,14 @@ class CallFormat(Protocol):
             choice: whether a call is wanted, of which tool, and how many.
             controls: spelling → id of the control tokens. They have to be special tokens of
                 llguidance's tokenizer too, and to reach the parser through `feed_control`.
-            content: the rule body of an answer without a call (`%json {…}`); None for any text.
+            content: the rule body of an answer without a call: `%json {…}`, a regular expression
+                between slashes, which is kept free of what begins a call, or `%lark {…}`, which
+                cannot be; None for any text.
 
         Raises:
-            ValueError: the choice does not fit the tools, a schema takes no objects, or the
-                tokenizer lacks a control token that the format cannot do without.
+            ValueError: the choice does not fit the tools, a schema takes no objects, the content
+                could be taken for a call, or the tokenizer lacks a control token that the format
+                cannot do without.
         """
         ...
 

@@ -28,6 +28,7 @@ from serve.text.calls.history import (
     TemplateInput,
     one_call_each,
     plain_calls,
+    text_of,
     tool_definitions,
     with_objects,
 )
@@ -192,7 +193,16 @@ class GptOss:
         Of a message with several calls it writes the first, so each gets one of its own.
         """
         single = one_call_each(with_objects(plain_calls(messages)))
-        return TemplateInput(single, tool_definitions(tools, _CUSTOM_HINT) or None)
+        told = [_with_one_preamble(message) for message in single]
+        return TemplateInput(told, tool_definitions(tools, _CUSTOM_HINT) or None)
+
+
+def _with_one_preamble(message: Message) -> Message:
+    """What was thought before a call, and said: the template writes one of them, as thoughts."""
+    thoughts, words = message.get("thinking"), text_of(message["content"])
+    if "tool_calls" not in message or not thoughts or not words:
+        return message
+    return {**message, "content": "", "thinking": f"{thoughts}\n\n{words}"}
 
 
 GPT_OSS = GptOss()

@@ -46,12 +46,19 @@ def ending(text: str, end: str) -> str:
     return f"({text} & ~/(?s:.*){_escaped(end)}(?s:.*)/) {literal(end)}"
 
 
+def nested(lark: str) -> str:
+    """The rule body of a whole grammar in Lark."""
+    return f"%lark {{\n{lark}\n}}"
+
+
 def function_arguments(tool: FunctionTool) -> str:
     """The rule body of a function's arguments.
 
     Raises:
         ValueError: the schema does not take objects.
     """
+    if tool.lark is not None:
+        return inner_lark(tool.lark)
     schema = dict(_NO_ARGUMENTS if tool.schema is None else tool.schema)
     kinds = schema.get("type", "object")
     if "object" not in (kinds if isinstance(kinds, list) else [kinds]):
@@ -69,33 +76,46 @@ def custom_input(tool: CustomTool, end: str) -> str:
     A Lark grammar stands inside as it is: it has to have passed a check of its own.
     """
     if tool.lark is not None:
-        return f"%lark {{\n{tool.lark}\n}}"
-    text = _ANY_TEXT if tool.regex is None else _regex(tool.regex)
+        return inner_lark(tool.lark)
+    text = _ANY_TEXT if tool.regex is None else inner_regex(tool.regex)
     return ending(text, end) if end else text
+
+
+def inner_lark(source: str) -> str:
+    """A rule body of what a user's grammar, which has passed a check of its own, describes."""
+    return f"%lark {{\n{source}\n}}"
+
+
+def inner_regex(source: str) -> str:
+    """A user's regular expression as a terminal. Two slashes would begin a comment in Lark."""
+    spelled = {"/": r"\/", "\n": r"\n", "\\\n": r"\n"}
+    body = re.sub(
+        r"\\.|/|\n", lambda match: spelled.get(match[0], match[0]), source, flags=re.DOTALL
+    )
+    return f"/(?:{body})/"
 
 
 class Rules:
     """A grammar under construction: rules under names of their own."""
 
     def __init__(self) -> None:
-        self._lines: list[str] = []
+        self._names: dict[tuple[str, str], str] = {}
 
     def rule(self, body: str) -> str:
-        """Add a rule; its name."""
+        """Add a rule, if there is none of that body; its name."""
         return self._add("r", body)
 
     def terminal(self, body: str) -> str:
-        """Add a terminal; its name."""
+        """Add a terminal, if there is none of that body; its name."""
         return self._add("T", body)
 
     def _add(self, letter: str, body: str) -> str:
-        name = f"{letter}{len(self._lines)}"
-        self._lines.append(f"{name}: {body}")
-        return name
+        return self._names.setdefault((letter, body), f"{letter}{len(self._names)}")
 
     def grammar(self, starts: Sequence[str]) -> str:
         """The whole, where an answer is one of `starts`."""
-        return "\n".join([f"start: {' | '.join(starts)}", *self._lines]) + "\n"
+        lines = [f"{name}: {body}" for (_, body), name in self._names.items()]
+        return "\n".join([f"start: {' | '.join(starts)}", *lines]) + "\n"
 
 
 def answer_grammar(
@@ -112,11 +132,12 @@ def answer_grammar(
         tools: those that may be called; `allowed_tools` has been applied.
         choice: whether a call is wanted, of which tool, and how many.
         controls: spelling → id of the tokenizer's control tokens.
-        content: the rule body of an answer without a call, which then is all that may stand
-            beside calls; None for any text.
+        content: the body of an answer without a call, which then is all that may stand
+            beside calls; None for any text. See `CallFormat.grammar`.
 
     Raises:
-        ValueError: the choice does not fit the tools, or a schema takes no objects.
+        ValueError: the choice does not fit the tools, a schema takes no objects, or what follows
+            the content's grammar could be taken for calls.
     """
     allowed = choice.allowed(tools)
     shapes = [shape for shape in shapes if shape.usable(controls)]
@@ -124,9 +145,18 @@ def answer_grammar(
     if choice.mode == "required":
         run = _run(shapes[0], allowed, choice, controls, rules)
         return rules.grammar([f"{written(shapes[0].trigger, controls)} {run}"])
-    text = _text(shapes, controls)
-    starts = [rules.terminal(text) if content is None else rules.rule(content)]
+    text = _text(content or _ANY_TEXT, shapes, controls)
+    if content is None or content.startswith("/"):
+        starts = [rules.terminal(text)]
+    else:
+        starts = [rules.rule(content)]
     if choice.mode == "auto":
+        in_words = not all(is_control(shape.trigger, controls) for shape in shapes)
+        if content is not None and content.startswith("%lark") and in_words:
+            raise ValueError(
+                "the grammar of the answer could say what begins a call; send a regular "
+                "expression or a JSON schema instead of it, or leave out the tools"
+            )
         for shape in shapes:
             run = _run(shape, allowed, choice, controls, rules)
             trigger = written(shape.trigger, controls)
@@ -139,9 +169,9 @@ def answer_grammar(
     return rules.grammar(starts)
 
 
-def _text(shapes: Sequence[CallShape], controls: Controls) -> str:
-    """The terminal of text that holds no trigger. Control tokens are never text."""
-    terms = [_ANY_TEXT]
+def _text(text: str, shapes: Sequence[CallShape], controls: Controls) -> str:
+    """The terminal of such text that holds no trigger. Control tokens are never text."""
+    terms = [text]
     for shape in shapes:
         if is_control(shape.trigger, controls):
             continue
@@ -206,12 +236,3 @@ def _loosened(part: str | Marker) -> str:
     return "".join(_SPACE if piece is None else _escaped(piece) for piece in pieces).removeprefix(
         _SPACE
     )
-
-
-def _regex(source: str) -> str:
-    """A user's regular expression as a terminal. Two slashes would begin a comment in Lark."""
-    spelled = {"/": r"\/", "\n": r"\n", "\\\n": r"\n"}
-    body = re.sub(
-        r"\\.|/|\n", lambda match: spelled.get(match[0], match[0]), source, flags=re.DOTALL
-    )
-    return f"/(?:{body})/"

@@ -12,6 +12,7 @@ from typing import cast
 
 from serve.text.calls.arguments import object_or_text
 from serve.text.calls.tools import CustomTool, Tool
+from serve.text.template import THOUGHTS
 
 Message = Mapping[str, object]
 Call = Mapping[str, object]
@@ -178,7 +179,10 @@ def _each_call(messages: Sequence[Message], change: Callable[[Call], Call]) -> l
 
 
 def one_call_each(messages: Sequence[Message]) -> list[Message]:
-    """Several calls of a message as messages of one call, each followed by its results."""
+    """Several calls of a message as messages of one call, each followed by its results.
+
+    The first has the message's words, and what was thought before them.
+    """
     parted: list[Message] = []
     taken: set[int] = set()
     for position, message in enumerate(messages):
@@ -191,9 +195,10 @@ def one_call_each(messages: Sequence[Message]) -> list[Message]:
         following = position + 1
         while following < len(messages) and messages[following].get("role") == "tool":
             following += 1
+        silent = {key: value for key, value in message.items() if key not in THOUGHTS}
         for number, call in enumerate(calls):
-            content = message["content"] if number == 0 else ""
-            parted.append({**message, "content": content, "tool_calls": [call]})
+            said = message if number == 0 else {**silent, "content": ""}
+            parted.append({**said, "tool_calls": [call]})
             for result in range(position + 1, following):
                 if messages[result].get("tool_call_id") == call["id"]:
                     parted.append(messages[result])

@@ -25,12 +25,14 @@ class FunctionTool:
         schema: JSON Schema of the arguments; None takes no arguments.
         strict: whether a keyword that cannot be enforced is an error rather than left out.
         description: what it does, for the model.
+        lark: a grammar of the arguments in Lark, which holds in the schema's place.
     """
 
     name: str
     schema: Mapping[str, object] | None = None
     strict: bool = False
     description: str = ""
+    lark: str | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.name)

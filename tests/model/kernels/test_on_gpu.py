@@ -62,7 +62,7 @@ def logits(layout: PageLayout) -> np.ndarray:
     for row in range(ROWS):
         ids = random.integers(0, 128, (1, PROMPT)).astype(np.int32)
         where = np.array([[row], [0], [PROMPT - 20 * row]], np.int32)
-        scores, cache = prefill(parameters, cache, ids, where, tables[row : row + 1])
+        scores, _, cache = prefill(parameters, cache, ids, where, tables[row : row + 1])
         found.append(scores)
     for step in range(8):
         at = np.array([PROMPT - 20 * row + step for row in range(ROWS)], np.int32)

@@ -11,7 +11,13 @@ from support.tiny import TINY
 
 from model.attention import PageView, Scoring
 from model.backends import Backend, choose_backend
-from model.cache import CombinedPages, combined_width
+from model.cache import (
+    CombinedPages,
+    bytes_per_token,
+    combined_heads,
+    combined_width,
+    empty_cache,
+)
 from model.kernels.ragged import RaggedAttention, attend_combined, reference_combined
 
 HEADS, GROUP, WIDTH, PAGE, POOL, TABLE = 2, 3, 128, 8, 48, 12
@@ -32,7 +38,7 @@ STEPS = {
 
 
 def case(
-    rows: list[tuple[int, int]], dtype: str, width: int = WIDTH
+    rows: list[tuple[int, int]], dtype: str, width: int = WIDTH, heads: int = HEADS
 ) -> tuple[jax.Array, CombinedPages, PageView]:
     generator = np.random.default_rng(len(rows))
     length = max(1, *(count for _, count in rows)) + (3 if len(rows) == 1 else 0)
@@ -40,9 +46,11 @@ def case(
     for row, (start, count) in enumerate(rows):
         positions[row, :count] = np.arange(start, start + count)
     tables = generator.permutation(POOL).reshape(4, TABLE)[: len(rows)].astype(np.int32)
-    q = generator.standard_normal((len(rows), length, HEADS, GROUP, width))
-    pages = generator.standard_normal((POOL, PAGE, 2 * HEADS, combined_width(width)))
+    q = generator.standard_normal((len(rows), length, heads, GROUP, width))
+    room = combined_heads(heads, jnp.dtype(dtype))
+    pages = generator.standard_normal((POOL, PAGE, 2 * room, combined_width(width)))
     pages[..., width:] = 0.0
+    pages[:, :, 2 * heads :] = 0.0
     view = PageView(jnp.asarray(tables), jnp.asarray(positions))
     return jnp.asarray(q, dtype), CombinedPages(jnp.asarray(pages, dtype)), view
 
@@ -94,6 +102,38 @@ def test_narrow_heads_are_filled_up(width, scoring):
     np.testing.assert_allclose(found[real], wanted[real], atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("heads", "dtype", "scoring"),
+    [
+        (3, "bfloat16", Scoring(0.5, window=5, softcap=3.0)),
+        (3, "float32", Scoring(0.09, window=11, sinks=jnp.arange(9.0).reshape(3, 3) - 4)),
+        (5, "float32", Scoring(0.09)),
+    ],
+    ids=["3 of bfloat16", "3 of float32 with sinks", "5 of float32"],
+)
+def test_heads_that_fill_no_tile_are_filled_up(heads, dtype, scoring):
+    q, pool, view = case(STEPS["ragged chunks"], dtype, 64, heads)
+    assert pool.pages.shape[2] > 2 * heads
+    found = attend_combined(q, pool, view, scoring)
+    assert found.shape == q.shape
+    wanted = reference_combined(q, pool, widened(view), scoring)
+    real = np.asarray(view.positions) >= 0
+    found, wanted = (np.asarray(x, np.float32)[real] for x in (found, wanted))
+    assert np.abs(wanted).max() > 0.5
+    np.testing.assert_allclose(found, wanted, atol=TOLERANCES[dtype], rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rooms"),
+    [
+        ("bfloat16", {1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 8: 8, 9: 16, 24: 24}),
+        ("float32", {1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 8: 8, 9: 12, 12: 12}),
+    ],
+)
+def test_pages_have_room_for_heads_that_fill_whole_tiles(dtype, rooms):
+    assert {heads: combined_heads(heads, jnp.dtype(dtype)) for heads in rooms} == rooms
+
+
 def test_new_keys_are_in_the_pages_that_are_attended_to():
     """A row whose only key is the one of this step attends to its value alone."""
     q, pool, _ = case([(0, 1)], "float32")
@@ -110,6 +150,17 @@ def test_new_keys_are_in_the_pages_that_are_attended_to():
     np.testing.assert_array_equal(after, before)
 
 
+def test_behind_a_devices_own_heads_pages_hold_nothing():
+    pages = jnp.zeros((POOL, PAGE, 2 * 4, 128))
+    view = PageView(jnp.full((1, TABLE), 5, jnp.int32), jnp.array([[2]], jnp.int32))
+    q, ones = jnp.ones((1, 1, 3, GROUP, 64)), jnp.ones((1, 1, 3, 64))
+    _, cache = RaggedAttention(view)(q, ones, 2 * ones, CombinedPages(pages), Scoring(1.0))
+    written = np.zeros((8, 128))
+    written[:6:2, :64], written[1:6:2, :64] = 1, 2
+    np.testing.assert_array_equal(cache.pages[5, 2], written)
+    assert np.sum(cache.pages) == written.sum()
+
+
 BFLOAT16 = jnp.dtype("bfloat16")
 WIDE = replace(TINY, head_dim=128)
 
@@ -117,16 +168,40 @@ WIDE = replace(TINY, head_dim=128)
 def test_the_kernel_is_chosen_on_tpu_and_only_there():
     for config in (WIDE, replace(WIDE, head_dim=64), replace(WIDE, attention_sinks=True)):
         assert choose_backend(config, "tpu", 2, BFLOAT16).layout == "combined"
-    assert choose_backend(WIDE, "cpu", 2, BFLOAT16) == Backend("paged, plain JAX", "by_head")
+    assert choose_backend(WIDE, "cpu", 2, BFLOAT16) == Backend("paged, plain JAX", "by_head", 2)
 
 
 @pytest.mark.parametrize(
-    ("config", "heads", "reason"),
+    ("dtype", "heads", "reason"),
     [
-        (WIDE, 3, "3 kv heads of bfloat16 on one device"),
+        (BFLOAT16, 2, "a device can have one kv head of bfloat16, and here it has 2 of bfloat16"),
+        (jnp.dtype("float32"), 1, "and here it has 1 of float32"),
     ],
+    ids=["two heads", "a head of float32"],
 )
-def test_a_fallback_has_its_reason(config, heads, reason):
-    backend = choose_backend(config, "tpu", heads, BFLOAT16)
+def test_a_fallback_has_its_reason(dtype, heads, reason):
+    backend = choose_backend(replace(TINY, head_dim=256), "tpu", heads, dtype)
     assert backend.layout == "by_head"
+    assert backend.heads == TINY.num_kv_heads
+    assert "head_dim is 256; above 128 " in backend.fallback
     assert reason in backend.fallback
+
+
+def test_one_wide_head_on_a_device_is_the_kernels():
+    backend = choose_backend(replace(TINY, head_dim=256), "tpu", 1, BFLOAT16)
+    assert (backend.layout, backend.fallback) == ("combined", "")
+
+
+# As SmolLM2 135M has them: three devices can divide them, two and four cannot.
+NINE_AND_THREE = replace(TINY, num_heads=9, num_kv_heads=3, head_dim=64)
+
+
+@pytest.mark.parametrize(("held", "room"), [(3, 4), (1, 3)])
+def test_three_kv_heads_have_the_kernel_however_they_are_divided(held, room):
+    backend = choose_backend(NINE_AND_THREE, "tpu", held, BFLOAT16)
+    assert backend == Backend("paged, ragged_paged_attention (Pallas TPU kernel)", "combined", room)
+    sizes = {"pages": 2, "page_size": 4, "rows": 1, "table_width": 2, "dtype": BFLOAT16}
+    cache = empty_cache(NINE_AND_THREE, layout=backend.layout, heads=backend.heads, **sizes)
+    token = sum(pool.pages[0, 0].nbytes for pool in cache.layers)
+    assert token == bytes_per_token(NINE_AND_THREE, "combined", BFLOAT16, backend.heads)
+    assert token == 2 * 2 * room * 128 * 2

@@ -12,6 +12,7 @@ from serve.api.asking.asked_tools import asked_tools
 from serve.api.asking.constraint import MOST_GRAMMARS, check_sizes
 from serve.api.asking.validation import first_fault
 from serve.api.wire.errors import ApiError
+from serve.api.wire.guided import LONGEST_BAD_WORD, LONGEST_TEXT, MOST_BAD_WORDS, MOST_TEXTS
 from serve.api.wire.json_schema import MOST_KEYWORDS
 from serve.api.wire.messages import (
     LONGEST_CALL_ID,
@@ -75,6 +76,16 @@ AT_THE_BOUND = [
     ({"stop": "s" * LONGEST_STOP}, {"stop": "s" * (LONGEST_STOP + 1)}, "stop", STRING),
     ({"stop": ["s" * LONGEST_STOP]}, {"stop": ["a", "s" * (LONGEST_STOP + 1)]}, "stop[1]", STRING),
     ({"modalities": ["text"] * 2}, {"modalities": ["text"] * 3}, "modalities", ARRAY),
+    ({"guided_json": schema(MOST_KEYWORDS)}, {"guided_json": schema(MOST_KEYWORDS + 1)},
+     "guided_json", OBJECT),
+    ({"guided_choice": ["a"] * MOST_TEXTS}, {"guided_choice": ["a"] * (MOST_TEXTS + 1)},
+     "guided_choice", ARRAY),
+    ({"guided_choice": ["s" * LONGEST_TEXT]}, {"guided_choice": ["s" * (LONGEST_TEXT + 1)]},
+     "guided_choice[0]", STRING),
+    ({"bad_words": ["a"] * MOST_BAD_WORDS}, {"bad_words": ["a"] * (MOST_BAD_WORDS + 1)},
+     "bad_words", ARRAY),
+    ({"bad_words": ["s" * LONGEST_BAD_WORD]}, {"bad_words": ["s" * (LONGEST_BAD_WORD + 1)]},
+     "bad_words[0]", STRING),
     (answer(schema(MOST_KEYWORDS)), answer(schema(MOST_KEYWORDS + 1)),
      "response_format.json_schema.schema", OBJECT),
     (tool(schema(MOST_KEYWORDS)), tool(schema(MOST_KEYWORDS + 1)),

@@ -105,8 +105,9 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     message({**USER, "tool_call_id": "c1"}, "tool_call_id", UNKNOWN),
     message({"role": "assistant", "content": "x", "refusal": 1}, "refusal", TYPE),
     message({"role": "assistant", "content": "x", "audio": {"id": "a"}}, "audio", LATER),
-    message({"role": "assistant", "content": "x", "annotations": [{}]}, "annotations", LATER),
-    message({"role": "assistant", "tool_calls": []}, "tool_calls", "empty_array"),
+    message({"role": "assistant", "content": "x", "annotations": [{}]},
+            "annotations[0].type", MISSING),
+    message({"role": "assistant", "tool_calls": []}, "content", MISSING),
     message({"role": "assistant", "tool_calls": {}}, "tool_calls", TYPE),
     message({"role": "assistant", "tool_calls": ["f"]}, "tool_calls[0]", TYPE),
     message({"role": "assistant", "tool_calls": [{}]}, "tool_calls[0].type", MISSING),
@@ -264,7 +265,7 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     field("top_logprobs", 1.0, "top_logprobs", TYPE),
     field("top_logprobs", True, "top_logprobs", TYPE),
     field("top_logprobs", "5", "top_logprobs", TYPE),
-    field("top_k", -1, "top_k", "integer_below_min_value"),
+    field("top_k", -2, "top_k", "integer_below_min_value"),
     field("top_k", 1.5, "top_k", TYPE),
     field("top_k", 40.0, "top_k", TYPE),
     field("top_k", "0", "top_k", TYPE),
@@ -282,9 +283,13 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     field("ignore_eos", 1, "ignore_eos", TYPE),
     field("ignore_eos", "true", "ignore_eos", TYPE),
     field("ignore_eos", [], "ignore_eos", TYPE),
+    field("prompt_logprobs", -1, "prompt_logprobs", "integer_below_min_value"),
+    field("prompt_logprobs", 21, "prompt_logprobs", "integer_above_max_value"),
+    field("prompt_logprobs", 1.0, "prompt_logprobs", TYPE),
+    field("prompt_logprobs", True, "prompt_logprobs", TYPE),
+    field("prompt_logprobs", "5", "prompt_logprobs", TYPE),
     # Strings, lists, maps.
     field("stop", "", "stop", "empty_string"),
-    field("stop", [], "stop", "empty_array"),
     field("stop", ["a", ""], "stop[1]", "empty_string"),
     field("stop", ["a", 1], "stop[1]", TYPE),
     field("stop", [["a"]], "stop[0]", TYPE),
@@ -294,7 +299,7 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     field("stop", {"a": 1}, "stop", TYPE),
     field("stop", False, "stop", TYPE),
     field("user", 1, "user", TYPE),
-    field("user", "x" * 65, "user", "string_above_max_length"),
+    field("user", "x" * 1025, "user", "string_above_max_length"),
     field("safety_identifier", [], "safety_identifier", TYPE),
     field("safety_identifier", "x" * 65, "safety_identifier", "string_above_max_length"),
     field("metadata", [], "metadata", TYPE),
@@ -309,7 +314,7 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     field("stream", 1, "stream", TYPE),
     field("stream", "true", "stream", TYPE),
     field("stream", [], "stream", TYPE),
-    field("stream_options", {}, "stream_options", VALUE),
+    field("stream_options", {"include_obfuscation": True}, "stream_options", VALUE),
     field("stream_options", {"include_usage": True}, "stream_options", VALUE),
     field("stream_options", [], "stream_options", TYPE),
     field("stream_options", True, "stream_options", TYPE),
@@ -333,6 +338,68 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     field("response_format", {"type": None}, "response_format.type", TYPE),
     field("response_format", {"type": "JSON_OBJECT"}, "response_format.type", VALUE),
     field("response_format", {"type": "json_schema"}, "response_format.json_schema", MISSING),
+    # Other names of forms.
+    field("guided_json", 1, "guided_json", TYPE),
+    field("guided_json", [], "guided_json", TYPE),
+    field("guided_json", "", "guided_json", "empty_string"),
+    field("guided_json", "{", "guided_json", VALUE),
+    field("guided_json", "[]", "guided_json", VALUE),
+    field("guided_json", '{"a": 1, "a": 1}', "guided_json", VALUE),
+    field("guided_json", '{"a":' * 99 + "1" + "}" * 99, "guided_json", VALUE),
+    field("guided_json", {"type": "strin"}, "guided_json.type", VALUE),
+    field("guided_json", '{"type": "strin"}', "guided_json.type", VALUE),
+    field("guided_json", {"items": {"not": {}}}, "guided_json.items.not", VALUE),
+    field("guided_regex", 1, "guided_regex", TYPE),
+    field("guided_regex", "", "guided_regex", "empty_string"),
+    field("guided_regex", "[.*", "guided_regex", VALUE),
+    field("guided_regex", "a+?", "guided_regex", VALUE),
+    field("guided_choice", "yes", "guided_choice", TYPE),
+    field("guided_choice", [], "guided_choice", "empty_array"),
+    field("guided_choice", [1], "guided_choice[0]", TYPE),
+    field("guided_grammar", {}, "guided_grammar", TYPE),
+    field("guided_grammar", "", "guided_grammar", "empty_string"),
+    field("guided_grammar", 'start: "a', "guided_grammar", VALUE),
+    field("guided_grammar", "root ::= a", "guided_grammar", VALUE),
+    field("guided_grammar", 'a ::= "b"', "guided_grammar", VALUE),
+    field("guided_grammar", "start: <|im_end|>", "guided_grammar", VALUE),
+    field("guided_decoding_backend", "outlines", "guided_decoding_backend", UNKNOWN),
+    field("structured_outputs", "json", "structured_outputs", TYPE),
+    field("structured_outputs", {}, "structured_outputs", VALUE),
+    field("structured_outputs", {"json_object": False}, "structured_outputs", VALUE),
+    field("structured_outputs", {"json_object": 1}, "structured_outputs.json_object", TYPE),
+    field("structured_outputs", {"json": "["}, "structured_outputs.json", VALUE),
+    field("structured_outputs", {"json": {"not": {}}}, "structured_outputs.json.not", VALUE),
+    field("structured_outputs", {"regex": "("}, "structured_outputs.regex", VALUE),
+    field("structured_outputs", {"grammar": "root ::= ("}, "structured_outputs.grammar", VALUE),
+    field("structured_outputs", {"choice": []}, "structured_outputs.choice", "empty_array"),
+    field("structured_outputs", {"definition": {}}, "structured_outputs.definition", UNKNOWN),
+    field("structured_outputs", {"regex": "a", "choice": ["a"]},
+          "structured_outputs.choice", VALUE),
+    field("structured_outputs", {"regex": "a", "json_object": True},
+          "structured_outputs.json_object", VALUE),
+    *(
+        field("structured_outputs", {"regex": "a", name: value}, f"structured_outputs.{name}", code)
+        for name, value, code in [
+            ("structural_tag", "{}", LATER),
+            ("whitespace_pattern", " ?", LATER),
+            ("disable_additional_properties", True, LATER),
+            ("disable_any_whitespace", "yes", TYPE),
+            ("disable_fallback", 1, TYPE),
+        ]
+    ),
+    field("bad_words", "damn", "bad_words", TYPE),
+    field("bad_words", [1], "bad_words[0]", TYPE),
+    field("bad_words", ["a", ""], "bad_words[1]", "empty_string"),
+    field("bad_words", ["a\ufffd"], "bad_words[0]", VALUE),
+    *(
+        ({"model": "tiny", "messages": [USER], "response_format": {"type": "json_object"}} | more,
+         param, VALUE)
+        for more, param in [
+            ({"guided_regex": "a"}, "guided_regex"),
+            ({"guided_choice": ["a"], "response_format": None, "guided_json": {}}, "guided_choice"),
+            ({"structured_outputs": {"regex": "a"}}, "structured_outputs"),
+        ]
+    ),
     *[
         field("response_format", {"type": "json_schema", "json_schema": spec}, *fault)
         for spec, *fault in [
@@ -382,7 +449,8 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     # Fields that disagree.
     ({"model": "tiny", "messages": [USER], "max_tokens": 5, "max_completion_tokens": 6},
      "max_tokens", VALUE),
-    ({"model": "tiny", "messages": [USER], "stream": False, "stream_options": {}},
+    ({"model": "tiny", "messages": [USER], "stream": False,
+      "stream_options": {"include_usage": True}},
      "stream_options", VALUE),
     ({"model": "tiny", "messages": [USER], "logprobs": False, "top_logprobs": 0},
      "top_logprobs", VALUE),
@@ -390,6 +458,10 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
      "top_logprobs", VALUE),
     ({"model": "tiny", "messages": [USER], "logprobs": True, "top_logprobs": 21},
      "top_logprobs", "integer_above_max_value"),
+    ({"model": "tiny", "messages": [USER], "stream": True, "prompt_logprobs": 0},
+     "prompt_logprobs", VALUE),
+    ({"model": "tiny", "messages": [USER], "stream": True, "prompt_logprobs": 5},
+     "prompt_logprobs", VALUE),
     ({"model": "tiny", "messages": [USER], "max_tokens": 3, "min_tokens": 4},
      "min_tokens", VALUE),
     # The first of several faults.
@@ -560,6 +632,9 @@ async def test_messages_name_what_was_given_and_what_is_allowed(house: Any, ask:
     )
     assert await message_for(top_logprobs=3) == (
         "The 'top_logprobs' parameter is only allowed when 'logprobs' is true."
+    )
+    assert await message_for(stream=True, prompt_logprobs=3) == (
+        "The 'prompt_logprobs' parameter is not available when 'stream' is true."
     )
     assert await message_for(store=True) == (
         "Unsupported parameter: 'store'. This server does not honour it yet: leave it out, "

@@ -68,7 +68,6 @@ def answered(id_: str) -> dict[str, Any]:
 
 TABLE: list[tuple[dict[str, Any], str, str, str]] = [
     # The list of tools.
-    ({"tools": []}, "tools", "empty_array", "minimum length 1"),
     ({"tools": {}}, "tools", TYPE, "an array"),
     ({"tools": "f"}, "tools", TYPE, "an array"),
     ({"tools": [F] * 129}, "tools", LONG_LIST, "maximum length 128"),
@@ -186,13 +185,11 @@ TABLE: list[tuple[dict[str, Any], str, str, str]] = [
             ".tools[0].function.name", VALUE, "no tool called 'h'"),
     allowed({"mode": "auto", "tools": [F, {"type": "function", "function": {"name": "c"}}]},
             ".tools[1].function.name", VALUE),
-    ({"tool_choice": "auto"}, "tool_choice", VALUE, "send 'tools'"),
+    ({"tools": [], "tool_choice": "required"}, "tool_choice", VALUE, "send 'tools'"),
     ({"tool_choice": "required"}, "tool_choice", VALUE, "send 'tools'"),
     ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice", VALUE, ""),
     ({"tools": [F], "parallel_tool_calls": 1}, "parallel_tool_calls", TYPE, ""),
-    ({"parallel_tool_calls": False}, "parallel_tool_calls", VALUE, "send 'tools'"),
     # The older fields.
-    ({"functions": []}, "functions", "empty_array", ""),
     ({"functions": [{}]}, "functions[0].name", MISSING, ""),
     ({"functions": [F]}, "functions[0].name", MISSING, ""),
     ({"functions": [{"name": "f", "strict": True}]}, "functions[0].strict", UNKNOWN, ""),
@@ -202,13 +199,11 @@ TABLE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"functions": [{"name": "f", "parameters": {"properties": 1}}]},
      "functions[0].parameters.properties", VALUE, ""),
     ({"functions": [{"name": "f"}], "tools": [F]}, "functions", VALUE, "not both"),
-    ({"functions": [{"name": "f"}], "tool_choice": "auto"}, "tool_choice", VALUE, ""),
-    ({"functions": [{"name": "f"}], "parallel_tool_calls": True}, "parallel_tool_calls", VALUE, ""),
+    ({"functions": [{"name": "f"}], "tool_choice": "required"}, "tool_choice", VALUE, ""),
     ({"functions": [{"name": "f"}], "function_call": "required"}, "function_call", VALUE, "'auto'"),
     ({"functions": [{"name": "f"}], "function_call": {"name": "g"}}, "function_call.name", VALUE,
      "no tool called 'g'"),
     ({"functions": [{"name": "f"}], "function_call": {}}, "function_call.name", MISSING, ""),
-    ({"tools": [F], "function_call": "auto"}, "function_call", VALUE, "send 'functions'"),
     ({"function_call": {"name": "f"}}, "function_call", VALUE, "send 'functions'"),
     # Earlier turns; `test_malformed.py` has more.
     history(answered("a"), at="messages[1].tool_call_id", code=VALUE),

@@ -1,6 +1,8 @@
 from typing import Any
 
+import httpx
 import pytest
+from openai import AsyncOpenAI
 
 from serve.api.wire.response import ModelList, ModelObject
 
@@ -38,8 +40,30 @@ async def test_what_holds_where_requests_are_silent(make_house: Any) -> None:
 
 
 async def test_names_may_have_slashes(make_house: Any) -> None:
-    house = make_house(settings={"model_id": "org/model"})
-    assert (await house.get("/v1/models/org/model")).status_code == 200
+    house = make_house(settings={"model_id": "org/Model-1.5"})
+    for path in ("org/Model-1.5", "org%2FModel-1.5", "org%2fModel%2D1.5"):
+        response = await house.get(f"/v1/models/{path}")
+        assert response.status_code == 200
+        assert (await response.get_json())["id"] == "org/Model-1.5"
+    assert (await house.get("/v1/models/Model-1.5")).status_code == 404
+
+
+async def test_the_official_client_asks_for_names_with_slashes(
+    make_house: Any, ask: Any, listening: Any
+) -> None:
+    name = "org/Model-1.5"
+    house = make_house(settings={"model_id": name})
+    async with (
+        listening(house.app) as url,
+        AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+        httpx.AsyncClient(trust_env=False) as plain,
+    ):
+        assert [model.id async for model in client.models.list()] == [name, "gpt-4o"]
+        assert (await client.models.retrieve(name)).id == name
+        for path in (name, "org%2FModel-1.5"):
+            assert (await plain.get(f"{url}/models/{path}")).json()["id"] == name
+        answer = await client.chat.completions.create(**ask(model=name))
+        assert answer.model == name
 
 
 async def test_unserved_model_is_404(house: Any, ask: Any) -> None:

@@ -53,6 +53,7 @@ def check_choices(choices: list[dict[str, Any]], asked: dict[str, Any]) -> None:
         assert choice["finish_reason"] in ENDS
         text = choice["message"]["content"] or ""
         assert not any(stop in text for stop in ([stops] if isinstance(stops, str) else stops))
+        assert not any(word in text for word in asked.get("bad_words") or ())
         # Tokens of calls have none.
         if not asked.get("logprobs"):
             assert choice["logprobs"] is None

@@ -38,8 +38,8 @@ class There(Reader):
 
 
 class Unconstrained:
-    async def compiled(self, schema: object, tools: object) -> None:
-        assert (schema, tools) == (None, None)
+    async def compiled(self, form: object, tools: object, bad_words: object) -> None:
+        assert (form, tools, bad_words) == (None, None, ())
 
 
 def preparer() -> tuple[Preparer, Here, There]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -42,6 +43,7 @@ def mixture() -> list:
         request(prompt_of(4, 60), 25, seed=4, top_p=0.8, presence_penalty=1.0, choices=2),
         request(prompt_of(6, 30), 25, seed=6, repetition_penalty=1.5),
         request(prompt_of(5, 16), 25, temperature=0.0, seed=5, min_tokens=4, end_ids=ENDS),
+        replace(request(prompt_of(6, 35), 5, seed=6), prompt_logprobs=3),
     ]
 
 
@@ -60,8 +62,10 @@ async def test_a_follower_that_runs_what_is_told_ends_with_the_same_bits():
     assert [type(part) for part in parts] == [Forward, Drawing] * (len(parts) // 2)
     called = {call.program for part in parts[::2] for call in part.calls}
     called |= {call.program for part in parts[1::2] for call in part.masks}
-    loads = {"load", "load_bias", "load_prompts", "load_masks", "recount"}
-    assert called == {"prefill", "decode", "fork"} | loads
+    assert called == {
+        *("prefill", "prompt_logprobs", "decode", "fork"),
+        *("load", "load_bias", "load_prompts", "load_masks", "recount"),
+    }
 
     follower = Runner(tiny_model(), CONFIG)
     follower._programs = leader._programs

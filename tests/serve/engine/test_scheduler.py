@@ -202,6 +202,42 @@ def test_a_deterministic_engine_never_puts_back():
     assert h.scheduler.stats().preemptions == 0
 
 
+def test_a_prompt_that_is_told_is_computed_and_leaves_its_pages_to_others():
+    h = house(cache_tokens=512)
+    for name in ("a", "b", "c"):
+        h.submit(name, list(range(50)), tokens=2, prompt_logprobs=None if name == "c" else 0)
+        h.run()
+    h.check_answers()
+    assert h.cached == {"a": 0, "b": 0, "c": 48}
+
+
+def test_all_choices_share_the_prompt_that_the_first_one_tells():
+    """Only two have a row at once; the others begin from the cache, which counts as theirs."""
+    h = house(max_rows=2, cache_tokens=512)
+    h.submit("a", list(range(50)), tokens=3, choices=5, prompt_logprobs=0)
+    h.run()
+    h.check_answers()
+    assert h.scheduler.stats().cached_tokens == 0
+
+
+@pytest.mark.parametrize("cache_tokens", [80, 256])
+@pytest.mark.parametrize("steps", [2, 3, 4, 5])
+def test_a_prompt_that_is_put_back_is_told_once(steps, cache_tokens):
+    """Its row goes to another caller, amid the prompt or when that is told; its pages too, or they
+    are kept."""
+    h = house(max_rows=2, cache_tokens=cache_tokens)
+    h.submit("short", [70], tokens=50, caller="a")
+    h.submit("told", list(range(60)), tokens=4, caller="a", prompt_logprobs=0)
+    for _ in range(steps):
+        h.step()
+    h.submit("other", [80], tokens=50, caller="b")
+    h.step()
+    assert h.scheduler.stats().preemptions == 1
+    assert [each.request.id for each in h.scheduler._queue] == ["told"]
+    h.run()
+    h.check_answers()
+
+
 def test_a_deterministic_engine_shares_whole_chunks_only():
     h = house(deterministic=True, prefill_chunk=16)
     h.submit("a", list(range(31)))
@@ -267,6 +303,7 @@ def test_invariants_hold_whatever_happens(story):
                 choices=rng.choice([1, 1, 1, 2, 5]),
                 end_ids=frozenset(rng.sample(range(97), rng.choice([0, 0, 10]))),
                 caller=rng.choice(callers),
+                prompt_logprobs=rng.choice([None, None, 5]),
             )
         elif happening < 0.4 and h.requests:
             name = rng.choice(list(h.requests))

@@ -58,7 +58,7 @@ def test_of_no_kind(compiler: GrammarCompiler, name: str, disguised: str) -> Non
 
 
 def test_nor_in_the_arguments_of_a_call(compiler: GrammarCompiler) -> None:
-    schema = enforceable(compiler.begin(), {"type": "object", **OPEN[0]}, strict=True)
+    schema = enforceable(compiler.begin(), {"type": "object", **OPEN[0]}, strict=True).schema
     rule = function_arguments(FunctionTool("f", schema, strict=True))
     assert json.loads(rule.removeprefix("%json "))["x-guidance"]["json_allowed_escapes"]
 

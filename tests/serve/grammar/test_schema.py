@@ -2,13 +2,14 @@
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
-from support.byte_tokens import END, byte_compiler
+from support.byte_tokens import END, allows, byte_compiler
 from support.schemas import SCHEMAS, validate
 
 from serve.engine.types import Constraint
@@ -68,6 +69,13 @@ def test_there_are_250_schemas_and_they_use_every_keyword_that_is_enforced() -> 
 
 
 DEEP: Any = {"properties": {"a": {"items": {"uniqueItems": True}}}}
+# Bounds that a schema puts on another's multiples: of 1 digit too many to be met.
+TOO_EXACT: dict[str, Any] = {
+    "type": "object",
+    "properties": {"ab": {"multipleOf": 1e-05}},
+    "patternProperties": {"^a": {"type": "number", "minimum": 0.1, "maximum": 0.10000001}},
+}
+EMPTY_TEXT = {"type": "string", "pattern": "^[a-z]{3}$", "format": "uuid"}
 BRANCHES = {"oneOf": [{"type": "integer"}, {"type": "number"}]}
 
 # Schema, path at fault, words of the message; valid in form, but more than can be enforced.
@@ -98,12 +106,19 @@ UNENFORCEABLE: list[tuple[Any, tuple[str | int, ...], str]] = [
     ({"items": BRANCHES}, ("items", "oneOf"), "use 'anyOf'"),
     ({"type": "object", "minProperties": 2}, ("minProperties",), "could repeat a name"),
     ({"properties": {"a": {}}, "maxProperties": 1}, ("maxProperties",), "are required"),
-    ({"patternProperties": {"ab": {}, "bc": {}}}, ("patternProperties",), "disjoint"),
+    (
+        {"patternProperties": {"ab": {}, "bc": {}}},
+        ("patternProperties",),
+        "match two of its patterns",
+    ),
     ({"const": 2**53 + 1}, ("const",), "beyond 2^53"),
     ({"enum": [1, [2**60]]}, ("enum",), "beyond 2^53"),
     ({"minimum": -(2**54)}, ("minimum",), "beyond 2^53"),
     ({"type": "number", "multipleOf": 0.000001237}, ("multipleOf",), "too many digits"),
-    ({"type": "number", "minimum": -1e300, "maximum": 1e300}, ("minimum",), "range"),
+    ({"type": "number", "minimum": -1e300, "maximum": 1e300}, ("minimum",), "range is too large"),
+    ({"type": "number", "exclusiveMinimum": 1e40}, ("exclusiveMinimum",), "range is too large"),
+    ({**TOO_EXACT, "required": ["ab"]}, ("properties", "ab", "multipleOf"), "nothing may follow"),
+    (EMPTY_TEXT, ("pattern",), "no text fits it"),
     ({"required": ["a"], "allOf": [{"const": "\x01"}]}, ("allOf", 0, "const"), "control char"),
     ({"properties": {"a": {"enum": [[{"\x7f": 1}]]}}}, ("properties", "a", "enum"), "control"),
     ({"patternProperties": {r"^\x01": {}}}, ("patternProperties",), "control characters"),
@@ -120,6 +135,8 @@ def test_what_cannot_be_enforced_is_refused_where_the_schema_is_strict(
         compile_schema(compiler.begin(), schema, strict=True)
     assert refused.value.path == path
     assert words in str(refused.value)
+    # Words of the library for its own insides.
+    assert not re.search("NoExtension|lexer|Parser|regex|Some|[Ee]xpression", str(refused.value))
 
 
 @pytest.mark.parametrize("schema", [schema for schema, _, _ in UNENFORCEABLE], ids=str)
@@ -131,6 +148,47 @@ def test_what_cannot_be_enforced_is_left_where_it_is_not(
     answers = [random_answer(constraint, rng) for _ in range(20)]
     found = [json.loads(answer) for answer in answers if answer is not None]
     assert found
+
+
+@pytest.mark.parametrize(
+    ("schema", "path", "words"),
+    [
+        (
+            {"properties": {"s": {"pattern": "^a*$", "minLength": 20_000}}, "required": ["s"]},
+            ("properties", "s", "pattern"),
+            "too many states; make it smaller, or its repetitions shorter; leave it out, or set",
+        ),
+        (
+            {"properties": {f"p{number}": {"type": "null"} for number in range(400)}},
+            (),
+            "it takes too much to follow: too many ways are open at once, more than 1,000; make",
+        ),
+    ],
+    ids=["text", "members"],
+)
+def test_what_is_too_much_is_told_in_words_of_the_schema(
+    compiler: GrammarCompiler, schema: Any, path: tuple[str | int, ...], words: str
+) -> None:
+    with pytest.raises(SchemaError) as refused:
+        compile_schema(compiler.begin(), {"type": "object", **schema}, strict=True)
+    assert refused.value.path == path
+    assert words in str(refused.value)
+
+
+def test_of_many_keywords_the_one_is_found_that_cannot_be_followed(
+    compiler: GrammarCompiler,
+) -> None:
+    """And where the schema is not strict, it alone is left out."""
+    fine = {"type": "string", "pattern": "^[a-z]+$", "minLength": 2, "maxLength": 5}
+    members = {f"m{number:02}": fine for number in range(20)} | TOO_EXACT["properties"]
+    schema = {**TOO_EXACT, "properties": members, "required": ["ab"]}
+    with pytest.raises(SchemaError) as refused:
+        compile_schema(compiler.begin(), schema, strict=True)
+    assert refused.value.path == ("properties", "ab", "multipleOf")
+    constraint = compile_schema(compiler.begin(), schema, strict=False)
+    assert allows(constraint, '{"m07":"abc","ab":0.10000001}')
+    assert not allows(constraint, '{"m07":"ABC","ab":0.10000001}')
+    assert not allows(constraint, '{"m07":"abc","ab":0.2}')
 
 
 def test_beside_what_is_left_the_rest_is_enforced(compiler: GrammarCompiler) -> None:

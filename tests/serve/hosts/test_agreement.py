@@ -61,3 +61,9 @@ def test_another_version_or_checkpoint_is_named(tmp_path: Path):
     assert "for the checkpoint's digest where process 0 has" in said
     shutil.rmtree(copy)
     assert "has missing for the" in disagreement(1, facts_of(ServeConfig(model=copy)), ours)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_left_to_whoever_loads_it(tmp_path: Path):
+    (tmp_path / "config.json").write_bytes(b"\xff")
+    found = facts_of(ServeConfig(model=tmp_path))
+    assert found["the checkpoint's digest"] == "unreadable"

@@ -1,5 +1,7 @@
 """What the TPU's own compiler makes of the steps, read from its programs. Runs no TPU."""
 
+import json
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -21,6 +23,18 @@ def programs(tmp_path_factory) -> dict[str, Any]:
 def test_attention_is_the_kernel(programs, case):
     assert programs[case]["mesh"]["model"] > 1
     assert programs[case]["kernels"] == LAYERS
+
+
+def test_64_query_heads_on_a_device_have_the_kernel(programs):
+    assert programs["many v5e:1x1 decode"]["mesh"] == {"data": 1, "model": 1}
+    assert programs["many v5e:1x1 decode"]["kernels"] == LAYERS
+
+
+def test_heads_that_the_kernel_cannot_read_are_attended_to_without_it(programs):
+    wide = programs["wide v5e:2x2 decode"]
+    assert wide["mesh"]["model"] == 4
+    assert wide["kernels"] == 0
+    assert "head_dim is 256" in wide["fallback"]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -60,3 +74,40 @@ def test_qwen3_8b_on_four_chips_is_near_its_floor(tmp_path):
     held = plan["bytes"]["weights"] + plan["bytes"]["pages"]
     for step in plan["steps"]:
         assert step["argument_bytes"] + step["temporary_bytes"] <= 1.03 * held
+
+
+# SmolLM2 135M's, but for its 30 layers.
+SMALL = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_act": "silu",
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "max_position_embeddings": 8192,
+    "model_type": "llama",
+    "num_attention_heads": 9,
+    "num_hidden_layers": 4,
+    "num_key_value_heads": 3,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 100000,
+    "tie_word_embeddings": True,
+    "vocab_size": 49152,
+}
+
+
+@pytest.mark.parametrize(
+    ("topology", "data"), [("v5e:1x1", 1), ("v6e:1x1", 1), ("v5e:2x2", 4)], ids=str
+)
+def test_three_kv_heads_on_one_chip_and_on_four(tmp_path, topology, data):
+    (tmp_path / "config.json").write_text(json.dumps(SMALL))
+    plan = run_plan("--model", str(tmp_path), "--topology", topology)
+    assert plan["fits"]
+    assert plan["mesh"] == {"data": data, "model": 1}
+    assert plan["attention"] == "paged, ragged_paged_attention (Pallas TPU kernel)"
+    assert plan["attention_fallback"] == ""
+    assert plan["compiler"] == f"libtpu {version('libtpu')}"
+    # Four layers, keys and values, three heads filled up to four, 64 values to 128, two bytes.
+    assert plan["bytes"]["pages"] == 64 * 2048 * 4 * 2 * 4 * 128 * 2
+    assert [step["size"] for step in plan["steps"]] == [4, 16, 64, 256]
+    for step in plan["steps"]:
+        assert step["kernel_calls"] == 4
+        assert not step["pages_copied"]

@@ -1,10 +1,8 @@
 """How long a client may take for each thing, and that none is hurried that waits for an answer."""
 
 import asyncio
-import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from hyperframe.frame import DataFrame, RstStreamFrame
+from support.certificates import self_signed
 from support.raw_http import Answer, Http1Peer, Http2Peer
 
 from serve.api.wire.response import ErrorBody
@@ -238,19 +237,7 @@ async def test_who_reads_slowly_gets_it_all(make_house: Any, ask: Any, listening
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> dict[str, str]:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate")
-    files = {"certfile": str(tmp_path / "chain.pem"), "keyfile": str(tmp_path / "key.pem")}
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "1", "-subj", "/CN=localhost"),
-            *("-keyout", files["keyfile"], "-out", files["certfile"]),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return files
+    return dict(zip(("certfile", "keyfile"), self_signed(tmp_path), strict=True))
 
 
 async def test_a_tls_handshake_that_stalls(

@@ -108,3 +108,34 @@ def test_an_error_names_the_template() -> None:
 def test_which_form_of_content_a_template_takes(source: str, parts: bool, strings: bool) -> None:
     template = ChatTemplate(source)
     assert (template.takes_parts, template.takes_strings) == (parts, strings)
+
+
+_EACH = "{% for m in messages %}{{ m.content }}"
+
+
+@pytest.mark.parametrize(
+    ("source", "field"),
+    [
+        ("{{ messages[0].content }}", ""),
+        (_EACH + "{{ m.reasoning_content }}{% endfor %}", "reasoning_content"),
+        (_EACH + "{{ m['thinking'] }}{% endfor %}", "thinking"),
+        (_EACH + "{{ m.get('reasoning') or '' }}{% endfor %}", "reasoning"),
+        (_EACH + "{{ m.thinking or m.reasoning }}{% endfor %}", "reasoning"),
+        # In the last turn alone.
+        (_EACH + "{% if loop.last %}{{ m.thinking }}{% endif %}{% endfor %}", "thinking"),
+        # Of an answer that is not followed by another.
+        (_EACH + "{% if not add_generation_prompt %}{{ m.thinking }}{% endif %}{% endfor %}",
+         "thinking"),
+        # Before a call alone.
+        (_EACH + "{% if m.tool_calls %}{{ m.reasoning }}{% endif %}{% endfor %}", "reasoning"),
+        # Of parts, of a setting, and in words.
+        (_EACH + "{% if m.content[0].type == 'thinking' %}!{% endif %}{% endfor %}", ""),
+        ("{% if thinking %}<think>{% endif %}" + _EACH + "{% endfor %}", ""),
+        ("Reasoning: {{ reasoning_effort }}" + _EACH + "{% endfor %}", ""),
+        ("{% for p in messages[-1].content %}{{ p.text }}{% endfor %}{{ messages[-1].thinking }}",
+         "thinking"),
+        ("{{ messages[1].reasoning }}{{ raise_exception('never') }}", ""),
+    ],
+)  # fmt: skip
+def test_where_a_template_takes_thoughts(source: str, field: str) -> None:
+    assert ChatTemplate(source).thoughts == field

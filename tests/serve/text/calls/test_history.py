@@ -199,6 +199,34 @@ def test_gpt_oss_gets_each_call_before_its_result() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "thoughts", "told"),
+    [
+        ("", "Hm.", ("", "Hm.")),
+        ("Well.", "", ("Well.", "")),
+        ("Well.", "Hm.", ("", "Hm.\n\nWell.")),
+        ([{"type": "text", "text": "Well."}], "Hm.", ("", "Hm.\n\nWell.")),
+    ],
+)
+def test_gpt_oss_gets_what_comes_before_a_call_once(
+    words: object, thoughts: str, told: tuple[str, str]
+) -> None:
+    """Its template takes a message's words or its thoughts, and only the first call's."""
+    called = {**CONVERSATION[1], "content": words, "thinking": thoughts}
+    messages = [CONVERSATION[0], called, *CONVERSATION[2:]]
+    shown = FORMATS["gpt-oss"].for_template(messages, []).messages
+    assert (shown[1]["content"], shown[1]["thinking"]) == told
+    assert shown[3]["content"] == ""
+    assert "thinking" not in shown[3]
+    assert [len(shown[at]["tool_calls"]) for at in (1, 3)] == [1, 1]
+
+
+def test_gpt_oss_gets_words_and_thoughts_of_an_answer() -> None:
+    answer = {"role": "assistant", "content": "Hi", "thinking": "Hm."}
+    call = {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}
+    assert FORMATS["gpt-oss"].for_template([answer, call], []).messages[0] == answer
+
+
 def test_generic_says_it_all_in_words() -> None:
     got = prompt("generic", TURNS, tools=TOOLS)
     assert got.startswith("<system>You can call tools.")

@@ -1,0 +1,173 @@
+"""What a path is that is no checkpoint as we read them, told by names and by heads of small files.
+
+`check_directory` is asked before a checkpoint is opened, by whoever opens one; what it lets pass
+may still be broken, which is found where it is read. Knows the forms that models are published
+in, and not how to read any of them.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from model.config import CheckpointError
+from model.quantized import how_quantized, refusal
+from model.unreadable import git_pointer, not_read
+
+# PEFT's names. Transformers takes the first as the sign of an adapter, and applies it.
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "adapter_model.bin")
+# ModelOpt's, AutoGPTQ's and AutoAWQ's, from before config.json said it.
+_QUANTIZATION_FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_WEIGHTS = "model*.safetensors"
+_SHOWN = 3
+
+
+class _Form(NamedTuple):
+    """A form that weights are published in.
+
+    Attributes:
+        pattern: of a file in it.
+        name: what to call it.
+        remedy: what to do.
+    """
+
+    pattern: str
+    name: str
+    remedy: str
+
+
+_ELSEWHERE = "give a directory with the same model as safetensors"
+_FORMS = (
+    _Form("*.gguf", "GGUF", _ELSEWHERE),
+    _Form(
+        "pytorch_model*.bin",
+        "PyTorch's pickles",
+        "write them as safetensors with transformers: AutoModelForCausalLM.from_pretrained of "
+        "this directory, then save_pretrained to another",
+    ),
+    _Form(
+        "consolidated*.safetensors",
+        "Mistral's own form",
+        "give the model in the form of transformers, with config.json and model.safetensors",
+    ),
+    _Form(
+        "consolidated*.pth",
+        "Meta's own form",
+        "give the model in the form of transformers, with config.json and model.safetensors",
+    ),
+    _Form("tf_model*.h5", "TensorFlow's", _ELSEWHERE),
+    _Form("flax_model*.msgpack", "Flax's", _ELSEWHERE),
+    _Form("*.onnx", "ONNX", _ELSEWHERE),
+    _Form("onnx/*.onnx", "ONNX", _ELSEWHERE),
+    _Form("openvino_*.xml", "OpenVINO's", _ELSEWHERE),
+    _Form("weights*.npz", "MLX's first form", _ELSEWHERE),
+    _Form("*.engine", "TensorRT's", _ELSEWHERE),
+    _Form("*.pth", "PyTorch's pickles", _ELSEWHERE),
+    _Form("*model*.pt", "PyTorch's pickles", _ELSEWHERE),
+)
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse what cannot be a checkpoint of ours to read, whatever its files say.
+
+    Raises:
+        CheckpointError: there is no such directory, or it has no config.json, or it holds an
+            adapter or a note that its weights are quantized.
+    """
+    try:
+        if not directory.is_dir():
+            raise CheckpointError(_no_directory(directory))
+        names = {path.name for path in directory.iterdir()}
+    except OSError as error:
+        raise CheckpointError(not_read(directory, error)) from error
+    if adapter := [name for name in ADAPTER_FILES if name in names]:
+        raise CheckpointError(_adapter(directory, adapter))
+    for name in _QUANTIZATION_FILES:
+        said = _object(directory / name) if name in names else {}
+        if how := how_quantized(said.get("quantization", said)):
+            raise CheckpointError(refusal(directory / name, how))
+    if "config.json" not in names:
+        raise CheckpointError(_no_config(directory, names))
+
+
+def other_form(directory: Path) -> str | None:
+    """A sentence on weights in a form that is not ours to read, or None if there are none."""
+    for form in _FORMS:
+        if found := sorted(directory.glob(form.pattern)):
+            return (
+                f"{directory} has its weights in {form.name} ({found[0].relative_to(directory)}), "
+                f"which is not read; {form.remedy}"
+            )
+    return None
+
+
+def _no_directory(path: Path) -> str:
+    if path.is_file():
+        if pointer := git_pointer(path):
+            return pointer
+        with path.open("rb") as file:
+            gguf = file.read(4) == b"GGUF"
+        if gguf:
+            return f"{path} is a GGUF file, which is not read; {_ELSEWHERE}"
+        return f"{path} is a file; give the directory of a checkpoint, which has a config.json"
+    if _HUB_ID.fullmatch(str(path)) and not path.parent.exists():
+        return (
+            f"{path} is not a directory; if it is the id of a model on the Hugging Face hub, "
+            f"download that (hf download {path} --local-dir DIRECTORY) and give the directory"
+        )
+    return f"{path} is not a directory; give the directory of a checkpoint"
+
+
+def _adapter(directory: Path, files: list[str]) -> str:
+    said = _object(directory / ADAPTER_CONFIG)
+    # The second is MLX's key.
+    base = said.get("base_model_name_or_path") or said.get("model")
+    changed = f"the model {base}" if base else "a model that is not named"
+    merge = (
+        "PEFT's merge_and_unload, then save_pretrained"
+        if "peft_type" in said
+        else "with the program that trained it"
+    )
+    beside = (directory / "weights").is_dir() or any(directory.glob(_WEIGHTS))
+    return (
+        f"{directory} holds an adapter ({files[0]}){' beside weights' if beside else ''}, changes "
+        f"to {changed}, and adapters are not served; merge it into that model ({merge}) and "
+        "give the directory of the result"
+        + (f", or move {' and '.join(files)} away to serve the weights alone" if beside else "")
+    )
+
+
+def _no_config(directory: Path, names: set[str]) -> str:
+    if "model_index.json" in names:
+        return (
+            f"{directory} is a pipeline of diffusers (model_index.json), which makes pictures; "
+            "give a model that writes text"
+        )
+    whole = any(directory.glob(_WEIGHTS))
+    if not whole and (form := other_form(directory)):
+        return form
+    place = directory.parent if directory.name in ("blobs", "refs") else directory
+    patterns = ("*/config.json", "snapshots/*/config.json", "models--*/snapshots/*/config.json")
+    below = sorted({path.parent for pattern in patterns for path in place.glob(pattern)})
+    if below:
+        more = f" … ({len(below)} of them)" if len(below) > _SHOWN else ""
+        return (
+            f"{directory} has no config.json, and checkpoints lie in "
+            f"{', '.join(map(str, below[:_SHOWN]))}{more}; give one of these directories"
+        )
+    what = "has no config.json" if names else "is empty"
+    return (
+        f"{directory} {what}; give the directory of a checkpoint, with its config.json, weights "
+        "and tokenizer"
+    )
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none that can be read."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
