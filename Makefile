@@ -5,6 +5,11 @@ BIN := $(VENV)/bin
 BASE := $(VENV)/.parlance-installed
 DEV := $(VENV)/.parlance-dev-installed
 
+# Clients that tests try against the server, apart from all else: make clients
+CLIENTS := tests/clients
+PYTHON_CLIENTS := $(VENV)/clients/.installed
+NODE_CLIENTS := $(CLIENTS)/node_modules/.installed
+
 # The first Python on the path that is new enough; PYTHON=/path/to/python overrides it.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for candidate in python3.13 python3.12 python3.11 python3 python; do \
@@ -19,7 +24,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install serve chat test test-slow test-mesh check format notebooks clean distclean
+.PHONY: help install serve chat clients test test-slow test-mesh check format notebooks clean distclean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +36,8 @@ serve: $(BASE) ## install if need be, and serve the bundled model on port 8000
 
 chat: $(BASE) ## talk to the running server in this terminal
 	@$(BIN)/parlance chat $(ARGS)
+
+clients: $(PYTHON_CLIENTS) $(NODE_CLIENTS) ## install the clients that the slow tests try
 
 test: $(DEV) ## run the tests, without the slow ones
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
@@ -63,7 +70,7 @@ clean: ## remove caches and build outputs
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(CLIENTS)/node_modules
 
 # Both stamps are as old as the last install; a change of pyproject.toml installs anew. The
 # second waits for the first, so that `make -j` never runs two installers in one environment.
@@ -81,4 +88,16 @@ $(BASE): pyproject.toml
 $(DEV): pyproject.toml $(BASE)
 	@echo "Installing the development tools into $(VENV); this happens once and takes a few minutes."
 	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(PYTHON_CLIENTS): $(CLIENTS)/requirements.txt $(CLIENTS)/constraints.txt
+	@echo "Installing the clients for Python into $(VENV)/clients; this takes a few minutes."
+	@"$(PYTHON)" -m venv --clear $(VENV)/clients
+	@$(VENV)/clients/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		--requirement $(CLIENTS)/requirements.txt --constraint $(CLIENTS)/constraints.txt
+	@touch $@
+
+$(NODE_CLIENTS): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+	@command -v npm >/dev/null || { echo "make: no npm found; install Node 18 or newer" >&2; exit 1; }
+	@npm ci --prefix $(CLIENTS) --no-audit --no-fund --ignore-scripts
 	@touch $@

@@ -36,7 +36,17 @@ from support.quick import compiled_quickly  # noqa: E402  (it imports JAX)
 _SHARING = {
     "servers": [
         f"tests/e2e/test_{name}.py"
-        for name in ("client", "controls", "hosts", "load", "logprobs", "mesh", "offline", "tools")
+        for name in (
+            "client",
+            "clients",
+            "controls",
+            "hosts",
+            "load",
+            "logprobs",
+            "mesh",
+            "offline",
+            "tools",
+        )
     ],
     "engines": [
         f"tests/serve/engine/test_{name}.py"

@@ -15,6 +15,7 @@ import click
 
 from serve.api.wire.contract_tables import controls_table, field_table
 from serve.grammar.keywords import keyword_table
+from tools.clients import features_list, snippets
 from tools.families import families_table, variants_table
 from tools.limits import fields_table, fixed_table, settings_table
 
@@ -43,6 +44,8 @@ PARTS = (
     Part("docs/limits.md", "settings", settings_table),
     Part("docs/limits.md", "fixed", fixed_table),
     Part("docs/limits.md", "fields", fields_table),
+    Part("docs/clients.md", "features", features_list),
+    Part("docs/clients.md", "snippets", snippets),
 )
 
 

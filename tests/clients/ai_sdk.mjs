@@ -1,0 +1,133 @@
+// Vercel's AI SDK, with its provider for compatible servers.
+
+import assert from "node:assert/strict";
+
+import { APICallError, Output, generateObject, stepCountIs, streamText, tool } from "ai";
+import { z } from "zod";
+
+import {
+  ANNA,
+  BASE_URL,
+  PERSON,
+  PERSON_AS_JSON,
+  SUM,
+  WEATHER,
+  WEATHER_FOUND,
+  report,
+  works,
+} from "./cells.mjs";
+
+// docs:begin
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { generateText } from "ai";
+
+const parlance = createOpenAICompatible({ name: "parlance", baseURL: BASE_URL });
+const model = parlance("parlance-bundled");
+const answer = await generateText({ model, prompt: "What is 7 + 5?" });
+console.log(answer.text);
+// docs:end
+
+const Person = z.object({ name: z.string(), age: z.number().int() });
+const get_weather = tool({
+  description: "Get the current weather for a city.",
+  inputSchema: z.object({ city: z.string() }),
+  execute: async () => WEATHER_FOUND,
+});
+const telling = createOpenAICompatible({
+  name: "parlance",
+  baseURL: BASE_URL,
+  includeUsage: true,
+  supportsStructuredOutputs: true,
+})("parlance-bundled");
+
+async function chat() {
+  assert.match(answer.text, /12/);
+}
+
+async function stream() {
+  const texts = [];
+  for await (const text of streamText({ model, prompt: SUM }).textStream) {
+    texts.push(text);
+  }
+  assert.match(texts.join(""), /12/);
+  assert(texts.length > 2);
+}
+
+async function usage() {
+  const { inputTokens, outputTokens, totalTokens } = answer.usage;
+  assert.equal(totalTokens, inputTokens + outputTokens);
+}
+
+const streamed_usage = works("with `includeUsage: true`", async function streamed_usage() {
+  const streamed = streamText({ model: telling, prompt: SUM });
+  await streamed.consumeStream();
+  assert.equal((await streamed.usage).totalTokens, answer.usage.totalTokens);
+});
+
+async function stop() {
+  const { text } = await generateText({ model, prompt: SUM, stopSequences: ["12"] });
+  assert.match(text, /=/);
+  assert.doesNotMatch(text, /12/);
+}
+
+async function errors() {
+  await assert.rejects(generateText({ model, prompt: SUM, temperature: 3 }), (error) => {
+    assert(APICallError.isInstance(error));
+    assert.match(error.message, /temperature/);
+    return true;
+  });
+}
+
+async function tools() {
+  const { toolCalls } = await generateText({ model, prompt: WEATHER, tools: { get_weather } });
+  const [call] = toolCalls;
+  assert.equal(call.toolName, "get_weather");
+  assert.deepEqual(call.input, { city: "Paris" });
+}
+
+async function streamed_tools() {
+  const streamed = streamText({ model, prompt: WEATHER, tools: { get_weather } });
+  await streamed.consumeStream();
+  const [call] = await streamed.toolCalls;
+  assert.equal(call.toolName, "get_weather");
+  assert.deepEqual(call.input, { city: "Paris" });
+}
+
+async function tool_loop() {
+  const several = { tools: { get_weather }, stopWhen: stepCountIs(3) };
+  const { text } = await generateText({ model, prompt: WEATHER, ...several });
+  assert.match(text, /21/);
+}
+
+const structured_output = works(
+  "with `supportsStructuredOutputs: true`",
+  async function structured_output() {
+    const { object } = await generateObject({ model: telling, schema: Person, prompt: PERSON });
+    assert.deepEqual(object, ANNA);
+    const asked = { output: Output.object({ schema: Person }), prompt: PERSON };
+    const { output } = await generateText({ model: telling, ...asked });
+    assert.deepEqual(output, ANNA);
+  },
+);
+
+const json_mode = works(
+  "without `supportsStructuredOutputs`, its default, which tells the schema in words",
+  async function json_mode() {
+    const { object } = await generateObject({ model, schema: Person, prompt: PERSON_AS_JSON });
+    assert.deepEqual(object, ANNA);
+  },
+);
+
+await report(
+  chat,
+  stream,
+  usage,
+  streamed_usage,
+  stop,
+  errors,
+  tools,
+  streamed_tools,
+  tool_loop,
+  structured_output,
+  json_mode,
+);

@@ -1,0 +1,69 @@
+"""Instructor, in three of its modes."""
+
+from cells import ANNA, BASE_URL, PERSON, PERSON_AS_JSON, refused, report, works
+from instructor import Instructor, Mode
+
+# isort: split
+# docs:begin
+from typing import Literal
+
+import instructor
+from pydantic import BaseModel, Field
+
+
+class Person(BaseModel):
+    name: Literal["Anna", "Ben"]
+    age: int = Field(ge=0, le=120)
+
+
+client = instructor.from_provider("openai/parlance-bundled", base_url=BASE_URL, api_key="none")
+person = client.create(
+    response_model=Person,
+    messages=[{"role": "user", "content": "Anna is 30 years old."}],
+)
+print(person)
+# docs:end
+
+EXTRACT = [{"role": "user", "content": PERSON}]
+
+
+def in_mode(mode: Mode) -> Instructor:
+    return instructor.from_provider(
+        "openai/parlance-bundled", base_url=BASE_URL, api_key="none", mode=mode
+    )
+
+
+@works("by `create_partial`")
+def stream() -> None:
+    *early, last = client.create_partial(response_model=Person, messages=EXTRACT)
+    assert early
+    assert last.model_dump() == ANNA.model_dump()
+
+
+def usage() -> None:
+    _, made = client.create_with_completion(response_model=Person, messages=EXTRACT)
+    assert made.usage.total_tokens == made.usage.prompt_tokens + made.usage.completion_tokens > 2
+
+
+@works("in its own `InstructorRetryException`")
+def errors() -> None:
+    def call() -> object:
+        return client.create(response_model=Person, messages=EXTRACT, temperature=3)
+
+    assert "temperature" in refused(instructor.core.InstructorRetryException, call)
+
+
+@works("in the modes `TOOLS`, its default, and `JSON_SCHEMA`")
+def structured_output() -> None:
+    for asked in client, in_mode(Mode.TOOLS), in_mode(Mode.JSON_SCHEMA):
+        found = asked.create(response_model=Person, messages=EXTRACT)
+        assert found.model_dump() == ANNA.model_dump()
+
+
+def json_mode() -> None:
+    messages = [{"role": "user", "content": PERSON_AS_JSON}]
+    found = in_mode(Mode.JSON).create(response_model=Person, messages=messages)
+    assert found.model_dump() == ANNA.model_dump()
+
+
+report(stream, usage, errors, structured_output, json_mode)

@@ -1,0 +1,121 @@
+"""LlamaIndex's `OpenAILike`."""
+
+import asyncio
+import json
+
+import openai
+from cells import (
+    ANNA,
+    BASE_URL,
+    PERSON,
+    PERSON_AS_JSON,
+    SUM,
+    WEATHER,
+    WEATHER_FOUND,
+    Person,
+    refused,
+    report,
+    works,
+)
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.llms import ChatMessage
+from llama_index.core.tools import FunctionTool
+
+# isort: split
+# docs:begin
+from llama_index.llms.openai_like import OpenAILike
+
+llm = OpenAILike(
+    model="parlance-bundled",
+    api_base=BASE_URL,
+    api_key="none",
+    is_chat_model=True,
+    is_function_calling_model=True,
+)
+answer = llm.complete("What is 7 + 5?")
+print(answer.text)
+# docs:end
+
+
+def get_weather(city: str) -> str:
+    """Get the current weather for a city."""
+    return WEATHER_FOUND
+
+
+TOOL = FunctionTool.from_defaults(get_weather)
+
+
+def chat() -> None:
+    assert "12" in answer.text
+    assert "12" in llm.chat([ChatMessage(role="user", content=SUM)]).message.content
+
+
+def stream() -> None:
+    texts = [
+        piece.delta or "" for piece in llm.stream_chat([ChatMessage(role="user", content=SUM)])
+    ]
+    assert "12" in "".join(texts)
+    assert sum(map(bool, texts)) > 2
+
+
+def usage() -> None:
+    assert answer.raw.usage.total_tokens == answer.additional_kwargs["total_tokens"] > 2
+
+
+@works("with `stream_options` in the call, which it passes on")
+def streamed_usage() -> None:
+    *_, last = llm.stream_complete(SUM, stream_options={"include_usage": True})
+    assert last.raw.usage.total_tokens == answer.raw.usage.total_tokens
+
+
+def stop() -> None:
+    text = llm.complete(SUM, stop=["12"]).text
+    assert "=" in text
+    assert "12" not in text
+
+
+def errors() -> None:
+    error = refused(openai.BadRequestError, lambda: llm.complete(SUM, temperature=3))
+    assert "temperature" in error
+
+
+def tools() -> None:
+    (call,) = llm.get_tool_calls_from_response(llm.chat_with_tools([TOOL], user_msg=WEATHER))
+    assert (call.tool_name, call.tool_kwargs) == ("get_weather", {"city": "Paris"})
+
+
+def streamed_tools() -> None:
+    *_, last = llm.stream_chat_with_tools([TOOL], user_msg=WEATHER)
+    (call,) = llm.get_tool_calls_from_response(last)
+    assert (call.tool_name, call.tool_kwargs) == ("get_weather", {"city": "Paris"})
+
+
+def tool_loop() -> None:
+    async def run() -> object:
+        return await FunctionAgent(tools=[TOOL], llm=llm).run(WEATHER)
+
+    assert "21" in str(asyncio.run(run()))
+
+
+def structured_output() -> None:
+    assert llm.as_structured_llm(Person).complete(PERSON).raw == ANNA
+
+
+def json_mode() -> None:
+    text = llm.complete(PERSON_AS_JSON, response_format={"type": "json_object"}).text
+    assert json.loads(text) == ANNA.model_dump()
+
+
+report(
+    chat,
+    stream,
+    usage,
+    streamed_usage,
+    stop,
+    errors,
+    tools,
+    streamed_tools,
+    tool_loop,
+    structured_output,
+    json_mode,
+)

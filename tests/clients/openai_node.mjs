@@ -1,0 +1,128 @@
+// The official client for Node.
+
+import assert from "node:assert/strict";
+
+import { zodFunction, zodResponseFormat } from "openai/helpers/zod";
+import { z } from "zod";
+
+import {
+  ANNA,
+  BASE_URL,
+  PERSON,
+  PERSON_AS_JSON,
+  SUM,
+  WEATHER,
+  WEATHER_FOUND,
+  report,
+} from "./cells.mjs";
+
+// docs:begin
+import OpenAI from "openai";
+
+const client = new OpenAI({ baseURL: BASE_URL, apiKey: "none" });
+const answer = await client.chat.completions.create({
+  model: "parlance-bundled",
+  messages: [{ role: "user", content: "What is 7 + 5?" }],
+});
+console.log(answer.choices[0].message.content);
+// docs:end
+
+const Person = z.object({ name: z.string(), age: z.number().int() });
+const tool = zodFunction({
+  name: "get_weather",
+  description: "Get the current weather for a city.",
+  parameters: z.object({ city: z.string() }),
+  function: () => WEATHER_FOUND,
+});
+
+function asked(question, fields) {
+  const messages = [{ role: "user", content: question }];
+  return { model: "parlance-bundled", messages, ...fields };
+}
+
+async function chat() {
+  assert.match(answer.choices[0].message.content, /12/);
+}
+
+async function stream() {
+  const texts = [];
+  for await (const chunk of await client.chat.completions.create(asked(SUM, { stream: true }))) {
+    texts.push(chunk.choices[0].delta.content ?? "");
+  }
+  assert.match(texts.join(""), /12/);
+  assert(texts.filter(Boolean).length > 2);
+}
+
+async function usage() {
+  const { prompt_tokens, completion_tokens, total_tokens } = answer.usage;
+  assert.equal(total_tokens, prompt_tokens + completion_tokens);
+}
+
+async function streamed_usage() {
+  const options = { stream: true, stream_options: { include_usage: true } };
+  let last;
+  for await (const chunk of await client.chat.completions.create(asked(SUM, options))) {
+    last = chunk;
+  }
+  assert.equal(last.usage.total_tokens, answer.usage.total_tokens);
+}
+
+async function stop() {
+  const made = await client.chat.completions.create(asked(SUM, { stop: "12" }));
+  assert.match(made.choices[0].message.content, /=/);
+  assert.doesNotMatch(made.choices[0].message.content, /12/);
+}
+
+async function errors() {
+  const call = client.chat.completions.create(asked(SUM, { temperature: 3 }));
+  await assert.rejects(call, (error) => {
+    assert(error instanceof OpenAI.BadRequestError);
+    assert.equal(error.param, "temperature");
+    return true;
+  });
+}
+
+async function tools() {
+  const made = await client.chat.completions.parse(asked(WEATHER, { tools: [tool] }));
+  const [call] = made.choices[0].message.tool_calls;
+  assert.equal(call.function.name, "get_weather");
+  assert.deepEqual(call.function.parsed_arguments, { city: "Paris" });
+}
+
+async function streamed_tools() {
+  const streamed = client.chat.completions.stream(asked(WEATHER, { tools: [tool] }));
+  const [call] = (await streamed.finalMessage()).tool_calls;
+  assert.equal(call.function.name, "get_weather");
+  assert.deepEqual(call.function.parsed_arguments, { city: "Paris" });
+}
+
+async function tool_loop() {
+  const runner = client.chat.completions.runTools(asked(WEATHER, { tools: [tool] }));
+  assert.match(await runner.finalContent(), /21/);
+}
+
+async function structured_output() {
+  const format = { response_format: zodResponseFormat(Person, "person") };
+  const made = await client.chat.completions.parse(asked(PERSON, format));
+  assert.deepEqual(made.choices[0].message.parsed, ANNA);
+}
+
+async function json_mode() {
+  const format = { response_format: { type: "json_object" } };
+  const made = await client.chat.completions.create(asked(PERSON_AS_JSON, format));
+  assert.deepEqual(JSON.parse(made.choices[0].message.content), ANNA);
+}
+
+await report(
+  chat,
+  stream,
+  usage,
+  streamed_usage,
+  stop,
+  errors,
+  tools,
+  streamed_tools,
+  tool_loop,
+  structured_output,
+  json_mode,
+);

@@ -1,0 +1,125 @@
+"""Pydantic AI's `Agent`."""
+
+import asyncio
+
+from cells import (
+    ANNA,
+    BASE_URL,
+    PERSON,
+    PERSON_AS_JSON,
+    SUM,
+    WEATHER,
+    WEATHER_FOUND,
+    Person,
+    refused,
+    report,
+    works,
+)
+from pydantic_ai import ModelHTTPError, NativeOutput, PromptedOutput
+
+# isort: split
+# docs:begin
+from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+provider = OpenAIProvider(base_url=BASE_URL, api_key="none")
+agent = Agent(OpenAIChatModel("parlance-bundled", provider=provider))
+answer = agent.run_sync("What is 7 + 5?")
+print(answer.output)
+# docs:end
+
+able = Agent(agent.model)
+
+
+@able.tool_plain
+def get_weather(city: str) -> str:
+    """Get the current weather for a city."""
+    assert city == "Paris", city
+    return WEATHER_FOUND
+
+
+def streamed(asked: Agent[None, str], question: str) -> tuple[list[str], int]:
+    """The pieces of a streamed answer, and its number of tokens."""
+
+    async def read() -> tuple[list[str], int]:
+        async with asked.run_stream(question) as events:
+            pieces = [piece async for piece in events.stream_text(delta=True, debounce_by=None)]
+            return pieces, events.usage.output_tokens
+
+    return asyncio.run(read())
+
+
+def chat() -> None:
+    assert "12" in answer.output
+
+
+def stream() -> None:
+    pieces, _ = streamed(agent, SUM)
+    assert "12" in "".join(pieces)
+    assert len(pieces) > 2
+
+
+def usage() -> None:
+    assert answer.usage.input_tokens > 2
+    assert answer.usage.output_tokens > 2
+
+
+def streamed_usage() -> None:
+    _, tokens = streamed(agent, SUM)
+    assert tokens == answer.usage.output_tokens
+
+
+def stop() -> None:
+    text = agent.run_sync(SUM, model_settings={"stop_sequences": ["12"]}).output
+    assert "=" in text
+    assert "12" not in text
+
+
+def errors() -> None:
+    def call() -> object:
+        return agent.run_sync(SUM, model_settings={"temperature": 3})
+
+    assert "temperature" in refused(ModelHTTPError, call)
+
+
+def tools() -> None:
+    called = able.run_sync(WEATHER).all_messages()[1]
+    (call,) = called.parts
+    assert (call.tool_name, call.args_as_dict()) == ("get_weather", {"city": "Paris"})
+
+
+def streamed_tools() -> None:
+    pieces, _ = streamed(able, WEATHER)
+    assert "21" in "".join(pieces)
+
+
+def tool_loop() -> None:
+    assert "21" in able.run_sync(WEATHER).output
+
+
+@works("by a tool, its default, and as `NativeOutput`")
+def structured_output() -> None:
+    assert agent.run_sync(PERSON, output_type=Person).output == ANNA
+    assert agent.run_sync(PERSON, output_type=NativeOutput(Person)).output == ANNA
+
+
+@works("by `PromptedOutput`")
+def json_mode() -> None:
+    asked = PromptedOutput(Person)
+    assert agent.run_sync(PERSON_AS_JSON, output_type=asked).output == ANNA
+
+
+report(
+    chat,
+    stream,
+    usage,
+    streamed_usage,
+    stop,
+    errors,
+    tools,
+    streamed_tools,
+    tool_loop,
+    structured_output,
+    json_mode,
+)

@@ -1,0 +1,52 @@
+"""Well-known clients against a real server: each program in tests/clients, and docs/clients.md."""
+
+import os
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+from support.server_process import ServerProcess
+
+from tools.clients import CLIENTS, Cell, Client, StandardTest
+from tools.try_clients import PAGE, missing, page_of, surprises, try_client, try_standard_tests
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def needs(*, for_node: bool) -> None:
+    """Skips where the clients are not installed; continuous integration must have them."""
+    if os.environ.get("CI") != "true" and (absent := missing(for_node=for_node)):
+        pytest.skip(f"there are not {absent}")
+
+
+@pytest.fixture(scope="module")
+def tried(server: ServerProcess) -> Callable[[Client], dict[str, Cell]]:
+    """What a client's program tells; it runs once."""
+    return cache(lambda client: try_client(client, server.url))
+
+
+@pytest.fixture(scope="module")
+def standard(server: ServerProcess) -> list[StandardTest]:
+    """What LangChain's own tests tell."""
+    needs(for_node=False)
+    return try_standard_tests(server.url)
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.title)
+def test_a_client_does_what_its_program_says(client, tried):
+    needs(for_node=client.for_node)
+    cells = tried(client)
+    assert surprises(cells) == {}
+    assert len(cells) >= 5
+
+
+def test_langchains_own_tests_pass_but_for_those_that_are_known_to_fail(standard):
+    assert [test for test in standard if test.outcome == "failed"] == []
+    assert sum(test.outcome == "passed" for test in standard) > 40
+
+
+def test_the_page_tells_what_was_seen(tried, standard):
+    needs(for_node=True)
+    seen = {client: tried(client) for client in CLIENTS}
+    page = PAGE.read_text(encoding="utf-8")
+    assert page_of(page, seen, standard) == page, "run: python -m tools.try_clients"

@@ -1,0 +1,134 @@
+"""Tries well-known clients against a server, and writes what was seen into docs/clients.md.
+
+    make clients                       installs them
+    python -m tools.try_clients        serves the bundled model, and rewrites the page
+    python -m tools.try_clients --url URL    asks a server that runs
+
+Fails if a client does otherwise than its program says.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from serve.config import bundled_model
+from tools.clients import (
+    CLIENTS,
+    FEATURES,
+    PROGRAMS,
+    Cell,
+    Client,
+    StandardTest,
+    features_table,
+    standard_table,
+)
+from tools.make_docs import with_part
+from tools.served import Served
+
+ROOT = PROGRAMS.parent.parent
+PAGE = ROOT / "docs" / "clients.md"
+STANDARD = "langchain_standard.py"
+SECONDS = 300.0
+
+_PYTHON = ROOT / ".venv" / "clients" / "bin" / "python"
+_NODE_MODULES = PROGRAMS / "node_modules"
+# Without it LiteLLM looks for a list of prices on the internet.
+_OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+
+
+def missing(*, for_node: bool) -> str | None:
+    """What is needed to run programs and is not there, or None."""
+    there = shutil.which("node") and _NODE_MODULES.is_dir() if for_node else _PYTHON.is_file()
+    return None if there else f"the clients for {'Node' if for_node else 'Python'}: make clients"
+
+
+def try_client(client: Client, url: str) -> dict[str, Cell]:
+    """What a client's program tells of each feature, at the server of this address.
+
+    Raises:
+        RuntimeError: the program failed as such.
+    """
+    names = {feature.lower().replace(" ", "_"): feature for feature in FEATURES}
+    cells: dict[str, Cell] = {}
+    for line in _lines(client.program, url):
+        cells[names[line["feature"]]] = Cell(line["fault"], **line["expected"])
+    return cells
+
+
+def surprises(cells: Mapping[str, Cell]) -> dict[str, str]:
+    """The features that work or fail against what their program says."""
+    return {
+        feature: cell.fault or f"works now, though it is said not to: {cell.note}"
+        for feature, cell in cells.items()
+        if bool(cell.known) != bool(cell.fault) or cell.known not in (cell.fault or "")
+    }
+
+
+def try_standard_tests(url: str) -> list[StandardTest]:
+    """What LangChain's own tests tell, at the server of this address.
+
+    Raises:
+        RuntimeError: the program failed as such.
+    """
+    return [
+        StandardTest(line["test"], line["outcome"], line["reason"] or "")
+        for line in _lines(STANDARD, url)
+    ]
+
+
+def _lines(program: str, url: str) -> list[dict[str, Any]]:
+    command: list[str | Path] = ["node"] if program.endswith(".mjs") else [_PYTHON]
+    done = subprocess.run(  # noqa: S603  (our own programs)
+        [*command, PROGRAMS / program, url],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        env=os.environ | _OFFLINE,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{program} ended with {done.returncode}:\n{done.stderr}")
+    # Clients print things of their own too.
+    told = [line for line in done.stdout.splitlines() if line.startswith('{"')]
+    return [json.loads(line) for line in told]
+
+
+def page_of(
+    old: str, seen: Mapping[Client, Mapping[str, Cell]], tests: Iterable[StandardTest]
+) -> str:
+    """The page, with what was seen instead of what was there."""
+    return with_part(
+        with_part(old, "seen", features_table(seen)), "standard", standard_table(tests)
+    )
+
+
+@click.command()
+@click.option("--url", default="", help="A server of the bundled model; without, one is started.")
+def main(url: str) -> None:
+    """Try the clients, and write what was seen into docs/clients.md."""
+    for absent in filter(None, (missing(for_node=False), missing(for_node=True))):
+        raise click.ClickException(f"there are not {absent}")
+    seen: dict[Client, dict[str, Cell]] = {}
+    with nullcontext() if url else Served(bundled_model(), ()) as served:
+        address = url or (served.url if served else "")
+        for client in CLIENTS:
+            seen[client] = try_client(client, address)
+            told = [f"{feature}: {how}" for feature, how in surprises(seen[client]).items()]
+            click.echo("\n  ".join([client.title, *told]))
+        tests = try_standard_tests(address)
+    failed = [f"{test.name}: {test.reason}" for test in tests if test.outcome == "failed"]
+    click.echo("\n  ".join(["LangChain's standard tests", *failed]))
+    PAGE.write_text(page_of(PAGE.read_text(encoding="utf-8"), seen, tests), encoding="utf-8")
+    if failed or any(map(surprises, seen.values())):
+        raise click.ClickException("not all is as the programs say")
+
+
+if __name__ == "__main__":
+    main()
