@@ -11,7 +11,7 @@ from serve.engine.types import PromptLogprobs, TokenLogprobs
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """What is to be told of a prompt: log-probabilities where a chunk leaves off.
+    """What is to be told of a prompt with one of its chunks: log-probabilities of what comes after.
 
     Attributes:
         sequence: whose prompt it is.

@@ -139,6 +139,7 @@ class Step:
         """Whether `fetch` would return at once."""
         # Any, because JAX's types leave `is_ready` out.
         awaited: list[Any] = [group.tokens for group in self._groups]
+        awaited += [part[0] for prompt in self._told for part in prompt.parts]
         if self._undrawn is not None:
             awaited.append(self._undrawn)
         return all(array.is_ready() for array in awaited)

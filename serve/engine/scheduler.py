@@ -233,9 +233,8 @@ class Scheduler:
         if not self._holdings.begin(sequence, margin):
             return False
         if sequence.cached_tokens < 0:
-            first = self._requests[sequence.request.id][0]
-            # What the first choice has computed was no earlier prompt's.
-            sequence.cached_tokens = first.cached_tokens
+            # What a choice takes from the first one's prompt was computed for this request.
+            sequence.cached_tokens = self._requests[sequence.request.id][0].cached_tokens
         if sequence.cached_tokens < 0:
             sequence.cached_tokens = min(sequence.computed, sequence.prompt_length)
             self._cached_tokens += sequence.cached_tokens

@@ -198,7 +198,7 @@ class Generation(Protocol):
         cached_tokens: how many prompt tokens the prefix cache supplied; final once the
             first event has come.
         prompt_logprobs: where the request asks for them, of all of the prompt's tokens but the
-            first, in order; complete once every choice has ended.
+            first, in order; complete once the first choice has ended, unless it was cancelled.
     """
 
     @property

@@ -53,7 +53,8 @@ async def answer(http: httpx.AsyncClient, asked: dict) -> list[tuple[str, str, l
     """Text, finish reason and tokens of each choice; those of the prompt where it is told."""
     if not asked["stream"]:
         told = (await http.post("/chat/completions", json=asked)).json()
-        prompt = [json.dumps(entry) for entry in told["prompt_logprobs"]]
+        # Ids, the likeliest among them: the numbers are another mesh's, and not the same bits.
+        prompt = [" ".join(entry or ()) for entry in told["prompt_logprobs"]]
         return [
             (choice["message"]["content"], choice["finish_reason"], prompt)
             for choice in told["choices"]

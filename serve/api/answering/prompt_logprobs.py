@@ -28,7 +28,7 @@ class PromptWriter:
     async def ending(self, body: str, parts: Sequence[PromptLogprobs]) -> AsyncGenerator[bytes]:
         """A response's JSON, ended by what is told of its prompt.
 
-        In pieces, for it has some kilobytes for each of the prompt's tokens.
+        In pieces, for it may have a kilobyte and more for each of the prompt's tokens.
 
         Args:
             body: the response without.

@@ -85,6 +85,8 @@ async def test_a_process_makes_what_would_be_made_here(pool: WorkerPool, make_dr
     assert (wire.stops, wire.choices, wire.stream, wire.caller) == (("x",), 2, True, "me")
     assert (wire.metadata, wire.constrained_by) == ({"a": "b"}, "tools")
     assert not wire.messages
+    told = await pool.draft(body(prompt_logprobs=3), "chatcmpl-2", "")
+    assert (told.wire.prompt_logprobs, told.submission.prompt_logprobs) == (3, 3)
 
 
 async def test_what_is_wrong_is_told_as_it_would_be_here(pool: WorkerPool) -> None:

@@ -10,6 +10,9 @@ from support.naive import naive_logits
 from support.tiny import TINY, tiny_model
 
 from serve.engine.bridge import EngineBridge
+from serve.engine.plan import Telling
+from serve.engine.runner import Step, ToldPrompt
+from serve.engine.sequence import Sequence
 from serve.engine.types import (
     ConstraintError,
     Generation,
@@ -185,3 +188,17 @@ async def test_an_answer_that_ends_before_its_first_token(engines):
             events += batch
     assert events == [TokenEvent(0, None, "stop")]
     check(asked, generation)
+
+
+class Unready:
+    """An array that the device has not made yet."""
+
+    def is_ready(self) -> bool:
+        return False
+
+
+def test_a_step_is_not_done_while_a_prompt_is_still_to_be_told():
+    """Commands are taken until then: what is told may take longer than the chunk."""
+    told = [ToldPrompt(Telling(Sequence(request([1, 2], 1), 0, 0), [2]), [(Unready(),)])]
+    assert Step(None, [], [], None, 0.0).ready
+    assert not Step(None, told, [], None, 0.0).ready

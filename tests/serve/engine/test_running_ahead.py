@@ -34,9 +34,9 @@ class GatedDevice:
 
     def gated(self, program: Callable) -> Callable:
         def run(parameters, cache, tokens, rows, tables):
-            logits, cache = program(parameters, cache, tokens, rows, tables)
+            logits, hidden, cache = program(parameters, cache, tokens, rows, tables)
             self.starts.append(int(rows[1, 0]))
-            return logits if rows[2, 0] < CHUNK else Gated(self.gate), cache
+            return logits if rows[2, 0] < CHUNK else Gated(self.gate), hidden, cache
 
         return run
 
