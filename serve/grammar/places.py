@@ -74,7 +74,7 @@ def with_local_references(schema: Any) -> Any:
                 raise SchemaError(
                     (*path, "$ref"), f"'{fields['$ref']}' does not exist in this schema"
                 )
-            fields["$ref"] = "#" + "".join(map(_pointer_step, found))
+            fields["$ref"] = pointer(found)
         for name in ("$id", "$anchor"):
             fields.pop(name, None)
     return root
@@ -131,6 +131,11 @@ def _at(root: Any, path: Path) -> Any:
     for step in path:
         root = root[step]
     return root
+
+
+def pointer(path: Path) -> str:
+    """The reference to a place, as `with_local_references` spells it."""
+    return "#" + "".join(map(_pointer_step, path))
 
 
 def _pointer_step(step: str | int) -> str:

@@ -30,6 +30,7 @@ from serve.grammar.patterns.schemas import spelled, with_patterns_spelled
 from serve.grammar.patterns.tree import PatternError
 from serve.grammar.places import with_local_references
 from serve.grammar.schema_error import Path, SchemaError
+from serve.grammar.strangers import without_strangers
 from serve.grammar.together import Together
 from serve.grammar.values import check_value, inexact, list_of
 
@@ -96,6 +97,8 @@ def enforceable(compilation: Compilation, schema: object, *, strict: bool) -> En
     check_schema_size(schema, compilation.limits.source_bytes)
     reader = _Reader(strict=strict)
     whole = with_local_references(reader.read(schema, ()))
+    if not strict:
+        whole = without_strangers(whole)
     removed: set[Path] = set()
     while True:
         try:
@@ -277,6 +280,9 @@ class _Reader:
                 checked = self._value(keyword, value, here)
                 if self._enforceable(keyword, checked, fields, here):
                     kept[name] = checked
+                elif "properties" in fields and "additionalProperties" not in fields:
+                    # What is left to the model may ask for members that are not listed.
+                    kept["additionalProperties"] = True
             elif name in ("$id", "$anchor"):
                 kept[name] = value
         return _with_free_names(fields, kept)

@@ -61,9 +61,16 @@ def draw(constraint: Constraint, choose: Choose, size: int, ends: frozenset[int]
     return said.decode(errors="ignore")
 
 
-def random_model(rng: np.random.Generator, size: int) -> Choose:
-    """Draws by logits of its own, the same at each token, at temperature 2."""
+def random_model(rng: np.random.Generator, size: int, liked: bytes = b"") -> Choose:
+    """Draws by logits of its own, the same at each token, at temperature 2.
+
+    Args:
+        rng: of the logits and the draws.
+        size: of the vocabulary.
+        liked: byte tokens that are likelier.
+    """
     logits = rng.normal(0, 3, size)
+    logits[list(liked)] += 4
 
     def choose(allowed: NDArray[np.intp]) -> int:
         return int(allowed[np.argmax(logits[allowed] / 2 + rng.gumbel(size=allowed.size))])

@@ -31,7 +31,7 @@ OBJECT = AnswerSchema({"type": "object"}, True, "response_format", "")
 def answers(
     family: Family, make_tokenizer: Any, choice: Choice, schema: AnswerSchema | None = None
 ) -> Iterator[str]:
-    """Fifty answers of random models, which begin calls where they may."""
+    """Fifty answers of random models that like digits, and begin calls where they may."""
     tokenizer = make_tokenizer(family.pieces, CHATML + family.controls)
     size = tokenizer.vocab_size
     ends = frozenset(tokenizer.controls[name] for name in family.ends)
@@ -43,7 +43,7 @@ def answers(
     assert constraint is not None
     rng = np.random.default_rng(len(family.tool_format))
     for _ in range(50):
-        yield said(constraint, random_model(rng, size), size, ends)
+        yield said(constraint, random_model(rng, size, b"0123456789"), size, ends)
 
 
 def said(constraint: Constraint, model: Choose, size: int, ends: frozenset[int]) -> str:

@@ -145,6 +145,13 @@ def test_a_tokenizer_that_puts_spaces_before_texts_leads_nobody_astray() -> None
     assert check_everywhere(spaced, Grammar.regex("a b"), {b"a b"}) == 1
 
 
+def test_a_grammar_of_any_spelling_has_all_spellings_of_the_only_text() -> None:
+    pieces = Pieces([b"a", b"b", b"ab"])
+    for any_spelling, found in ((False, {4}), (True, {2, 4})):
+        grammar = Grammar.lark('start: "abab"', any_spelling=any_spelling)
+        assert allowed(compiler_of(pieces).begin().compile(grammar).matcher(), 5) == found
+
+
 def test_text_never_becomes_a_control_token_and_a_grammar_can_ask_for_one() -> None:
     letters = Pieces([bytes([n]) for n in b'<|cal>end"'])
     compiler = compiler_of(letters)

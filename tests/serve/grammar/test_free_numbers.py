@@ -247,3 +247,12 @@ def test_what_readers_take_for_a_bound_that_is_left_out_is_not_written(
     constraint = compile_schema(compiler.begin(), {**NUMBER, **bounds}, strict=True)
     assert [allows(constraint, number) for number in inside] == [True] * len(inside)
     assert [allows(constraint, number) for number in outside] == [False] * len(outside)
+
+
+def test_an_answer_is_finished_where_its_schema_says_so(compiler: GrammarCompiler) -> None:
+    """Though as a number it could go on."""
+    matcher = compile_schema(compiler.begin(), {"const": 1}, strict=True).matcher()
+    assert not matcher.accepting
+    matcher.accept(ord("1"))
+    assert matcher.accepting
+    assert matcher.finished
