@@ -16,7 +16,11 @@ class Person(BaseModel):
     age: int = Field(ge=0, le=120)
 
 
-client = instructor.from_provider("openai/parlance-bundled", base_url=BASE_URL, api_key="none")
+client = instructor.from_provider(
+    "openai/parlance-bundled",
+    base_url=BASE_URL,
+    api_key="none",
+)
 person = client.create(
     response_model=Person,
     messages=[{"role": "user", "content": "Anna is 30 years old."}],

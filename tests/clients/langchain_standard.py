@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
@@ -54,12 +53,6 @@ class TestChatOpenAI(ChatModelIntegrationTests):
     @property
     def model_override_value(self) -> str:
         return "parlance-bundled"
-
-    @pytest.mark.xfail(
-        raises=openai.BadRequestError, strict=True, reason="`cache_control` in a part is refused"
-    )
-    def test_anthropic_inputs(self, model: BaseChatModel) -> None:
-        super().test_anthropic_inputs(model)
 
     @pytest.mark.xfail(raises=OutputParserException, strict=True, reason=TOLD_IN_WORDS)
     def test_json_mode(self, model: BaseChatModel) -> None:

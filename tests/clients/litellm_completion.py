@@ -12,7 +12,6 @@ from cells import (
     WEATHER,
     WEATHER_FOUND,
     Person,
-    fails,
     refused,
     report,
 )
@@ -21,7 +20,11 @@ from cells import (
 # docs:begin
 from litellm import completion
 
-server = {"model": "openai/parlance-bundled", "api_base": BASE_URL, "api_key": "none"}
+server = {
+    "model": "openai/parlance-bundled",
+    "api_base": BASE_URL,
+    "api_key": "none",
+}
 answer = completion(messages=[{"role": "user", "content": "What is 7 + 5?"}], **server)
 print(answer.choices[0].message.content)
 # docs:end
@@ -103,10 +106,6 @@ def streamed_tools() -> None:
     assert json.loads(call.function.arguments) == {"city": "Paris"}
 
 
-@fails(
-    "provider_specific_fields",
-    "the server refuses `provider_specific_fields` in the message that LiteLLM sends back",
-)
 def tool_loop() -> None:
     messages = [{"role": "user", "content": WEATHER}]
     called = completion(messages=messages, tools=TOOLS, **server).choices[0].message

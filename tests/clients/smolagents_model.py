@@ -23,7 +23,11 @@ from smolagents.agents import EMPTY_PROMPT_TEMPLATES
 # docs:begin
 from smolagents import OpenAIModel
 
-model = OpenAIModel(model_id="parlance-bundled", api_base=BASE_URL, api_key="none")
+model = OpenAIModel(
+    model_id="parlance-bundled",
+    api_base=BASE_URL,
+    api_key="none",
+)
 answer = model([{"role": "user", "content": "What is 7 + 5?"}])
 print(answer.content)
 # docs:end
