@@ -22,15 +22,15 @@ from model.cache import CombinedPages, LayerCache, Pool
 from model.kernels.ragged_sinks import ragged_paged_attention_with_sinks
 from model.mesh import partition
 
-# Of a core's vector memory, most of what a program may take. It gets 16 MiB unless more is asked
-# for, too little for the scores of 64 query heads; only a v4 has no more.
-_VECTOR_MEMORY = 24 << 20
-# The kernel holds two blocks of pages while it works on one; this leaves room for the rest.
+# The kernel holds two blocks of pages while it works on one; this leaves room for the rest
+# in the 16 MiB that a program gets of a core's vector memory.
 _BLOCK_BYTES = 2 << 20
 _BLOCK_KEYS = 2048
 QUERIES_PER_BLOCK = 32
-# There is room for the scores of so many query heads that share a kv head with a whole block.
+# Where more query heads share a kv head, their scores take more: blocks are smaller, and the kernel
+# asks for more of that memory, which a v4 alone has not. What it has, fusions cannot use.
 _WHOLE_GROUP = 8
+_MORE_MEMORY = 24 << 20
 
 AttendCombined = Callable[
     [Float[Array, "B T K G H"], CombinedPages, PageView, Scoring], Float[Array, "B T K G H"]
@@ -137,7 +137,7 @@ def attend_combined(
         soft_cap=scoring.softcap,
         num_kv_pages_per_block=block,
         num_queries_per_block=min(QUERIES_PER_BLOCK, rows * length),
-        vmem_limit_bytes=_VECTOR_MEMORY,
+        vmem_limit_bytes=_MORE_MEMORY if group > _WHOLE_GROUP else None,
     )
     if rows > 1 and length > 1:
         out = out.at[where.reshape(-1)].get(mode="clip")

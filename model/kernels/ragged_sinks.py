@@ -48,7 +48,7 @@ def ragged_paged_attention_with_sinks(
     sinks: Float[Array, "K G"],
     num_kv_pages_per_block: int,
     num_queries_per_block: int,
-    vmem_limit_bytes: int,
+    vmem_limit_bytes: int | None,
     **settings: Any,
 ) -> Float[Array, "n N H"]:
     """`ragged_paged_attention` of JAX, whose arguments these are, with a sink per query head."""
