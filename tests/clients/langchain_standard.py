@@ -16,13 +16,10 @@ from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 BASE_URL = sys.argv[1]
-TOLD_IN_WORDS = "a schema told in words is too much for the bundled model"
-NO_ARGUMENTS = "the bundled model makes up arguments, where a tool's schema does not forbid more"
-ENGLISH = "the bundled model reads only English"
 
 
 class TestChatOpenAI(ChatModelIntegrationTests):
-    """All of them, but what needs images, sound or documents."""
+    """All of them but those that need images, sound or documents."""
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
@@ -54,15 +51,17 @@ class TestChatOpenAI(ChatModelIntegrationTests):
     def model_override_value(self) -> str:
         return "parlance-bundled"
 
-    @pytest.mark.xfail(raises=OutputParserException, strict=True, reason=TOLD_IN_WORDS)
+    @pytest.mark.xfail(
+        raises=OutputParserException,
+        strict=True,
+        reason="a schema told in words is too much for the bundled model",
+    )
     def test_json_mode(self, model: BaseChatModel) -> None:
         super().test_json_mode(model)
 
-    @pytest.mark.xfail(raises=AssertionError, strict=True, reason=NO_ARGUMENTS)
-    def test_tool_calling_with_no_arguments(self, model: BaseChatModel) -> None:
-        super().test_tool_calling_with_no_arguments(model)
-
-    @pytest.mark.xfail(raises=AssertionError, strict=True, reason=ENGLISH)
+    @pytest.mark.xfail(
+        raises=AssertionError, strict=True, reason="the bundled model reads only English"
+    )
     def test_unicode_tool_call_integration(self, model: BaseChatModel, **options: Any) -> None:
         super().test_unicode_tool_call_integration(model, **options)
 
