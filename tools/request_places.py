@@ -19,9 +19,15 @@ NUMBERED = "\N{SYMBOL FOR UNIT SEPARATOR}"
 _CALL = '{"id":"a","type":"function","function":{"name":"a","arguments":"{}"}}'
 _TOOLS = '"tools":[{"type":"function","function":{"name":"a"}}],'
 _FORM = ('"structured_outputs":{', '"regex":"a",')
+_SAYING = ('{"role":"assistant",', '"content":"a",')
+_OF_ANSWERS = (
+    *("annotations", "audio", "cache_control", "name", "parsed"),
+    *("provider_specific_fields", "reasoning_details", "thinking_blocks"),
+)
 # What else a request needs to be valid with something in these places, and what that stands after.
 _COMPANIONS = {
     "function_call": ("{", '"functions":[{"name":"a"}],'),
+    **{f"messages[assistant].{field}": _SAYING for field in _OF_ANSWERS},
     "messages[tool]": ('"messages":[', f'{{"role":"assistant","tool_calls":[{_CALL}]}},'),
     "parallel_tool_calls": ("{", _TOOLS),
     "stream_options": ("{", '"stream":true,'),

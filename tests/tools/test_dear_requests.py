@@ -14,9 +14,8 @@ WALK = RequestPlaces(ChatRequest.model_json_schema(), "tiny")
 PLACES = {(place.name, place.kind): place for place in WALK}
 # An assistant that says nothing, a choice of two tools of which one is not there, and no form.
 INVALID = {
-    *("messages[assistant]", "messages[assistant].name"),
-    *("messages[assistant].annotations", "messages[assistant].audio"),
-    *("tool_choice[allowed_tools].allowed_tools.tools[custom]", "structured_outputs"),
+    *("messages[assistant]", "structured_outputs"),
+    "tool_choice[allowed_tools].allowed_tools.tools[custom]",
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import GetJsonSchemaHandler
+from pydantic import GetJsonSchemaHandler, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -53,14 +53,21 @@ EchoedList = Annotated[
     NoEffect(),
 ]
 EchoedValue = Annotated[object, NoEffect()]
-Annotations = Annotated[
-    Annotated[
-        list[Annotated[_Echo, kind("type", ["url_citation"])]],
-        Most(_MOST_ENTRIES),
-    ]
-    | None,
-    NoEffect(),
+_Annotation = Annotated[
+    _Echo,
+    kind("type", ["url_citation"]),
+    WithJsonSchema(
+        {
+            "title": "Annotation",
+            "type": "object",
+            "properties": {"type": {"type": "string", "const": "url_citation"}},
+            "required": ["type"],
+            "additionalProperties": True,
+            "maxProperties": _MOST_MEMBERS,
+        }
+    ),
 ]
+Annotations = Annotated[Annotated[list[_Annotation], Most(_MOST_ENTRIES)] | None, NoEffect()]
 
 
 def marked_fields(value: object, at: tuple[int | str, ...]) -> Iterator[str]:

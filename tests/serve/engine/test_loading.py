@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from model import bundled
+from sampling.params import MAX_STOP_IDS
 from serve.engine.loading import load_engine
 
 
@@ -15,4 +16,4 @@ def test_rows_have_room_for_all_end_ids_of_the_checkpoint_and_for_the_templates(
     (copy / "generation_config.json").write_text(json.dumps(declared))
     loaded = load_engine(copy, rows=2, context=64, cache_tokens=64)
     assert loaded.end_ids == set(range(300, 320))
-    assert loaded.runner._rows.settings.end_ids.shape == (2, 21)
+    assert loaded.runner._rows.settings.early_ids.shape == (2, 21 + MAX_STOP_IDS)

@@ -67,9 +67,10 @@ def test_what_an_engine_keeps() -> None:
     assert weights.bytes == bytes_of(model.parameters)
     # 2 layers, keys and values of 2 heads of 8 float32 each.
     assert cache.bytes == 256 * 2 * 2 * 2 * 8 * 4
-    # 8 tables of 128 ÷ 16 pages; 8 rows of 67 counts and 3 words of a mask, a last token, 1,024
-    # ids and 1,024 values of a bias, 4 end ids, a key of 2, and 8 numbers and a flag of settings.
-    assert rows.bytes == 8 * 4 * (8 + 67 + 3 + 1 + 2048 + 4 + 2 + 8) + 8
+    # 8 tables of 128 ÷ 16 pages; 8 rows of 67 counts and 3 words each of a mask and a prompt, a
+    # last token, 1,024 ids and 1,024 values of a bias, 4 end ids and 32 stop ids with a position
+    # each, a key of 2, and 8 numbers and a flag of settings.
+    assert rows.bytes == 8 * 4 * (8 + 67 + 6 + 1 + 2048 + 72 + 2 + 8) + 8
     runner = Runner(model, config())
     held = (model.parameters, runner._cache, runner._rows)
     assert bytes_of(held) == weights.bytes + cache.bytes + rows.bytes
