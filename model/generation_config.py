@@ -24,7 +24,12 @@ def read_generation_config(directory: Path) -> dict[str, Any]:
         CheckpointError: it cannot be read.
     """
     path = generation_config_of(directory)
-    return read_json(path) if path.exists() else {}
+    try:
+        there = path.exists()
+    except OSError:
+        # Whoever opens the checkpoint says why nothing of it can be read.
+        return {}
+    return read_json(path) if there else {}
 
 
 def recommended_sampling(generation: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from serve.grammar.library import GrammarError
 from serve.grammar.schema import SchemaError, check_schema_size, compile_schema, enforceable
 from serve.grammar.together import Together
 from serve.text.calls.format import CallFormat
-from serve.text.calls.grammar import inner_lark, inner_regex
+from serve.text.calls.grammar import inner_json, inner_lark, inner_regex
 from serve.text.calls.tools import CustomTool, Tool
 
 # What all schemas and grammars of a request may have together, in largest ones.
@@ -193,7 +193,7 @@ def _content(compilation: Compilation, form: AnswerForm) -> tuple[str, str]:
     options = {"whitespace_flexible": False, "coerce_one_of": not form.strict}
     options |= enforced.schema.get("x-guidance", {})
     exact = "%json " + json.dumps({**enforced.schema, "x-guidance": options})
-    return exact, inner_lark(enforced.digits.any_json())
+    return exact, inner_json(enforced.digits.any_json())
 
 
 def _text(compilation: Compilation, form: AnswerText) -> tuple[Constraint, str]:

@@ -17,6 +17,8 @@ Controls = Mapping[str, int]
 # How models are shown JSON, and so write it: `json.dumps` puts a space after commas and colons.
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
+# How a user's grammar begins where it stands inside another.
+_OF_USERS = "%lark {"
 _ANY_TEXT = "/(?s:.*)/"
 _SPACE = r"[ \t\r\n]*"
 
@@ -83,7 +85,12 @@ def custom_input(tool: CustomTool, end: str) -> str:
 
 def inner_lark(source: str) -> str:
     """A rule body of what a user's grammar, which has passed a check of its own, describes."""
-    return f"%lark {{\n{source}\n}}"
+    return f"{_OF_USERS}\n{source}\n}}"
+
+
+def inner_json(source: str) -> str:
+    """A rule body of what a grammar of ours describes, which is JSON."""
+    return f"({inner_lark(source)})"
 
 
 def inner_regex(source: str) -> str:
@@ -152,7 +159,7 @@ def answer_grammar(
         starts = [rules.rule(content)]
     if choice.mode == "auto":
         in_words = not all(is_control(shape.trigger, controls) for shape in shapes)
-        if content is not None and content.startswith("%lark") and in_words:
+        if content is not None and content.startswith(_OF_USERS) and in_words:
             raise ValueError(
                 "the grammar of the answer could say what begins a call; send a regular "
                 "expression or a JSON schema instead of it, or leave out the tools"

@@ -15,6 +15,7 @@ from serve.api.asking.answer_schema import AnswerSchema
 from serve.api.asking.asked_tools import AskedTools
 from serve.api.asking.constraint import Constraints
 from serve.engine.types import Constraint
+from serve.grammar.banned_words import WordBans
 from serve.grammar.compiler import GrammarCompiler
 from serve.text.calls.detect import FORMATS
 from serve.text.calls.tools import Choice, FunctionTool
@@ -36,7 +37,8 @@ def answers(
     size = tokenizer.vocab_size
     ends = frozenset(tokenizer.controls[name] for name in family.ends)
     grammars = GrammarCompiler(tokenizer, size, ends)
-    constraints = Constraints(grammars, FORMATS[family.tool_format], tokenizer.controls)
+    bans = WordBans(tokenizer, size, ends)
+    constraints = Constraints(grammars, FORMATS[family.tool_format], tokenizer.controls, bans)
     callable_ = () if choice.mode == "none" else TOOLS
     asked = AskedTools(TOOLS, callable_, choice, ("tools",) * len(TOOLS))
     constraint = asyncio.run(constraints.compiled(schema, asked))

@@ -41,8 +41,15 @@ def mixture() -> list:
         request(prompt_of(2, 5), 60, seed=2, frequency_penalty=0.7, logit_bias=((3, 4.0),)),
         request(prompt_of(3, 20), 20, seed=3, constraint=Counting(9, ENDS), end_ids=ENDS),
         request(prompt_of(4, 60), 25, seed=4, top_p=0.8, presence_penalty=1.0, choices=2),
-        request(prompt_of(6, 30), 25, seed=6, repetition_penalty=1.5),
-        request(prompt_of(5, 16), 25, temperature=0.0, seed=5, min_tokens=4, end_ids=ENDS),
+        request(
+            prompt_of(5, 16),
+            25,
+            temperature=0.0,
+            seed=5,
+            repetition_penalty=1.5,
+            min_tokens=4,
+            end_ids=ENDS,
+        ),
         replace(request(prompt_of(6, 35), 5, seed=6), prompt_logprobs=3),
     ]
 

@@ -19,7 +19,7 @@ OPEN: list[dict[str, Any]] = [
     {"patternProperties": {"^\u1111$": INTEGER}, "additionalProperties": TEXT},
     {"allOf": [{"properties": {"\u1111": INTEGER}}, {"minProperties": 0}]},
     {"anyOf": [{"properties": {"\u1111": INTEGER}, "additionalProperties": TEXT}]},
-    {"$ref": "#/$defs/x", "$defs": {"x": {"properties": {"\u1111": INTEGER}}}},
+    {"$ref": "#/$defs/x", "$defs": {"x": {"properties": {"\u1111": INTEGER}, "minProperties": 0}}},
 ]
 # A known name, spelled in other ways, with a value that it must not have.
 DISGUISED = ['{"\\u1111":"x"}', '{"\u1111":"x"}']
