@@ -72,6 +72,13 @@ def _set_size(descriptor: int, columns: int) -> None:
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
 
+def _keep_what_is_shown(descriptor: int) -> None:
+    """Else Ctrl-C discards what waits to be shown, and what a quick answer to it has shown too."""
+    attributes = termios.tcgetattr(descriptor)
+    attributes[3] |= termios.NOFLSH
+    termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
+
+
 @contextmanager
 def in_terminal(
     command: Sequence[str], environment: dict[str, str], columns: int = 80
@@ -79,6 +86,7 @@ def in_terminal(
     """The command in a terminal of its own, which can do no more than show characters."""
     ours, its = pty.openpty()
     _set_size(its, columns)
+    _keep_what_is_shown(its)
     process = subprocess.Popen(
         [sys.executable, "-c", _IN_CONTROL, *command],
         stdin=its,
