@@ -5,16 +5,14 @@ these fields (`setting_names.py`, `options.py`). Knows nothing of where a value 
 the engine.
 """
 
-import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+from serve.model_names import BUNDLED_MODEL_ID, name_of
 from serve.setting_field import setting
 from serve.user_directories import user_directory
-
-BUNDLED_MODEL_ID = "parlance-bundled"
 
 
 class ConfigError(ValueError):
@@ -41,17 +39,6 @@ def expanded(path: Path | str) -> Path:
             else f"{path} begins with the home directory of a user that is not there; write the "
             f"whole path"
         ) from error
-
-
-def _hub_id(directory: Path) -> str:
-    """Id of the model that a snapshot in the hub's cache is of; empty for any other directory.
-
-    `models--ORGANIZATION--NAME/snapshots/REVISION`; no id has two hyphens side by side
-    (huggingface_hub's `repo_folder_name`).
-    """
-    kind, *parts = directory.parent.parent.name.split("--")
-    snapshot = kind == "models" and directory.parent.name == "snapshots"
-    return "/".join(parts) if snapshot else ""
 
 
 def default_compile_cache() -> str:
@@ -389,13 +376,7 @@ class ServeConfig:
     @property
     def served_id(self) -> str:
         """Name that requests give in `model`."""
-        if self.model_id:
-            return self.model_id
-        # `Path.resolve` does not go through links that lead in a circle.
-        model = Path(os.path.realpath(self.model))
-        if model == bundled_model().resolve():
-            return BUNDLED_MODEL_ID
-        return _hub_id(model) or model.name
+        return self.model_id or name_of(self.model)
 
     @property
     def compile_cache_directory(self) -> Path | None:
