@@ -6,22 +6,16 @@ the engine.
 """
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from serve.model_names import BUNDLED_MODEL_ID, name_of
+from serve.model_names import BUNDLED_MODEL_ID, bundled_model, name_of
 from serve.setting_field import setting
 from serve.user_directories import user_directory
 
 
 class ConfigError(ValueError):
     """Settings that cannot hold together; the message says which and what is allowed."""
-
-
-def bundled_model() -> Path:
-    """Directory of the model that comes with Parlance."""
-    return Path(str(files("model"))) / "bundled"
 
 
 def expanded(path: Path | str) -> Path:
