@@ -15,7 +15,8 @@ class ChatServer:
     """What it says, and was asked.
 
     Attributes:
-        answers: the pieces of each answer in turn; at an event it waits for whoever sets it.
+        answers: the pieces of each answer in turn; at an event it waits for whoever sets it, and
+            sends comments meanwhile, as servers do.
         refusal: status and error of the answer where there are no more.
         bodies: the requests.
         url: where it is, with `/v1`.
@@ -56,13 +57,18 @@ def chat_server(
             self.end_headers()
             for piece in told.answers.pop(0):
                 if isinstance(piece, Event):
-                    piece.wait(120)
+                    # A signal that comes just before a read begins is seen when something is read.
+                    while not piece.wait(0.1):
+                        self._send(": keep-alive")
                 else:
                     self._event(json.dumps({"choices": [{"delta": {"content": piece}}]}))
             self._event("[DONE]")
 
         def _event(self, data: str) -> None:
-            self.wfile.write(f"data: {data}\n\n".encode())
+            self._send(f"data: {data}")
+
+        def _send(self, line: str) -> None:
+            self.wfile.write(f"{line}\n\n".encode())
             self.wfile.flush()
 
         def _json(self, status: int, value: object) -> None:
