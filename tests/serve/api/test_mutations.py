@@ -52,7 +52,10 @@ def check_choices(choices: list[dict[str, Any]], asked: dict[str, Any]) -> None:
     for choice in choices:
         assert choice["finish_reason"] in ENDS
         text = choice["message"]["content"] or ""
-        assert not any(stop in text for stop in ([stops] if isinstance(stops, str) else stops))
+        for stop in [stops] if isinstance(stops, str) else stops:
+            # One that is included is the end.
+            included = asked.get("include_stop_str_in_output") and text.endswith(stop)
+            assert stop not in (text[: -len(stop)] if included else text)
         assert not any(word in text for word in asked.get("bad_words") or ())
         # Tokens of calls have none.
         if not asked.get("logprobs"):
