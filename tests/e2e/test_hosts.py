@@ -30,7 +30,7 @@ KINDS = [
     {"response_format": {"type": "json_schema", "json_schema": {"name": "city", "schema": CITY}}},
     {"logprobs": True, "top_logprobs": 3, "n": 2},
     {"temperature": 0, "stop": ["e", "12"]},
-    {"min_tokens": 10, "top_p": 0.8},
+    {"min_tokens": 8, "top_p": 0.8},
     {"repetition_penalty": 1.3, "stop_token_ids": [40, 50]},
     {"stream": False, "prompt_logprobs": 2, "n": 2},
 ]
