@@ -227,7 +227,7 @@ def _culprit(message: str, left: Sequence[_Site]) -> _Site | None:
 
 
 def _without(schema: object, path: Path) -> Any:
-    """A copy of `schema` without the keyword at `path`."""
+    """A copy of `schema` without the keyword at `path`, which may have gone with another."""
     step, *rest = path
     if isinstance(schema, list):
         items = list(cast("list[object]", schema))
@@ -235,10 +235,10 @@ def _without(schema: object, path: Path) -> Any:
         return items
     given = cast("dict[str, Any]", schema)
     fields = dict(given)
-    if rest:
+    if not rest:
+        fields.pop(str(step), None)
+    elif str(step) in fields:
         fields[str(step)] = _without(fields[str(step)], tuple(rest))
-    else:
-        del fields[str(step)]
     return _with_free_names(given, fields)
 
 
