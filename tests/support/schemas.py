@@ -1,7 +1,7 @@
 """The schemas of `fixtures/schemas`, and a second opinion on what is valid under them."""
 
 import json
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ def validate(schema: Any, answer: str | bytes) -> None:
         ValueError: it is not JSON.
     """
     exact = json.loads(json.dumps(schema), parse_float=_decimal)
-    Draft202012Validator(exact).validate(
-        json.loads(answer, parse_float=_decimal, parse_int=_integer)
-    )
+    # Digits enough for the remainder of the largest double by the smallest step.
+    with localcontext(prec=700):
+        Draft202012Validator(exact).validate(
+            json.loads(answer, parse_float=_decimal, parse_int=_integer)
+        )
 
 
 def _decimal(text: str) -> Decimal | float:
