@@ -81,12 +81,15 @@ class Digits:
             root: `value`, or `object`.
         """
         most, zeros, more = self.significant, self.zeros, self.whole - self.significant
-        small = rf"/0(\.(0{{0,{zeros}}}[1-9][0-9]{{0,{most - 1}}}|0{{1,{zeros + 1}}}))?/"
+        below_1 = rf"0(\.(0{{0,{zeros}}}[1-9][0-9]{{0,{most - 1}}}|0{{1,{zeros + 1}}}))?"
+        # Where it knows a bound, the library goes on from -0 to a last digit that is no 0: there
+        # has to be room for one.
+        from_0 = rf"-0(\.(0{{0,{zeros}}}[1-9]([0-9]{{0,{most - 2}}}[1-9])?|0{{1,{zeros}}}))?"
         others = [rf"/[1-9][0-9]*(\.[0-9]+)?/ & /([0-9]\.?){{1,{most}}}/"]
         others += [rf"/[1-9][0-9]{{{most - 1}}}0{{1,{more}}}/"] if more > 0 else []
         others += [rf"/[1-9][0-9]*(\.[0-9]{{1,{most}}})?/"] if self.endless else []
-        either = " | ".join(f"({each})" for each in (small, *others))
-        number = rf'"-"? ({either}) /([eE][+\-]?[0-9]{{1,3}})?/'
+        either = " | ".join(f"({each})" for each in others)
+        number = rf'(/{below_1}|{from_0}/ | "-"? ({either})) /([eE][+\-]?[0-9]{{1,3}})?/'
         if self.never:
             number = f"({number}) & ~/-?({'|'.join(sorted(self.never))})/"
         return f"start: {root}\n" + _JSON.format(number=number).lstrip()

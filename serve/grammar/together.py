@@ -5,14 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.engine.types import Constraint, ConstraintError, Matcher
+from serve.engine.types import Constraint, Matcher
 
 
 class Together:
     """Constraints that all hold; see `serve.engine.types.Constraint`.
 
-    Where one of the others leaves nothing of what the first allows, and that cannot end there, it
-    holds no longer.
     Whatever may begin under all of them has to have an end under all, and each mask after the
     first one's has to have every spelling of what may follow.
     """
@@ -29,7 +27,7 @@ class TogetherMatcher:
     """One choice's way through constraints; see `serve.engine.types.Matcher`."""
 
     def __init__(self, matchers: Sequence[Matcher]) -> None:
-        self._matchers = list(matchers)
+        self._matchers = matchers
 
     @property
     def accepting(self) -> bool:
@@ -43,16 +41,8 @@ class TogetherMatcher:
 
     def accept(self, token: int) -> None:
         """Go on by one sampled token; see `serve.engine.types.Matcher`."""
-        first, *others = self._matchers
-        could_end = first.accepting
-        first.accept(token)
-        for each in others:
-            try:
-                each.accept(token)
-            except ConstraintError:
-                if could_end:
-                    raise
-                self._matchers.remove(each)
+        for each in self._matchers:
+            each.accept(token)
 
     def fill(self, allowed: NDArray[np.uint32]) -> None:
         """Write the bits of the tokens that may come next; see `serve.engine.types.Matcher`."""
@@ -61,7 +51,4 @@ class TogetherMatcher:
         theirs = np.empty_like(allowed)
         for each in others:
             each.fill(theirs)
-            if first.accepting or (allowed & theirs).any():
-                allowed &= theirs
-            else:
-                self._matchers.remove(each)
+            allowed &= theirs

@@ -156,6 +156,39 @@ def test_every_double_may_be_written_as_javascript_does(compiler: GrammarCompile
 
 
 @pytest.mark.parametrize(
+    "bounds",
+    [
+        {"minimum": -1.5},
+        {"minimum": -20},
+        {"exclusiveMinimum": -1.5, "maximum": 10},
+        {"maximum": 3.45},
+        {"exclusiveMinimum": 0},
+        {"exclusiveMaximum": 0},
+        {"minimum": -0.25, "maximum": 0.25},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("beginning", ["0.", "-0.", "0.1", "-0.1", "3.4", "-3.4"])
+def test_zeros_without_an_end_lead_to_one(
+    compiler: GrammarCompiler, bounds: dict[str, Any], beginning: str
+) -> None:
+    """Also where the library wants another digit behind them."""
+    constraint = compile_schema(compiler.begin(), {**NUMBER, **bounds}, strict=True)
+    matcher, words = constraint.matcher(), np.zeros(-(-SIZE // 32), np.uint32)
+    for at in range(80):
+        matcher.fill(words)
+        bits = np.unpackbits(words.view(np.uint8), bitorder="little")
+        allowed = {token for token in range(SIZE) if bits[token]}
+        assert allowed, f"nothing may follow {at} characters"
+        wanted = ord(beginning[at]) if at < len(beginning) else ord("0")
+        if wanted not in allowed:
+            # No such number, or as many zeros as there may be.
+            break
+        matcher.accept(wanted)
+    assert at < len(beginning) + 40
+
+
+@pytest.mark.parametrize(
     ("number", "ends"),
     [
         *[
