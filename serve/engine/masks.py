@@ -82,7 +82,8 @@ class MaskMaker:
             outcome = error
         else:
             _remove(allowed, sequence.banned)
-            _remove(allowed, np.array(_too_early(sequence), np.uint32))
+            if early := _too_early(sequence):
+                _remove(allowed, np.array(early, np.uint32))
             if allowed.any():
                 outcome = Mask(sequence.slot, allowed)
             else:

@@ -141,8 +141,10 @@ def test_a_cache_that_no_host_can_hold_ends_all(compile_cache):
     flags = ["--cache-tokens", "1000000000"]
     with spawned_group(compile_cache, [flags, flags]) as group:
         assert group.exit_codes(90) == [2, 2], group.output
-    # Whichever finds out first tells it to the other.
-    assert "a cache of 1000000000 tokens takes " in group.text(0)
+    # Whichever finds out first says so, and tells it to the other.
+    assert "parlance: a cache of 1000000000 tokens takes " in group.output
+    for process in (0, 1):
+        assert "a cache of 1000000000 tokens takes " in group.text(process)
     assert "Traceback" not in group.output
 
 

@@ -267,6 +267,16 @@ def test_a_malformed_schema_is_refused_with_its_path(
     assert words in str(refused.value)
 
 
+def test_a_keyword_may_go_with_another_that_is_tried_without(compiler: GrammarCompiler) -> None:
+    """What further members are goes with the patterns that say which are further."""
+    again = {"allOf": [{"$ref": "#"}, {"properties": {"b": {"$ref": "#"}}}]}
+    text = {"^a": {"type": "string"}}
+    schema = {"type": "object", "patternProperties": text, "additionalProperties": again}
+    with pytest.raises(SchemaError, match="'patternProperties' cannot be enforced here"):
+        compile_schema(compiler.begin(), schema, strict=True)
+    assert allows(compile_schema(compiler.begin(), schema, strict=False), '{"c":1}')
+
+
 def test_a_large_schema_is_refused_unread(compiler: GrammarCompiler) -> None:
     large = {"enum": [f"value {number}" for number in range(10_000)]}
     with pytest.raises(SchemaError, match="bytes and at most 131,072 are allowed"):
