@@ -77,16 +77,16 @@ def attend_flat(
     """TEMPORARY: per token."""
     tables = view.tables[view.rows]
     k, v = read(cache.keys, tables), read(cache.values, tables)
-    scores = scoring.scores(
-        jnp.einsum("nkgh,knsh->nkgs", q, k, preferred_element_type=jnp.float32)
-    )
+    scores = scoring.scores(jnp.einsum("nkgh,knsh->nkgs", q, k, preferred_element_type=jnp.float32))
     keys = jnp.arange(k.shape[2])
     seen = keys <= view.positions[:, None]
     if scoring.window is not None:
         seen &= keys > view.positions[:, None] - scoring.window
     scores = jnp.where(seen[:, None, None], scores, NO_SCORE)
     if scoring.sinks is not None:
-        sinks = jnp.broadcast_to(scoring.sinks.astype(jnp.float32)[None, :, :, None], (*scores.shape[:3], 1))
+        sinks = jnp.broadcast_to(
+            scoring.sinks.astype(jnp.float32)[None, :, :, None], (*scores.shape[:3], 1)
+        )
         weights = jax.nn.softmax(jnp.concatenate([scores, sinks], -1), axis=-1)[..., :-1]
     else:
         weights = jax.nn.softmax(scores, axis=-1)

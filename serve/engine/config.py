@@ -65,7 +65,9 @@ class EngineConfig:
                 f"{max(self.page_size, MIN_PREFILL_BUCKET)}"
             )
         beside = self.prefill_beside
-        if beside and (beside & (beside - 1) or not MIN_PREFILL_BUCKET <= beside <= self.prefill_chunk):
+        if beside and (
+            beside & (beside - 1) or not MIN_PREFILL_BUCKET <= beside <= self.prefill_chunk
+        ):
             raise EngineConfigError(
                 f"prefill_beside is {beside}; it must be a power of two from {MIN_PREFILL_BUCKET} "
                 f"to prefill_chunk, which is {self.prefill_chunk}"

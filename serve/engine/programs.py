@@ -132,8 +132,8 @@ def program_specs(
         add("forward", size, step, 1, out, parameters, cache, last, inputs, picks)
     for size in reversed(config.row_buckets):
         where, logits = array((2, size)), array((size, vocab), jnp.float32)
-        draw = partial(_draw, model)
-        add("draw", size, draw, 1, (rows_out, whole, whole), parameters, rows, picked, where)
+        step = partial(draw, model)
+        add("draw", size, step, 1, (rows_out, whole, whole), parameters, rows, picked, where)
         add("logprobs", size, top_logprobs, -1, (whole,) * 3, logits, array((size,)))
     hidden = array((PLACES, model.embed_dim), dtype)
     tell = partial(_prompt_logprobs, model)
@@ -165,7 +165,7 @@ def _forward(
     return picked, jnp.split(padded, len(padded) // PLACES), cache
 
 
-def _draw(
+def draw(
     model: ModelConfig,
     parameters: Parameters,
     rows: Rows,

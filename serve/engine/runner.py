@@ -275,9 +275,7 @@ class Runner:
         ]
         drawn = {draw.source for draw, _ in draws}
         last = len(self._picked) - 1
-        return Step(
-            self, prompts, draws, None if last in drawn else self._picked[last], dispatched
-        )
+        return Step(self, prompts, draws, None if last in drawn else self._picked[last], dispatched)
 
     def sample(
         self, draws: list[tuple[Draw, list[Sequence]]], masks: list[Mask]
@@ -340,8 +338,6 @@ class Runner:
 
     def _draw(self, draw: Draw) -> DrawResult:
         picked, program = self._picked[draw.source], self._programs["draw", draw.size]
-        self._rows, tokens, logits = program(
-            self._model.parameters, self._rows, picked, draw.where
-        )
+        self._rows, tokens, logits = program(self._model.parameters, self._rows, picked, draw.where)
         logprobs = self._programs["logprobs", draw.size](logits, tokens) if draw.logprobs else ()
         return tokens, logprobs

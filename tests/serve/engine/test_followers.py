@@ -63,6 +63,8 @@ async def test_a_follower_that_runs_what_is_told_ends_with_the_same_bits():
     async with bridged(engine) as bridge:
         await asyncio.gather(*(events_of(bridge, each) for each in mixture()))
         assert engine.stats.preemptions
+        # Alone, so that its second choice forks at once, amid a page.
+        await events_of(bridge, request(prompt_of(7, 37), 5, seed=7, choices=2))
     engine.stop()
 
     parts = [pickle.loads(sent) for sent in followers.sent]

@@ -168,9 +168,7 @@ def test_the_device_refuses_at_the_start(
 def test_the_compiler_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = Runner(tiny_model(), config())
     monkeypatch.setattr(runner, "_jobs", lambda: {("forward", 64): exhausted})
-    with pytest.raises(
-        EngineConfigError, match=r"for a step of 64 prompt tokens .*; lower prefill"
-    ):
+    with pytest.raises(EngineConfigError, match=r"for a step of 64 tokens .*; lower prefill"):
         runner.compile(lambda done, total: None)
 
 
@@ -179,7 +177,7 @@ def test_the_compiler_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (("forward", 64), "a step of 64 tokens takes", LOWER_CHUNK),
         (("draw", 8), "sampling for 8 rows (draw) takes", LOWER_ROWS),
-        (("sample", 8), "a step of 8 rows (sample) takes", LOWER_ROWS),
+        (("logprobs", 8), "sampling for 8 rows (logprobs) takes", LOWER_ROWS),
         (("copy", 8), "copying 8 pages takes", LOWER_PAGE),
     ],
 )
