@@ -168,6 +168,7 @@ class Bench:
         state = empty_rows(rows, self.config.vocab_size)
         slots = np.arange(rows, dtype=np.int32)
         where = np.stack([slots, np.full(rows, context, np.int32)])
+        none = np.zeros_like(where)
 
         def load(fields: Mapping[str, Any]) -> None:
             nonlocal state
@@ -181,7 +182,7 @@ class Bench:
 
         def drawn() -> tuple[jax.Array, jax.Array]:
             nonlocal state
-            state, tokens, logits = draws(self.parameters, state, hidden(), where)
+            state, tokens, logits = draws(self.parameters, state, hidden(), where, none)
             return tokens, logits
 
         def whole() -> jax.Array:

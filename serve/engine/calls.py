@@ -22,7 +22,7 @@ from sampling.batch import (
     token_bits,
 )
 from serve.engine.config import EngineConfig, bucket
-from serve.engine.plan import Mask, Pass, Seat, StepPlan, Telling
+from serve.engine.plan import Mask, Pass, Place, Seat, StepPlan, Telling
 from serve.engine.sequence import Sequence
 
 LOAD_WIDTH = 8
@@ -52,12 +52,14 @@ class Draw(NamedTuple):
         source: which of the step's passes it is of: the first so many vectors that that picked.
         size: how many tokens are drawn.
         where: slots and positions, as `sample` takes them.
+        drafts: the drafts before each, as `sample` takes them.
         logprobs: whether log-probabilities are wanted.
     """
 
     source: int
     size: int
     where: Int[np.ndarray, "2 B"]
+    drafts: Int[np.ndarray, "2 B"]
     logprobs: bool
 
 
@@ -68,9 +70,9 @@ class Forward(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """The second part of a step: what the rows may sample, and the draws."""
+    """The second part of a step: draws, each after the masks of its tokens."""
 
-    masks: list[Call]
+    masks: list[list[Call]]
     draws: list[Draw]
 
 
@@ -91,7 +93,7 @@ class StepCalls(NamedTuple):
 
     Attributes:
         forward: the calls up to hidden vectors.
-        draws: from these, each with the sequences that it is for.
+        draws: from these, each with the sequences of its tokens.
         told: of prompts.
     """
 
@@ -127,8 +129,9 @@ class CallMaker:
         for source, each in enumerate(plan.passes):
             call, firsts = self._forward(each)
             calls.append(call)
-            if sampling := each.sampling:
-                draws.append((self._draw(source, each), sampling))
+            if places := each.places:
+                draw = self._draw(source, places)
+                draws.append((draw, [place.sequence for place in places]))
             told_here, telling = self._told(each, firsts, call.size, telling_calls)
             told += told_here
             calls += telling
@@ -139,15 +142,18 @@ class CallMaker:
             calls.append(Call("copy", LOAD_WIDTH, tuple(pages)))
         return StepCalls(Forward(calls), draws, told)
 
-    def masks(self, masks: list[Mask]) -> list[Call]:
-        """The calls that put masks into their slots."""
-        calls: list[Call] = []
-        for part in _parts(masks):
-            slots, allowed = self._no_slots(), self._no_bits()
-            for row, mask in enumerate(part):
-                slots[row], allowed[row] = mask.slot, mask.allowed
-            calls.append(Call("load_masks", LOAD_WIDTH, (slots, allowed)))
-        return calls
+    def drawing(self, draws: list[Draw], masks: list[Mask]) -> Drawing:
+        """The draws, after the calls that put masks where they find them."""
+        of_draws: list[list[Call]] = []
+        for draw in range(len(draws)):
+            calls: list[Call] = []
+            for part in _parts([mask for mask in masks if mask.draw == draw]):
+                places, allowed = self._no_slots(), self._no_bits()
+                for row, mask in enumerate(part):
+                    places[row], allowed[row] = mask.place, mask.allowed
+                calls.append(Call("load_masks", LOAD_WIDTH, (places, allowed)))
+            of_draws.append(calls)
+        return Drawing(of_draws, draws)
 
     def _no_bits(self) -> UInt32[np.ndarray, "b W"]:
         """A bit per token for each slot of one call, none of them set."""
@@ -206,7 +212,7 @@ class CallMaker:
             RowTokens(chunk.slot, chunk.start, chunk.tokens, chunk.table) for chunk in each.prefill
         ]
         parts += [
-            RowTokens(row.sequence.slot, row.position, (LAST,), row.sequence.pages)
+            RowTokens(row.sequence.slot, row.position, [LAST, *row.drafted], row.sequence.pages)
             for row in each.decode
         ]
         total = sum(len(part.tokens) for part in parts)
@@ -215,26 +221,24 @@ class CallMaker:
         size = bucket(max(total, least), config.token_buckets)
         inputs, firsts = step_inputs(parts, size, config.max_rows, config.page_size)
         picks = np.zeros(config.max_rows, np.int32)
-        picked = [
-            first + len(part.tokens) - 1
-            for first, part, copies in zip(firsts, parts, _copies(each), strict=True)
-            for _ in range(copies)
-        ]
+        # As `Pass.places` lists them: after a prompt's end, and after each token of the other rows.
+        chunks = len(each.prefill)
+        picked: list[int] = []
+        for first, chunk in zip(firsts[:chunks], each.prefill, strict=True):
+            picked += [first + len(chunk.tokens) - 1] * len(chunk.sampling)
+        for first, part in zip(firsts[chunks:], parts[chunks:], strict=True):
+            picked += range(first, first + len(part.tokens))
         picks[: len(picked)] = picked
         return Call("forward", size, (inputs, picks)), firsts
 
-    def _draw(self, source: int, each: Pass) -> Draw:
-        """The next token of every row, and the first of every choice that starts from a prompt."""
-        sampling = each.sampling
-        positions = [
-            chunk.start + len(chunk.tokens) for chunk in each.prefill for _ in chunk.sampling
-        ]
-        positions += [row.position + 1 for row in each.decode]
-        size = bucket(len(sampling), self._config.row_buckets)
-        where = np.full((2, size), self._config.max_rows, np.int32)
-        where[:, : len(sampling)] = [sequence.slot for sequence in sampling], positions
-        asked = any(sequence.request.sampling.logprobs for sequence in sampling)
-        return Draw(source, size, where, asked)
+    def _draw(self, source: int, places: list[Place]) -> Draw:
+        size = bucket(len(places), self._config.row_buckets)
+        where, drafts = np.zeros((2, 2, size), np.int32)
+        where[0] = self._config.max_rows
+        where[:, : len(places)] = np.transpose([(p.sequence.slot, p.position) for p in places])
+        drafts[:, : len(places)] = np.transpose([(p.before, p.given) for p in places])
+        asked = any(place.sequence.request.sampling.logprobs for place in places)
+        return Draw(source, size, where, drafts, asked)
 
     def _told(
         self, each: Pass, firsts: list[int], size: int, made: int
@@ -268,12 +272,6 @@ class CallMaker:
             for part in parts
         ]
         return told, calls
-
-
-def _copies(each: Pass) -> Iterator[int]:
-    """How many tokens are drawn after the last token of each part."""
-    yield from (len(chunk.sampling) for chunk in each.prefill)
-    yield from (1 for _ in each.decode)
 
 
 def _parts(items: list[_Item]) -> Iterator[list[_Item]]:

@@ -37,6 +37,8 @@ class EngineConfig:
         check_integrity: verify the page bookkeeping whenever the engine is idle.
         least_rows: a step computes at least so many tokens, padding among them.
         end_ids: most ids that end a turn, of a request that bans them.
+        ngrams: look for drafts in a row's own tokens; see `drafts.py`.
+        draft_tokens: rows bring drafts as far as a step has no more than so many tokens.
     """
 
     context_length: int
@@ -50,6 +52,8 @@ class EngineConfig:
     check_integrity: bool = False
     least_rows: int = 1
     end_ids: int = END_IDS
+    ngrams: bool = False
+    draft_tokens: int = 16
 
     def __post_init__(self) -> None:
         for name in ("context_length", "max_rows", "queue_limit"):

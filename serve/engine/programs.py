@@ -133,7 +133,8 @@ def program_specs(
     for size in reversed(config.row_buckets):
         where, logits = array((2, size)), array((size, vocab), jnp.float32)
         step = partial(draw, model)
-        add("draw", size, step, 1, (rows_out, whole, whole), parameters, rows, picked, where)
+        out = (rows_out, whole, whole)
+        add("draw", size, step, 1, out, parameters, rows, picked, where, where)
         add("logprobs", size, top_logprobs, -1, (whole,) * 3, logits, array((size,)))
     hidden = array((PLACES, model.embed_dim), dtype)
     tell = partial(_prompt_logprobs, model)
@@ -171,10 +172,11 @@ def draw(
     rows: Rows,
     picked: Float[Array, "R D"],
     where: Int[Array, "2 B"],
+    drafts: Int[Array, "2 B"],
 ) -> tuple[Rows, Int[Array, " B"], Float[Array, "B V"]]:
     """`sample` from the logits after the first picked tokens, and those."""
     logits = steps.logits(model, parameters, picked[: where.shape[1]])
-    return *sample(rows, logits, where), logits
+    return *sample(rows, logits, where, drafts), logits
 
 
 def _prompt_logprobs(

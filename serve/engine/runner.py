@@ -52,7 +52,7 @@ class SampledGroup(NamedTuple):
     """One sampling call's results on the device.
 
     Attributes:
-        sequences: whose tokens they are; the rest is padding.
+        sequences: whose tokens they are, one for each; the rest is padding.
         tokens: the sampled ids.
         logprobs: the results of `top_logprobs`, or nothing if no sequence asked.
     """
@@ -281,7 +281,7 @@ class Runner:
         self, draws: list[tuple[Draw, list[Sequence]]], masks: list[Mask]
     ) -> list[SampledGroup]:
         """Dispatch the draws of a step, after the masks of the rows that have one."""
-        drawing = Drawing(self._calls.masks(masks), [draw for draw, _ in draws])
+        drawing = self._calls.drawing([draw for draw, _ in draws], masks)
         results = self._everywhere(drawing)
         return [
             SampledGroup(sequences, *result)
@@ -307,9 +307,7 @@ class Runner:
                     hidden = self._run(call, hidden)
                 return []
             case Drawing(masks, draws):
-                for call in masks:
-                    self._run(call, [])
-                return [self._draw(draw) for draw in draws]
+                return [self._draw(*each) for each in zip(masks, draws, strict=True)]
 
     def _run(self, call: Call, hidden: list[jax.Array]) -> list[jax.Array]:
         """Dispatch a call.
@@ -336,8 +334,12 @@ class Runner:
                 self._rows = program(self._rows, *call.inputs)
         return hidden
 
-    def _draw(self, draw: Draw) -> DrawResult:
+    def _draw(self, masks: list[Call], draw: Draw) -> DrawResult:
+        for call in masks:
+            self._run(call, [])
         picked, program = self._picked[draw.source], self._programs["draw", draw.size]
-        self._rows, tokens, logits = program(self._model.parameters, self._rows, picked, draw.where)
+        self._rows, tokens, logits = program(
+            self._model.parameters, self._rows, picked, draw.where, draw.drafts
+        )
         logprobs = self._programs["logprobs", draw.size](logits, tokens) if draw.logprobs else ()
         return tokens, logprobs

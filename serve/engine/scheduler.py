@@ -14,6 +14,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from serve.engine.config import EngineConfig
+from serve.engine.drafts import Draft, drafter_of
 from serve.engine.fair_queue import FairQueue
 from serve.engine.holdings import Holdings
 from serve.engine.plan import (
@@ -54,6 +55,11 @@ def _ignore(request: GenerationRequest, answer_tokens: int) -> None:
     del request, answer_tokens
 
 
+def _whole(sequence: Sequence, draft: list[int]) -> list[int]:
+    del sequence
+    return draft
+
+
 class Scheduler:
     """Continuous batching over row slots and cache pages.
 
@@ -61,14 +67,17 @@ class Scheduler:
         config: the engine's settings.
         on_end: called for every choice that has ended, however it did, with its request and how
             many tokens it has.
+        holding: how much of a draft a sequence's constraint allows.
     """
 
     def __init__(
         self,
         config: EngineConfig,
         on_end: Callable[[GenerationRequest, int], None] = _ignore,
+        holding: Callable[[Sequence, list[int]], list[int]] = _whole,
     ) -> None:
         self._config = config
+        self._holding = holding
         self._on_end = on_end
         self._holdings = Holdings(config)
         self._queue = FairQueue()
@@ -87,8 +96,15 @@ class Scheduler:
 
     def submit(self, request: GenerationRequest) -> None:
         """Queue a request's choices."""
+        drafts = not self._config.deterministic
         sequences = [
-            Sequence(request, choice, self._arrivals + choice) for choice in range(request.choices)
+            Sequence(
+                request,
+                choice,
+                self._arrivals + choice,
+                drafter_of(request, self._config.ngrams) if drafts else None,
+            )
+            for choice in range(request.choices)
         ]
         self._arrivals += request.choices
         self._requests[request.id] = sequences
@@ -121,6 +137,7 @@ class Scheduler:
         if not decode and not prefill:
             return None
         self._steps += 1
+        decode = self._with_drafts(decode, prefill)
         plan.passes.extend(self._passes(prefill, decode))
         return plan
 
@@ -161,7 +178,7 @@ class Scheduler:
     def _plan_decode(self, order: list[Seniority]) -> list[DecodeRow]:
         rows: list[DecodeRow] = []
         for _, _, sequence in order:
-            if sequence.phase is not Phase.DECODING or sequence.exhausted:
+            if sequence.phase is not Phase.DECODING or sequence.exhausted or sequence.drafting:
                 continue
             position = sequence.length - 1
             if not self._cover(sequence, position, order):
@@ -170,6 +187,45 @@ class Scheduler:
             sequence.computed = position + 1
             sequence.sampled += 1
         return rows
+
+    def _with_drafts(self, decode: list[DecodeRow], prefill: list[PrefillChunk]) -> list[DecodeRow]:
+        """The rows with drafts, as far as the step and the free pages have room for them."""
+        config = self._config
+        tokens = len(decode) + sum(len(chunk.tokens) for chunk in prefill)
+        places = len(decode) + sum(len(chunk.sampling) for chunk in prefill)
+        room = min(config.draft_tokens - tokens, config.max_rows - places)
+        rows: list[DecodeRow] = []
+        for number, row in enumerate(decode):
+            most = room // (len(decode) - number)
+            draft = self._draft(row.sequence, row.position, most) if most > 0 else None
+            if draft is not None:
+                room -= len(draft.tokens)
+                row.sequence.drafting = True
+            rows.append(DecodeRow(row.sequence, row.position, draft))
+        return rows
+
+    def _draft(self, sequence: Sequence, position: int, most: int) -> Draft | None:
+        drafter = sequence.drafter
+        # The planned token is in flight, and no other.
+        if drafter is None or drafter.resting or sequence.in_flight > 1:
+            return None
+        most = min(most, sequence.request.max_tokens - sequence.sampled)
+        while most > 0 and (position + most) // self._config.page_size >= len(sequence.pages):
+            if not self._holdings.grow(sequence, len(self._slots.running)):
+                most = len(sequence.pages) * self._config.page_size - 1 - position
+        draft = drafter.propose(sequence.tokens, sequence.matcher, most) if most > 0 else None
+        if draft is None or sequence.matcher is None:
+            return draft
+        tokens = self._holding(sequence, draft.tokens)
+        return draft._replace(tokens=tokens) if tokens else None
+
+    @property
+    def awaits_tokens(self) -> bool:
+        """Whether a plan made once all tokens have come back may hold drafts."""
+        return any(
+            each.phase is Phase.DECODING and (each.drafts or each.drafting)
+            for each in self._slots.running
+        )
 
     def _cover(self, sequence: Sequence, position: int, order: list[Seniority]) -> bool:
         """Make sure of the page for `position`, putting back the last rows of `order` if need be.
@@ -348,15 +404,35 @@ class Scheduler:
             self._delivery(telling.sequence, part)
             for telling, part in zip(plan.tellings(), result.prompts, strict=True)
         ]
-        for group, sampled in zip(plan.samples(), result.sampled, strict=True):
-            for sequence, token, logprobs in zip(
-                group, sampled.tokens, sampled.logprobs, strict=True
+        for places, sampled in zip(plan.samples(), result.sampled, strict=True):
+            latest, agrees = 0, True
+            for place, token, logprobs in zip(
+                places, sampled.tokens, sampled.logprobs, strict=True
             ):
+                sequence = place.sequence
+                agrees = place.before == 0 or (agrees and latest == place.given)
+                latest = token
                 # A choice that ended or was cancelled while the step ran.
-                if sequence.phase is not Phase.FINISHED:
-                    event = self._accept(sequence, token, logprobs)
-                    deliveries.append(self._delivery(sequence, event))
+                if not agrees or sequence.phase is Phase.FINISHED:
+                    continue
+                if place.before:
+                    sequence.sampled += 1
+                    sequence.computed += 1
+                event = self._accept(sequence, token, logprobs)
+                deliveries.append(self._delivery(sequence, event))
+        for row in plan.decode:
+            self._learn(row)
         return deliveries
+
+    def _learn(self, row: DecodeRow) -> None:
+        """Tell a row's drafter what came of its draft."""
+        sequence, draft = row.sequence, row.draft
+        if draft is None or sequence.drafter is None:
+            return
+        sequence.drafting = False
+        # The row was fed its token at `position`, which was its latest.
+        accepted = len(sequence.tokens) - row.position - 2
+        sequence.drafter.learn(max(0, accepted), len(draft.tokens))
 
     def end(self, sequence: Sequence, failure: ConstraintError | None) -> Delivery:
         """End a running choice that has nothing left to sample, with `stop` or its failure."""

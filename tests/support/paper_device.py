@@ -8,7 +8,7 @@ differs therefore shows up as a wrong text.
 import numpy as np
 
 from serve.engine.config import EngineConfig
-from serve.engine.plan import Pass, Sampled, StepPlan, StepResult, Telling
+from serve.engine.plan import Pass, Place, Sampled, StepPlan, StepResult, Telling
 from serve.engine.types import GenerationRequest, PromptLogprobs
 
 VOCAB = 97
@@ -70,20 +70,22 @@ class PaperDevice:
             for chunk in each.prefill:
                 if chunk.telling is not None:
                     prompts.append(self.told(chunk.slot, chunk.start, chunk.telling))
-            lengths = [c.start + len(c.tokens) for c in each.prefill for _ in c.sampling]
-            lengths += [row.position + 1 for row in each.decode]
-            if lengths:
-                groups.append((each.sampling, lengths))
+            if places := each.places:
+                groups.append(places)
         for source, target in plan.copies:
             self.pool[target] = list(self.pool[source])
-        sampled = []
-        for sequences, lengths in groups:
-            tokens = [
-                self.sample(sequence.slot, length)
-                for sequence, length in zip(sequences, lengths, strict=True)
-            ]
-            sampled.append(Sampled(tokens, [None] * len(tokens)))
-        return StepResult(sampled, prompts)
+        return StepResult([self.draw(places) for places in groups], prompts)
+
+    def draw(self, places: list[Place]) -> Sampled:
+        """After drafts as if they were right; remembered is what agrees with them."""
+        assert len(places) <= self.config.max_rows
+        tokens, agrees = [], True
+        for place in places:
+            agrees = place.before == 0 or (agrees and tokens[-1] == place.given)
+            tokens.append(self.sample(place.sequence.slot, place.position))
+            if agrees:
+                self.last[place.sequence.slot] = tokens[-1]
+        return Sampled(tokens, [None] * len(tokens))
 
     def compute(self, each: Pass) -> None:
         """All at once: every token is written before any is read."""
@@ -94,9 +96,11 @@ class PaperDevice:
                 self.write(chunk.slot, chunk.start + offset, token)
         for row in each.decode:
             slot = row.sequence.slot
-            self.enter(slot, row.position, row.sequence.pages)
-            self.write(slot, row.position, self.last[slot])
-        total = len(each.decode) + sum(len(chunk.tokens) for chunk in each.prefill)
+            for offset, token in enumerate((self.last[slot], *row.drafted)):
+                self.enter(slot, row.position + offset, row.sequence.pages)
+                self.write(slot, row.position + offset, token)
+        total = sum(1 + len(row.drafted) for row in each.decode)
+        total += sum(len(chunk.tokens) for chunk in each.prefill)
         assert total <= self.config.token_buckets[-1]
         assert len(each.decode) + len(each.prefill) <= self.config.max_rows
         assert not (self.config.deterministic and each.prefill and each.decode)
@@ -113,5 +117,4 @@ class PaperDevice:
     def sample(self, slot: int, length: int) -> int:
         tokens = self.read(slot, length)
         assert -1 not in tokens, "a token was read that nobody wrote"
-        self.last[slot] = continuation(tokens, self.choice[slot])
-        return self.last[slot]
+        return continuation(tokens, self.choice[slot])
