@@ -43,11 +43,22 @@ def _flat_state(state: Any) -> dict[str, nnx.Variable[Any]]:
     return {".".join(str(part) for part in path): leaf for path, leaf in nnx.to_flat_state(state)}
 
 
+class _OneKey(NamedTuple):
+    """In place of `nnx.Rngs` where only shapes are wanted: that counts keys, dear inside a trace."""
+
+    key: jax.Array
+
+    def params(self) -> jax.Array:
+        return self.key
+
+
 @cache
 def _abstract_decoder(config: ModelConfig) -> tuple[Any, Any]:
-    return nnx.split(
-        nnx.eval_shape(lambda: Decoder(config, jnp.dtype("float32"), rngs=nnx.Rngs(0)))
-    )
+    def decoder() -> Decoder:
+        rngs: Any = _OneKey(jax.random.key(0))
+        return Decoder(config, jnp.dtype("float32"), rngs=rngs)
+
+    return nnx.split(nnx.eval_shape(decoder))
 
 
 def parameter_specs(config: ModelConfig) -> dict[str, ParameterSpec]:

@@ -10,6 +10,7 @@ any more. On several hosts each has a runner: the first host's executes plans, a
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol, cast
@@ -211,15 +212,19 @@ class Runner:
         self._logits: list[jax.Array | None] = []
         # What the calls of the latest step that tell of prompts have made.
         self._told: list[tuple[jax.Array, ...]] = []
-        with refused_if_exhausted(f"a cache of {config.cache_tokens} tokens", LOWER_CACHE):
+        # It is filled while programs are loaded or compiled.
+        with self._cache_refused_if_exhausted():
             make_cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())
-            self._cache: Cache = jax.block_until_ready(make_cache())
+            self._cache: Cache = make_cache()
         with refused_if_exhausted(f"what {config.max_rows} rows keep", LOWER_ROWS):
             make_rows = jax.jit(
                 partial(empty_rows, config.max_rows, model.config.vocab_size, config.end_ids),
                 out_shardings=replicated(model.mesh),
             )
             self._rows: Rows = jax.block_until_ready(make_rows())
+
+    def _cache_refused_if_exhausted(self) -> AbstractContextManager[None]:
+        return refused_if_exhausted(f"a cache of {self._config.cache_tokens} tokens", LOWER_CACHE)
 
     def _make_cache(self) -> Cache:
         model = self._model
@@ -250,6 +255,8 @@ class Runner:
         with ThreadPoolExecutor(min(usable_cores(), _MAX_THREADS)) as pool:
             futures = {pool.submit(job.make): key for key, job in jobs.items()}
             try:
+                with self._cache_refused_if_exhausted():
+                    jax.block_until_ready(self._cache)
                 for done, future in enumerate(as_completed(futures), start=1):
                     key = futures[future]
                     with refused_if_exhausted(*program_in_words(*key)):
