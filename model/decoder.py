@@ -88,11 +88,10 @@ class Decoder(nnx.Module):
 
         # Layers of a kind are traced and lowered once.
         @partial(jax.jit, static_argnums=0)
-        def run(
-            block: nnx.GraphDef[Block], weights: nnx.State, *inputs: Any
-        ) -> tuple[jax.Array, Pool | None]:
+        def run(kind: Any, weights: Any, *inputs: Any) -> tuple[jax.Array, Pool | None]:
             x, angles, cache = inputs
-            return nnx.merge(block, weights)(x, angles, attend, cache)
+            block: Block = nnx.merge(kind, weights)
+            return block(x, angles, attend, cache)
 
         updated: list[Pool] = []
         for index, (block, layer) in enumerate(zip(self.blocks, self.config.layers, strict=True)):

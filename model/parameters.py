@@ -43,22 +43,18 @@ def _flat_state(state: Any) -> dict[str, nnx.Variable[Any]]:
     return {".".join(str(part) for part in path): leaf for path, leaf in nnx.to_flat_state(state)}
 
 
-class _OneKey(NamedTuple):
-    """In place of `nnx.Rngs` where only shapes are wanted: that counts keys, dear inside a trace."""
-
-    key: jax.Array
+class _OneKey(nnx.Rngs):
+    """Where only shapes are wanted: counting keys is dear inside a trace."""
 
     def params(self) -> jax.Array:
-        return self.key
+        return jax.random.key(0)
 
 
 @cache
 def _abstract_decoder(config: ModelConfig) -> tuple[Any, Any]:
-    def decoder() -> Decoder:
-        rngs: Any = _OneKey(jax.random.key(0))
-        return Decoder(config, jnp.dtype("float32"), rngs=rngs)
-
-    return nnx.split(nnx.eval_shape(decoder))
+    return nnx.split(
+        nnx.eval_shape(lambda: Decoder(config, jnp.dtype("float32"), rngs=_OneKey(0)))
+    )
 
 
 def parameter_specs(config: ModelConfig) -> dict[str, ParameterSpec]:

@@ -279,6 +279,16 @@ class ServeConfig:
         beyond="is computed in several steps",
         why="A long prompt would hold up running answers for as long as it takes.",
     )
+    prefill_beside: int = setting(
+        0,
+        group="Engine",
+        help="Tokens of a step that computes prompts beside running answers.",
+        metavar="TOKENS",
+        low=0,
+        default_text="0: a quarter of prefill_chunk on a CPU, else as many",
+        beyond="is computed in several steps",
+        why="Whoever reads an answer waits for a step as long as that; more where more prompts wait.",
+    )
     schema_in_prompt: bool = setting(
         True,
         group="Model",

@@ -191,6 +191,7 @@ def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
         page_size=config.page_size,
         cache_tokens=config.cache_tokens,
         prefill_chunk=config.prefill_chunk,
+        prefill_beside=config.prefill_beside,
         queue_limit=config.queue_limit,
         deterministic=config.deterministic,
         compile_cache=compile_cache,

@@ -17,7 +17,13 @@ from model.parameters import count_parameters
 from model.tokenizer import Tokenizer
 from sampling.params import END_IDS
 from serve.engine.compile_cache import keep_programs
-from serve.engine.config import MOST_CACHE_TOKENS, EngineConfig, EngineConfigError, least_rows
+from serve.engine.config import (
+    MOST_CACHE_TOKENS,
+    EngineConfig,
+    EngineConfigError,
+    default_beside,
+    least_rows,
+)
 from serve.engine.engine import Engine
 from serve.engine.fingerprint import fingerprint
 from serve.engine.host_memory import host_memory
@@ -68,6 +74,7 @@ def load_engine(
     page_size: int = 16,
     cache_tokens: int = 0,
     prefill_chunk: int = 256,
+    prefill_beside: int = 0,
     queue_limit: int = 512,
     deterministic: bool = False,
     compile_cache: Path | None = None,
@@ -85,6 +92,7 @@ def load_engine(
         page_size: tokens per cache page.
         cache_tokens: tokens the cache holds; 0 for all rows' contexts as far as memory goes.
         prefill_chunk: most prompt tokens in one step.
+        prefill_beside: see `EngineConfig`; 0 for what suits the platform.
         queue_limit: most choices that wait.
         deterministic: see `EngineConfig`.
         compile_cache: directory of JAX's persistent compilation cache, or None for none but
@@ -112,6 +120,7 @@ def load_engine(
         max_rows=rows,
         page_size=page_size,
         prefill_chunk=prefill_chunk,
+        prefill_beside=prefill_beside or default_beside(jax.default_backend(), prefill_chunk),
         queue_limit=queue_limit,
         deterministic=deterministic,
         check_integrity=check_integrity,
@@ -180,7 +189,7 @@ def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
         "devices": f"{model.mesh.size} × {device.device_kind}, mesh {mesh}",
         "attention": model.backend.name,
         "cache": f"{config.num_pages} pages of {config.page_size} tokens, {gibibytes:.2f} GiB",
-        "rows": ", ".join(map(str, config.row_buckets)),
-        "prefill chunks": ", ".join(map(str, config.prefill_buckets)),
+        "tokens of a step": ", ".join(map(str, config.token_buckets)),
+        "tokens sampled together": ", ".join(map(str, config.row_buckets)),
         "mode": "deterministic" if config.deterministic else "fast",
     }

@@ -15,10 +15,12 @@ class Telling:
 
     Attributes:
         sequence: whose prompt it is.
-        tokens: of the prompt, those that come after each of the chunk's.
+        first: the first of the chunk's tokens after which something is told, counted from 0.
+        tokens: of the prompt, those that come after that one and the next ones.
     """
 
     sequence: Sequence
+    first: int
     tokens: list[int]
 
 
@@ -46,20 +48,16 @@ class PrefillChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Fork:
-    """A slot that starts out as a copy: its page table, and the last page to be copied.
+class Seat:
+    """A slot whose row finds some of its tokens computed: its page table.
 
     Attributes:
         slot: the new row's slot.
         table: its pages.
-        source: page to copy, or −1 when the prompt fills its pages.
-        target: page to copy to.
     """
 
     slot: int
     table: list[int]
-    source: int
-    target: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +67,29 @@ class DecodeRow:
     Attributes:
         sequence: whose it is.
         position: position of the token that is fed in; the sampled one comes after it.
-        page: page that holds that position.
     """
 
     sequence: Sequence
     position: int
-    page: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What is computed in one pass over the weights, and then sampled from together.
+
+    Attributes:
+        prefill: prompt chunks.
+        decode: running sequences.
+    """
+
+    prefill: list[PrefillChunk]
+    decode: list[DecodeRow]
+
+    @property
+    def sampling(self) -> list[Sequence]:
+        """The sequences that get a token."""
+        begin = [sequence for chunk in self.prefill for sequence in chunk.sampling]
+        return begin + [row.sequence for row in self.decode]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +98,25 @@ class StepPlan:
 
     Attributes:
         loads: sequences that have just got a slot: their settings go to the device.
-        prefill: prompt chunks.
-        forks: choices that start from a prompt completed in this step.
-        decode: running sequences.
+        seats: those of them whose first tokens are computed, or will be in this step.
+        passes: one, unless the engine is deterministic.
+        copies: pages to copy, and where to: a fork's partly filled last one.
     """
 
     loads: list[Sequence]
-    prefill: list[PrefillChunk]
-    forks: list[Fork]
-    decode: list[DecodeRow]
+    seats: list[Seat]
+    passes: list[Pass]
+    copies: list[tuple[int, int]]
+
+    @property
+    def prefill(self) -> list[PrefillChunk]:
+        """All prompt chunks."""
+        return [chunk for each in self.passes for chunk in each.prefill]
+
+    @property
+    def decode(self) -> list[DecodeRow]:
+        """All running sequences."""
+        return [row for each in self.passes for row in each.decode]
 
     @property
     def prefill_tokens(self) -> int:
@@ -100,10 +125,7 @@ class StepPlan:
 
     def samples(self) -> list[list[Sequence]]:
         """The sequences that get a token, grouped by sampling call, in execution order."""
-        groups = [chunk.sampling for chunk in self.prefill if chunk.sampling]
-        if self.decode:
-            groups.append([row.sequence for row in self.decode])
-        return groups
+        return [each.sampling for each in self.passes if each.sampling]
 
     def tellings(self) -> list[Telling]:
         """What is to be told of prompts, in execution order."""

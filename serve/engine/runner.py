@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, NamedTuple, Protocol, cast
 
 import jax
@@ -23,7 +23,7 @@ from model.cache import Cache, cache_sharding, empty_cache
 from model.loading import LoadedModel
 from model.mesh import replicated
 from sampling.batch import Rows, empty_rows
-from serve.engine.calls import PLACES, Call, CallMaker, Draw, Drawing, Forward
+from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
 from serve.engine.compile_cache import KeptPrograms
 from serve.engine.config import EngineConfig
 from serve.engine.executables import Executables, Program, can_keep, facts_of
@@ -85,22 +85,20 @@ class ToldPrompt(NamedTuple):
 
     Attributes:
         telling: what it is.
-        parts: the results of `ranked_logprobs`, for `PLACES` places each.
+        parts: results of `ranked_logprobs`, and which places of each.
     """
 
     telling: Telling
-    parts: list[tuple[jax.Array, ...]]
+    parts: list[tuple[tuple[jax.Array, ...], slice]]
 
     def fetch(self) -> PromptLogprobs:
         """Wait for the results."""
-        tokens = np.array(self.telling.tokens, np.int32)
-        count, wanted = len(tokens), self.telling.sequence.request.prompt_logprobs
-        values, ranks, ids, likeliest = (
-            np.concatenate(arrays)[:count] for arrays in zip(*self.parts, strict=True)
-        )
-        # Copies, so that no more is kept than was asked for.
+        wanted = self.telling.sequence.request.prompt_logprobs
+        pieces = ([np.asarray(array)[places] for array in part] for part, places in self.parts)
+        # Joined or copied, so that no more is kept than was asked for.
+        values, ranks, ids, likeliest = map(np.concatenate, zip(*pieces, strict=True))
         top = ids[:, :wanted].copy(), likeliest[:, :wanted].copy()
-        return PromptLogprobs(tokens, values, ranks, *top)
+        return PromptLogprobs(np.array(self.telling.tokens, np.int32), values, ranks, *top)
 
 
 class Step:
@@ -110,7 +108,7 @@ class Step:
         runner: whose step it is.
         told: what is told of prompts.
         draws: the draws to come, each with the sequences that it is for.
-        undrawn: the logits of the last forward call, if none of the draws is from them.
+        undrawn: what the last forward call picked, if none of the draws is from that.
         dispatched: see below.
 
     Attributes:
@@ -145,7 +143,7 @@ class Step:
         """Whether `fetch` would return at once."""
         # Any, because JAX's types leave `is_ready` out.
         awaited: list[Any] = [group.tokens for group in self._groups]
-        awaited += [part[0] for prompt in self._told for part in prompt.parts]
+        awaited += [part[0] for prompt in self._told for part, _ in prompt.parts]
         if self._undrawn is not None:
             awaited.append(self._undrawn)
         return all(array.is_ready() for array in awaited)
@@ -208,8 +206,8 @@ class Runner:
         self._followers = followers
         self._kept = kept
         self._executables: Executables | None = None
-        # Of the forward calls of the latest step, until they are drawn from.
-        self._logits: list[jax.Array | None] = []
+        # Of the passes of the latest step, until they are drawn from.
+        self._picked: list[jax.Array] = []
         # What the calls of the latest step that tell of prompts have made.
         self._told: list[tuple[jax.Array, ...]] = []
         # It is filled while programs are loaded or compiled.
@@ -307,25 +305,18 @@ class Runner:
 
     def execute(self, plan: StepPlan) -> Step:
         """Dispatch a step's forward calls."""
-        forward, draws = self._calls.forward(plan)
+        forward, draws, told = self._calls.step(plan)
         self._everywhere(forward)
         dispatched = time.perf_counter()
-        return Step(self, self._told_of(plan), draws, self._undrawn(draws), dispatched)
-
-    def _told_of(self, plan: StepPlan) -> list[ToldPrompt]:
-        """What the step tells of prompts, on its way to the host."""
         for array in chain.from_iterable(self._told):
             array.copy_to_host_async()
-        parts = iter(self._told)
-        return [
-            ToldPrompt(telling, list(islice(parts, -(-len(telling.tokens) // PLACES))))
-            for telling in plan.tellings()
+        prompts = [
+            ToldPrompt(telling, [(self._told[call], part) for call, part in places])
+            for telling, places in told
         ]
-
-    def _undrawn(self, draws: list[tuple[Draw, list[Sequence]]]) -> jax.Array | None:
-        made = [index for index, logits in enumerate(self._logits) if logits is not None]
         drawn = {draw.source for draw, _ in draws}
-        return self._logits[made[-1]] if made[-1] not in drawn else None
+        last = len(self._picked) - 1
+        return Step(self, prompts, draws, None if last in drawn else self._picked[last], dispatched)
 
     def sample(
         self, draws: list[tuple[Draw, list[Sequence]]], masks: list[Mask]
@@ -351,55 +342,45 @@ class Runner:
         """
         match part:
             case Forward(calls):
-                self._logits, self._told = [], []
+                self._picked, self._told = [], []
                 hidden: list[jax.Array] = []
                 for call in calls:
-                    logits, hidden = self._run(call, hidden)
-                    self._logits.append(logits)
+                    hidden = self._run(call, hidden)
                 return []
             case Drawing(masks, draws):
                 for call in masks:
                     self._run(call, [])
                 return [self._draw(draw) for draw in draws]
 
-    def _run(
-        self, call: Call, hidden: list[jax.Array]
-    ) -> tuple[Float[Array, "B V"] | None, list[jax.Array]]:
+    def _run(self, call: Call, hidden: list[jax.Array]) -> list[jax.Array]:
         """Dispatch a call.
 
         Args:
             call: the call.
-            hidden: the hidden vectors of the latest chunk of a prompt, in parts.
+            hidden: the hidden vectors of the latest pass, in parts.
 
         Returns:
-            Its logits, if it makes some; and the hidden vectors for the next call.
+            The hidden vectors for the next call.
         """
         program, parameters = self._programs[call.program, call.size], self._model.parameters
-        logits = None
         match call.program:
-            case "prefill":
-                logits, hidden, self._cache = program(parameters, self._cache, *call.inputs)
+            case "forward":
+                last = self._rows.last_token
+                picked, hidden, self._cache = program(parameters, self._cache, last, *call.inputs)
+                self._picked.append(picked)
             case "prompt_logprobs":
                 part, tokens = call.inputs
                 self._told.append(program(parameters, hidden[part], tokens))
-            case "decode":
-                last = self._rows.last_token
-                logits, self._cache = program(parameters, self._cache, last, *call.inputs)
-            case "fork":
+            case "seat" | "copy":
                 self._cache = program(self._cache, *call.inputs)
             case _:
                 self._rows = program(self._rows, *call.inputs)
-        return logits, hidden
+        return hidden
 
     def _draw(self, draw: Draw) -> DrawResult:
-        logits = self._logits[draw.source]
-        if logits is None:
-            raise ValueError(f"{draw} is from a call that makes no logits")
-        size = draw.size
-        if logits.shape[0] != size:
-            logits = self._programs["spread", size](logits)
-        self._rows, tokens = self._programs["sample", size](self._rows, logits, draw.where)
-        logprobs = self._programs["logprobs", size](logits, tokens) if draw.logprobs else ()
+        picked, program = self._picked[draw.source], self._programs["draw", draw.size]
+        self._rows, tokens, logits = program(self._model.parameters, self._rows, picked, draw.where)
+        logprobs = self._programs["logprobs", draw.size](logits, tokens) if draw.logprobs else ()
         return tokens, logprobs
 
 

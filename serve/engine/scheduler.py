@@ -16,7 +16,15 @@ from typing import NamedTuple
 from serve.engine.config import EngineConfig
 from serve.engine.fair_queue import FairQueue
 from serve.engine.holdings import Holdings
-from serve.engine.plan import DecodeRow, Fork, PrefillChunk, StepPlan, StepResult, Telling
+from serve.engine.plan import (
+    DecodeRow,
+    Pass,
+    PrefillChunk,
+    Seat,
+    StepPlan,
+    StepResult,
+    Telling,
+)
 from serve.engine.sequence import Phase, Sequence
 from serve.engine.slots import Seniority, Slots
 from serve.engine.turns import Turns
@@ -108,13 +116,20 @@ class Scheduler:
         order = self._slots.by_seniority()
         self._make_room(order)
         decode = self._plan_decode(order)
-        loads: list[Sequence] = []
-        forks: list[Fork] = []
-        prefill = self._plan_prefill(loads, forks)
+        plan = StepPlan([], [], [], [])
+        prefill = self._plan_prefill(plan, len(decode))
         if not decode and not prefill:
             return None
         self._steps += 1
-        return StepPlan(loads, prefill, forks, decode)
+        plan.passes.extend(self._passes(prefill, decode))
+        return plan
+
+    def _passes(self, prefill: list[PrefillChunk], decode: list[DecodeRow]) -> list[Pass]:
+        """All at once; in deterministic mode nothing whose bits could depend on a neighbour."""
+        if not self._config.deterministic:
+            return [Pass(prefill, decode)]
+        alone = [Pass([chunk], []) for chunk in prefill]
+        return [*alone, Pass([], decode)] if decode else alone
 
     def _make_room(self, order: list[Seniority]) -> None:
         """Take rows from whoever has most, for those who wait and have at least two fewer.
@@ -145,14 +160,13 @@ class Scheduler:
 
     def _plan_decode(self, order: list[Seniority]) -> list[DecodeRow]:
         rows: list[DecodeRow] = []
-        size = self._config.page_size
         for _, _, sequence in order:
             if sequence.phase is not Phase.DECODING or sequence.exhausted:
                 continue
             position = sequence.length - 1
             if not self._cover(sequence, position, order):
                 continue
-            rows.append(DecodeRow(sequence, position, sequence.pages[position // size]))
+            rows.append(DecodeRow(sequence, position))
             sequence.computed = position + 1
             sequence.sampled += 1
         return rows
@@ -178,14 +192,14 @@ class Scheduler:
         sequence.phase = Phase.WAITING
         self._queue.put_back(sequence)
 
-    def _plan_prefill(self, loads: list[Sequence], forks: list[Fork]) -> list[PrefillChunk]:
-        budget = self._config.prefill_chunk
+    def _plan_prefill(self, plan: StepPlan, running: int) -> list[PrefillChunk]:
         chunks: list[PrefillChunk] = []
         served: list[Sequence] = []
         begun, slots = self._slots.prefilling, min(self._slots.free, _CONSIDERED)
         left = {each: len(each.tokens) - each.computed for each in begun}
         turns = self._queue.turns(partial(self._left, begun))
         left |= {turn.sequence: turn.left for turn in islice(turns, slots)}
+        whole = budget = self._config.prompt_tokens(running, len(left))
         admitting = True
         for sequence in self._turns.order(left):
             start, waits = sequence.computed, sequence.phase is Phase.WAITING
@@ -195,16 +209,19 @@ class Scheduler:
                     continue
             elif sequence.phase is not Phase.PREFILLING:
                 continue  # Taken along by a fork just now.
-            end = self._chunk_end(sequence, start)
-            if end - start > budget:
+            end = self._chunk_end(sequence, start, budget)
+            if end <= start:
                 break
             if waits:
                 admitting = self._admit(sequence)
                 if not admitting:
                     continue
-                loads.append(sequence)
-            self._plan_chunk(sequence, end, chunks, loads, forks)
-            served.append(sequence)
+                plan.loads.append(sequence)
+                if start:
+                    plan.seats.append(Seat(sequence.slot, sequence.pages))
+            self._plan_chunk(sequence, end, chunks, plan)
+            if end == len(sequence.tokens) or 2 * (end - start) >= whole:
+                served.append(sequence)
             budget -= end - start
         self._turns.taken(served)
         return chunks
@@ -241,22 +258,20 @@ class Scheduler:
         self._seat(sequence, Phase.PREFILLING)
         return True
 
-    def _chunk_end(self, sequence: Sequence, start: int) -> int:
-        """Where the chunk ends that begins at `start`.
+    def _chunk_end(self, sequence: Sequence, start: int, budget: int) -> int:
+        """Where the chunk ends that begins at `start`; there if nothing can be computed.
 
-        Chunks end at multiples of `prefill_chunk`, whatever else the step holds: how a prompt
-        is cut depends on the prompt alone.
+        In deterministic mode how a prompt is cut depends on the prompt alone: chunks end at
+        multiples of `prefill_chunk`, whatever else the step holds.
         """
+        if not self._config.deterministic:
+            return min(start + budget, len(sequence.tokens))
         size = self._config.prefill_chunk
-        return min((start // size + 1) * size, len(sequence.tokens))
+        end = min((start // size + 1) * size, len(sequence.tokens))
+        return end if end - start <= budget else start
 
     def _plan_chunk(
-        self,
-        sequence: Sequence,
-        end: int,
-        chunks: list[PrefillChunk],
-        loads: list[Sequence],
-        forks: list[Fork],
+        self, sequence: Sequence, end: int, chunks: list[PrefillChunk], plan: StepPlan
     ) -> None:
         """Add the sequence's next chunk, and begin to decode where it is the last."""
         start = sequence.computed
@@ -265,7 +280,7 @@ class Scheduler:
             start,
             sequence.tokens[start:end],
             sequence.pages,
-            telling=self._telling(sequence, end),
+            telling=self._telling(sequence, start, end),
         )
         chunks.append(chunk)
         sequence.computed = end
@@ -273,27 +288,26 @@ class Scheduler:
         if end == len(sequence.tokens):
             self._begin_decoding(sequence, chunk)
             if sequence.choice == 0 and not sequence.outputs:
-                self._fork_siblings(sequence, chunk, loads, forks)
+                self._fork_siblings(sequence, chunk, plan)
 
-    def _telling(self, sequence: Sequence, end: int) -> Telling | None:
-        """What the chunk up to `end` leaves to be told of the prompt.
+    def _telling(self, sequence: Sequence, start: int, end: int) -> Telling | None:
+        """What the chunk from `start` to `end` leaves to be told of the prompt.
 
-        Nothing where it is computed anew: chunks end at the same places then, and are told once.
+        Nothing of what is computed anew.
         """
         told, last = sequence.told, min(end, sequence.prompt_length - 1)
         if last <= told:
             return None
         sequence.told = last
-        return Telling(sequence, list(sequence.request.prompt[told + 1 : last + 1]))
+        tokens = list(sequence.request.prompt[told + 1 : last + 1])
+        return Telling(sequence, told - start, tokens)
 
     def _begin_decoding(self, sequence: Sequence, chunk: PrefillChunk) -> None:
         sequence.phase = Phase.DECODING
         sequence.sampled += 1
         chunk.sampling.append(sequence)
 
-    def _fork_siblings(
-        self, first: Sequence, chunk: PrefillChunk, loads: list[Sequence], forks: list[Fork]
-    ) -> None:
+    def _fork_siblings(self, first: Sequence, chunk: PrefillChunk, plan: StepPlan) -> None:
         """Start the request's other choices from the prompt just computed.
 
         They hold its full pages and get a copy of the last, partly filled one. A choice for
@@ -310,8 +324,10 @@ class Scheduler:
             source, target = self._holdings.share(first, sequence)
             sequence.cached_tokens = first.cached_tokens
             self._seat(sequence, Phase.DECODING)
-            loads.append(sequence)
-            forks.append(Fork(sequence.slot, sequence.pages, source, target))
+            plan.loads.append(sequence)
+            plan.seats.append(Seat(sequence.slot, sequence.pages))
+            if source >= 0:
+                plan.copies.append((source, target))
             self._begin_decoding(sequence, chunk)
 
     def _seat(self, sequence: Sequence, phase: Phase) -> None:

@@ -8,7 +8,7 @@ differs therefore shows up as a wrong text.
 import numpy as np
 
 from serve.engine.config import EngineConfig
-from serve.engine.plan import Sampled, StepPlan, StepResult, Telling
+from serve.engine.plan import Pass, Sampled, StepPlan, StepResult, Telling
 from serve.engine.types import GenerationRequest, PromptLogprobs
 
 VOCAB = 97
@@ -52,42 +52,59 @@ class PaperDevice:
         size = self.config.page_size
         return [self.pool[self.tables[slot][i // size]][i % size] for i in range(length)]
 
+    def enter(self, slot: int, position: int, pages: list[int]) -> None:
+        """Bring a slot's table up to date with the page of a token, as a step does."""
+        entry = position // self.config.page_size
+        table = self.tables.setdefault(slot, [])
+        table += [0] * (entry + 1 - len(table))
+        table[entry] = pages[entry]
+
     def execute(self, plan: StepPlan) -> StepResult:
         for sequence in plan.loads:
             self.choice[sequence.slot] = sequence.choice
-        for chunk in plan.prefill:
+        for seat in plan.seats:
+            self.tables[seat.slot] = list(seat.table)
+        prompts, groups = [], []
+        for each in plan.passes:
+            self.compute(each)
+            for chunk in each.prefill:
+                if chunk.telling is not None:
+                    prompts.append(self.told(chunk.slot, chunk.start, chunk.telling))
+            lengths = [c.start + len(c.tokens) for c in each.prefill for _ in c.sampling]
+            lengths += [row.position + 1 for row in each.decode]
+            if lengths:
+                groups.append((each.sampling, lengths))
+        for source, target in plan.copies:
+            self.pool[target] = list(self.pool[source])
+        sampled = []
+        for sequences, lengths in groups:
+            tokens = [
+                self.sample(sequence.slot, length)
+                for sequence, length in zip(sequences, lengths, strict=True)
+            ]
+            sampled.append(Sampled(tokens, [None] * len(tokens)))
+        return StepResult(sampled, prompts)
+
+    def compute(self, each: Pass) -> None:
+        """All at once: every token is written before any is read."""
+        for chunk in each.prefill:
             assert 1 <= len(chunk.tokens) <= self.config.prefill_chunk
-            self.tables[chunk.slot] = list(chunk.table)
             for offset, token in enumerate(chunk.tokens):
+                self.enter(chunk.slot, chunk.start + offset, chunk.table)
                 self.write(chunk.slot, chunk.start + offset, token)
-        for new in plan.forks:
-            self.tables[new.slot] = list(new.table)
-            if new.source >= 0:
-                self.pool[new.target] = list(self.pool[new.source])
-        prompts = [
-            self.told(chunk.slot, chunk.start, chunk.telling)
-            for chunk in plan.prefill
-            if chunk.telling is not None
-        ]
-        groups = []
-        for chunk in plan.prefill:
-            if chunk.sampling:
-                length = chunk.start + len(chunk.tokens)
-                groups.append([self.sample(s.slot, length) for s in chunk.sampling])
-        if plan.decode:
-            assert len(plan.decode) <= self.config.max_rows
-            for row in plan.decode:
-                slot, entry = row.sequence.slot, row.position // self.config.page_size
-                table = self.tables[slot]
-                table[entry : entry + 1] = [row.page]
-                self.write(slot, row.position, self.last[slot])
-            groups.append([self.sample(r.sequence.slot, r.position + 1) for r in plan.decode])
-        return StepResult([Sampled(tokens, [None] * len(tokens)) for tokens in groups], prompts)
+        for row in each.decode:
+            slot = row.sequence.slot
+            self.enter(slot, row.position, row.sequence.pages)
+            self.write(slot, row.position, self.last[slot])
+        total = len(each.decode) + sum(len(chunk.tokens) for chunk in each.prefill)
+        assert total <= self.config.token_buckets[-1]
+        assert len(each.decode) + len(each.prefill) <= self.config.max_rows
+        assert not (self.config.deterministic and each.prefill and each.decode)
 
     def told(self, slot: int, start: int, telling: Telling) -> PromptLogprobs:
         """As a log-probability, what the device makes of the text up to each place."""
-        count = len(telling.tokens)
-        values = [continuation(self.read(slot, start + place), 0) for place in range(1, count + 1)]
+        count, first = len(telling.tokens), start + telling.first
+        values = [continuation(self.read(slot, first + place), 0) for place in range(1, count + 1)]
         none = np.zeros((count, 0))
         return PromptLogprobs(
             np.array(telling.tokens), np.array(values), np.ones(count), none, none

@@ -166,20 +166,18 @@ def test_the_device_refuses_at_the_start(
 
 def test_the_compiler_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = Runner(tiny_model(), config())
-    monkeypatch.setattr(runner, "_jobs", lambda: {("prefill", 64): Job("", exhausted)})
-    with pytest.raises(
-        EngineConfigError, match=r"for a step of 64 prompt tokens .*; lower prefill"
-    ):
+    monkeypatch.setattr(runner, "_jobs", lambda: {("forward", 64): Job("", exhausted)})
+    with pytest.raises(EngineConfigError, match=r"for a step of 64 tokens .*; lower prefill"):
         runner.compile(lambda *_: None)
 
 
 @pytest.mark.parametrize(
     ("program", "said", "remedy"),
     [
-        (("prefill", 64), "a step of 64 prompt tokens takes", LOWER_CHUNK),
-        (("decode", 8), "a step of 8 rows (decode) takes", LOWER_ROWS),
-        (("sample", 8), "a step of 8 rows (sample) takes", LOWER_ROWS),
-        (("fork", 8), "copying 8 pages takes", LOWER_PAGE),
+        (("forward", 64), "a step of 64 tokens takes", LOWER_CHUNK),
+        (("draw", 8), "sampling for 8 rows (draw) takes", LOWER_ROWS),
+        (("logprobs", 8), "sampling for 8 rows (logprobs) takes", LOWER_ROWS),
+        (("copy", 8), "copying 8 pages takes", LOWER_PAGE),
     ],
 )
 def test_a_program_that_could_never_run_is_refused_once_it_is_compiled(

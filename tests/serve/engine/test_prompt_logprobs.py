@@ -199,6 +199,7 @@ class Unready:
 
 def test_a_step_is_not_done_while_a_prompt_is_still_to_be_told():
     """Commands are taken until then: what is told may take longer than the chunk."""
-    told = [ToldPrompt(Telling(Sequence(request([1, 2], 1), 0, 0), [2]), [(Unready(),)])]
+    telling = Telling(Sequence(request([1, 2], 1), 0, 0), 0, [2])
+    told = [ToldPrompt(telling, [((Unready(),), slice(0, 1))])]
     assert Step(None, [], [], None, 0.0).ready
     assert not Step(None, told, [], None, 0.0).ready
