@@ -52,9 +52,7 @@ class _OneKey(nnx.Rngs):
 
 @cache
 def _abstract_decoder(config: ModelConfig) -> tuple[Any, Any]:
-    return nnx.split(
-        nnx.eval_shape(lambda: Decoder(config, jnp.dtype("float32"), rngs=_OneKey(0)))
-    )
+    return nnx.split(nnx.eval_shape(lambda: Decoder(config, jnp.dtype("float32"), rngs=_OneKey(0))))
 
 
 def parameter_specs(config: ModelConfig) -> dict[str, ParameterSpec]:

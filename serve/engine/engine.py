@@ -114,7 +114,9 @@ class Engine:
         observer: Observer,
         on_progress: Callable[[int, int, str], None],
     ) -> None:
-        """Have the programs ready, then take requests. Returns when ready; meant to be called on a thread.
+        """Have the programs ready, then take requests.
+
+        Returns when ready; meant to be called on a thread.
 
         Args:
             listener: called on the engine thread with the deliveries of each step.

@@ -1,4 +1,4 @@
-"""Compiled programs kept whole, so that a start neither traces nor compiles what an earlier one had.
+"""Compiled programs kept whole: a start neither traces nor compiles what an earlier one had.
 
 A program's file says by what it was made: everything that could make another program of the same
 name. One that is damaged, of another maker or in another's hands is told of, not used, and made
@@ -13,9 +13,7 @@ import pickle
 import platform
 import stat
 import sys
-import tempfile
 import threading
-import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +21,7 @@ from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jax
 from jax.experimental import serialize_executable
@@ -45,6 +44,8 @@ _FORM = b"parlance program 1\n"
 _SUFFIX = ".program"
 _DIGEST_BYTES = 32
 _LENGTH_BYTES = 8
+# By everybody, and written by its owner alone.
+_READABLE = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH
 # Programs that no start has asked for in so long are deleted.
 _UNUSED_SECONDS = 30 * 24 * 3600
 # Where our code is that programs are made of.
@@ -163,17 +164,7 @@ class Executables:
 
     def _write(self, path: Path, key: str, program: Any) -> None:
         try:
-            content = _content(key, pickle.dumps(serialize_executable.serialize(program)))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, unfinished = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
-            try:
-                with open(descriptor, "wb") as file:
-                    file.write(content)
-                    os.fchmod(descriptor, stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH)
-                Path(unfinished).replace(path)
-            except BaseException:
-                Path(unfinished).unlink(missing_ok=True)
-                raise
+            _put(path, _content(key, pickle.dumps(serialize_executable.serialize(program))))
         except Exception as error:  # noqa: BLE001  (nothing that happens here may end a start)
             with self._lock:
                 self._unwritten.append(error)
@@ -261,6 +252,19 @@ def _payload(content: bytes, key: str) -> bytes:
     if whole[_LENGTH_BYTES:end] != key.encode():
         raise _UnusableError("it is another program's")
     return whole[end:]
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write a file, which gets its name when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{UNFINISHED}{uuid4().hex}")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.chmod(_READABLE)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def _read_own(path: Path) -> bytes:

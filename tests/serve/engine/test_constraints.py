@@ -138,9 +138,7 @@ async def test_rows_put_back_go_on_where_their_constraints_were(engines):
         wanted = await answers_of(bridge)
     engine = engine_of(cache_tokens=CONTEXT + 16, max_rows=4)
     bridge = EngineBridge(engine)
-    await asyncio.to_thread(
-        engine.start, bridge.on_step, lambda report: None, lambda *_: None
-    )
+    await asyncio.to_thread(engine.start, bridge.on_step, lambda report: None, lambda *_: None)
     found = await answers_of(bridge)
     preemptions = engine.stats.preemptions
     await asyncio.to_thread(engine.stop)

@@ -218,9 +218,7 @@ async def test_rows_put_back_keep_their_penalties():
     for cache_tokens in (8 * context, context + 64):
         engine = engine_of(context_length=context, cache_tokens=cache_tokens, max_rows=4)
         bridge = EngineBridge(engine)
-        await asyncio.to_thread(
-            engine.start, bridge.on_step, lambda report: None, lambda *_: None
-        )
+        await asyncio.to_thread(engine.start, bridge.on_step, lambda report: None, lambda *_: None)
         asked = [
             request(
                 prompt_of(seed, 6 + seed),
@@ -330,9 +328,7 @@ async def test_a_dead_engine_tells_everybody(caplog):
 
     engine = engine_of(max_rows=4, prefill_chunk=16)
     bridge = EngineBridge(engine)
-    await asyncio.to_thread(
-        engine.start, bridge.on_step, lambda report: None, lambda *_: None
-    )
+    await asyncio.to_thread(engine.start, bridge.on_step, lambda report: None, lambda *_: None)
     runner, calls = engine._runner, iter(range(1000))
     execute = runner.execute
 

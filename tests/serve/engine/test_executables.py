@@ -463,7 +463,7 @@ def test_a_full_disk_leaves_no_pieces(
     def full(*_: object) -> NoReturn:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(executables.os, "fchmod", full)
+    monkeypatch.setattr(Path, "chmod", full)
     caplog.set_level("INFO", "serve")
     programs = opened(tmp_path)
     for size in (4, 5):
@@ -497,9 +497,7 @@ from test_executables import SPEC, check, opened
 for size in range(20):
     check(opened(Path(sys.argv[1])).program("step", size, SPEC))
 """
-    both = [
-        subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) for _ in range(2)
-    ]
+    both = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
     assert len(files(tmp_path)) == 20
     for size in range(20):
@@ -523,7 +521,7 @@ async def answers(directory: Path) -> tuple[list[list[list[TokenEvent]]], set[st
         asked = [
             request(list(range(1, 30)), 12),
             request([5, 6, 7], 12, temperature=0.9, seed=3, top_k=40, top_p=0.9, choices=2),
-            request([8, 9], 8, temperature=1.2, seed=4, logprobs=True, min_p=0.02, frequency_penalty=0.5),
+            request([8, 9], 8, seed=4, logprobs=True, min_p=0.02, frequency_penalty=0.5),
         ]
         told = await asyncio.gather(*(events_of(bridge, each) for each in asked))
         assert engine.stats.compilations == 0
