@@ -286,18 +286,19 @@ def _start_with_progress(engine: Engine, bridge: EngineBridge, metrics: Metrics)
 
 
 @contextmanager
-def _progress() -> Generator[Callable[[int, int], None]]:
-    """What tells of programs compiled, of how many: a bar on a terminal, and the log."""
+def _progress() -> Generator[Callable[[int, int, str], None]]:
+    """What tells of programs ready, of how many: a bar on a terminal, and the log."""
     began = time.perf_counter()
     bar: tqdm[Any] | None = None
     programs = 0
 
-    def on_progress(done: int, total: int) -> None:
+    def on_progress(done: int, total: int, doing: str) -> None:
         nonlocal bar, programs
         programs = total
         if bar is None:
-            logger.info("compiling %d programs", total)
-            bar = tqdm(total=total, desc="compiling", unit="program", disable=None, leave=False)
+            logger.info("loading or compiling %d programs", total)
+            bar = tqdm(total=total, unit="program", disable=None, leave=False)
+        bar.set_description(doing, refresh=False)
         bar.update(done - bar.n)
 
     try:
@@ -305,7 +306,7 @@ def _progress() -> Generator[Callable[[int, int], None]]:
     finally:
         if bar is not None:
             bar.close()
-    logger.info("compiled %d programs in %.1f s", programs, time.perf_counter() - began)
+    logger.info("%d programs are ready after %.1f s", programs, time.perf_counter() - began)
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -68,8 +68,8 @@ class StepHandle(Protocol):
 class StepRunner(Protocol):
     """What executes plans."""
 
-    def compile(self, on_progress: Callable[[int, int], None]) -> None:
-        """Compile all programs."""
+    def compile(self, on_progress: Callable[[int, int, str], None]) -> None:
+        """Have all programs ready."""
         ...
 
     def execute(self, plan: StepPlan) -> StepHandle:
@@ -112,14 +112,16 @@ class Engine:
         self,
         listener: Listener,
         observer: Observer,
-        on_progress: Callable[[int, int], None],
+        on_progress: Callable[[int, int, str], None],
     ) -> None:
-        """Compile, then take requests. Returns when ready; meant to be called on a thread.
+        """Have the programs ready, then take requests.
+
+        Returns when ready; meant to be called on a thread.
 
         Args:
             listener: called on the engine thread with the deliveries of each step.
             observer: called on the engine thread with a report of each step.
-            on_progress: called with (programs compiled, programs in all).
+            on_progress: called with (programs ready, programs in all, what is being done).
         """
         self._listener, self._observer = listener, observer
         self._runner.compile(on_progress)

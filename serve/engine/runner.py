@@ -10,6 +10,7 @@ any more. On several hosts each has a runner: the first host's executes plans, a
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, Protocol, cast
@@ -25,6 +26,7 @@ from sampling.batch import Rows, empty_rows
 from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
 from serve.engine.compile_cache import KeptPrograms
 from serve.engine.config import EngineConfig
+from serve.engine.executables import Executables, Program, can_keep, facts_of
 from serve.engine.host_memory import release_memory, usable_cores
 from serve.engine.memory import (
     LOWER_CACHE,
@@ -37,11 +39,15 @@ from serve.engine.memory import (
     refused_if_exhausted,
 )
 from serve.engine.plan import Mask, Sampled, StepPlan, StepResult, Telling
-from serve.engine.programs import DeviceState, cache_sizes, program_specs, table_width
+from serve.engine.programs import (
+    DeviceState,
+    cache_sizes,
+    program_specs,
+    table_width,
+)
 from serve.engine.sequence import Sequence
 from serve.engine.types import PromptLogprobs, TokenLogprobs
 
-Program = Callable[..., Any]
 # A compiler on each of a large host's cores would take more memory than it saves time.
 _MAX_THREADS = 32
 # Tokens, and log-probabilities where they are wanted, of one draw.
@@ -151,6 +157,18 @@ class Step:
         return StepResult(sampled, [each.fetch() for each in self._told])
 
 
+class Job(NamedTuple):
+    """What has a program ready.
+
+    Attributes:
+        doing: what that is, in words.
+        make: does it.
+    """
+
+    doing: str
+    make: Callable[[], Program]
+
+
 class Followers(Protocol):
     """The runners of other hosts, which run what this one runs."""
 
@@ -187,19 +205,24 @@ class Runner:
         self._calls = CallMaker(config, model.config.vocab_size, self._table_width)
         self._followers = followers
         self._kept = kept
+        self._executables: Executables | None = None
         # Of the passes of the latest step, until they are drawn from.
         self._picked: list[jax.Array] = []
         # What the calls of the latest step that tell of prompts have made.
         self._told: list[tuple[jax.Array, ...]] = []
-        with refused_if_exhausted(f"a cache of {config.cache_tokens} tokens", LOWER_CACHE):
+        # It is filled while programs are loaded or compiled.
+        with self._cache_refused_if_exhausted():
             make_cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())
-            self._cache: Cache = jax.block_until_ready(make_cache())
+            self._cache: Cache = make_cache()
         with refused_if_exhausted(f"what {config.max_rows} rows keep", LOWER_ROWS):
             make_rows = jax.jit(
                 partial(empty_rows, config.max_rows, model.config.vocab_size, config.end_ids),
                 out_shardings=replicated(model.mesh),
             )
             self._rows: Rows = jax.block_until_ready(make_rows())
+
+    def _cache_refused_if_exhausted(self) -> AbstractContextManager[None]:
+        return refused_if_exhausted(f"a cache of {self._config.cache_tokens} tokens", LOWER_CACHE)
 
     def _make_cache(self) -> Cache:
         model = self._model
@@ -212,31 +235,39 @@ class Runner:
 
     # --- compiling ---------------------------------------------------------------------
 
-    def compile(self, on_progress: Callable[[int, int], None]) -> None:
-        """Compile every program of every bucket, in parallel threads, and see that followers have.
+    def compile(self, on_progress: Callable[[int, int, str], None]) -> None:
+        """Have every program of every bucket ready, and see that followers have.
+
+        Programs that were kept are read, the others compiled, in parallel threads.
 
         Args:
-            on_progress: called with (programs compiled, programs in all).
+            on_progress: called with (programs ready, programs in all, what is being done).
 
         Raises:
             EngineConfigError: a program cannot run with the memory that there is.
         """
         jobs = self._jobs()
-        on_progress(0, len(jobs))
+        doing = {key: job.doing for key, job in jobs.items()}
+        on_progress(0, len(jobs), next(iter(doing.values())))
         # More threads than cores take no less time, and much more memory.
         with ThreadPoolExecutor(min(usable_cores(), _MAX_THREADS)) as pool:
-            futures = {pool.submit(job): key for key, job in jobs.items()}
+            futures = {pool.submit(job.make): key for key, job in jobs.items()}
             try:
+                with self._cache_refused_if_exhausted():
+                    jax.block_until_ready(self._cache)
                 for done, future in enumerate(as_completed(futures), start=1):
                     key = futures[future]
                     with refused_if_exhausted(*program_in_words(*key)):
                         self._programs[key] = future.result()
                     # As they come and not at the end, so that the most is less too.
                     release_memory()
-                    on_progress(done, len(jobs))
+                    del doing[key]
+                    on_progress(done, len(jobs), next(iter(doing.values()), ""))
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+        if self._executables is not None:
+            self._executables.tell()
         if self._kept is not None:
             self._kept.tell()
         needs = [*needs_of(self._model, self._config), hungriest(self._programs)]
@@ -244,7 +275,7 @@ class Runner:
         if self._followers is not None:
             self._followers.wait_until_ready()
 
-    def _jobs(self) -> dict[tuple[str, int], Callable[[], Program]]:
+    def _jobs(self) -> dict[tuple[str, int], "Job"]:
         model = self._model
 
         def like(tree: Any) -> Any:
@@ -258,7 +289,17 @@ class Runner:
         }
         device = DeviceState(parameters, like(self._cache), like(self._rows))
         specs = program_specs(model.config, self._config, model.mesh, device)
-        return {key: spec.compile for key, spec in specs.items()}
+        if self._kept is None or not can_keep(model.mesh):
+            return {key: Job(_compiling(*key), spec.compile) for key, spec in specs.items()}
+        facts = facts_of(model.config, self._config, model.backend, model.mesh)
+        self._executables = Executables(self._kept, facts, model.mesh)
+        return {
+            key: Job(
+                "loading kept programs" if self._executables.has(*key, spec) else _compiling(*key),
+                partial(self._executables.program, *key, spec),
+            )
+            for key, spec in specs.items()
+        }
 
     # --- executing ---------------------------------------------------------------------
 
@@ -343,3 +384,7 @@ class Runner:
         )
         logprobs = self._programs["logprobs", draw.size](logits, tokens) if draw.logprobs else ()
         return tokens, logprobs
+
+
+def _compiling(name: str, size: int) -> str:
+    return f"compiling {name} {size}"

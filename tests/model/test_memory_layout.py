@@ -82,7 +82,7 @@ def test_a_step_takes_parameters_as_they_lie():
         model = tiny_model()
         model.parameters[GATE_UP] = change(model.parameters[GATE_UP])
         runner = Runner(model, engine)
-        step = runner._jobs()["decode", 1]()
+        step = runner._jobs()["decode", 1].make()
         inputs = np.array([[0], [0], [0]], np.int32)
         result, _ = step(model.parameters, runner._cache, runner._rows.last_token, inputs)
         logits.append(np.asarray(result))

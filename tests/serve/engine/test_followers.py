@@ -58,7 +58,7 @@ async def test_a_follower_that_runs_what_is_told_ends_with_the_same_bits():
     followers = Recorded()
     leader = Runner(tiny_model(), CONFIG, followers)
     engine = Engine(leader, CONFIG, EngineInfo(CONTEXT, TINY.vocab_size, "fp_test"))
-    engine.start(lambda deliveries: None, lambda report: None, lambda done, total: None)
+    engine.start(lambda deliveries: None, lambda report: None, lambda *_: None)
     assert followers.waited == [0]
     async with bridged(engine) as bridge:
         await asyncio.gather(*(events_of(bridge, each) for each in mixture()))

@@ -71,9 +71,7 @@ async def test_a_prompt_in_any_number_of_chunks(engines, length, deterministic):
 async def test_a_chunk_of_more_places_than_one_call_tells():
     engine = engine_of(prefill_chunk=128, max_rows=1)
     bridge = EngineBridge(engine)
-    await asyncio.to_thread(
-        engine.start, bridge.on_step, lambda report: None, lambda done, total: None
-    )
+    await asyncio.to_thread(engine.start, bridge.on_step, lambda report: None, lambda *_: None)
     asked = telling(prompt_of(1, 90), 3, 4)
     generation = await told(bridge, asked)
     await asyncio.to_thread(engine.stop)
@@ -146,9 +144,7 @@ async def test_rows_that_are_put_back_are_told_once():
     """In a pool of little more than one context, rows give way amid prompts and answers."""
     engine = engine_of(cache_tokens=CONTEXT + 16, max_rows=4)
     bridge = EngineBridge(engine)
-    await asyncio.to_thread(
-        engine.start, bridge.on_step, lambda report: None, lambda done, total: None
-    )
+    await asyncio.to_thread(engine.start, bridge.on_step, lambda report: None, lambda *_: None)
     asked = [
         replace(telling(prompt_of(seed, 20 + 8 * seed), 36), caller=f"{seed}") for seed in range(6)
     ]
