@@ -37,6 +37,7 @@ class EngineConfig:
         check_integrity: verify the page bookkeeping whenever the engine is idle.
         least_rows: a step computes at least so many tokens, padding among them.
         end_ids: most ids that end a turn, of a request that bans them.
+        ngrams: draft what came after the same tokens before, in the prompt or the answer.
     """
 
     context_length: int
@@ -50,6 +51,7 @@ class EngineConfig:
     check_integrity: bool = False
     least_rows: int = 1
     end_ids: int = END_IDS
+    ngrams: bool = False
 
     def __post_init__(self) -> None:
         for name in ("context_length", "max_rows", "queue_limit"):
