@@ -299,6 +299,12 @@ class ServeConfig:
         group="Engine",
         help="The same seed gives the same bytes under any load, at some cost in speed.",
     )
+    speculate: Literal["off", "ngram"] = setting(
+        "off",
+        group="Engine",
+        help="Draft what comes next where nobody says it, to verify several tokens in a step; ngram "
+        "drafts what came after the same tokens before, in the prompt or the answer.",
+    )
     compile_cache: str = setting(
         default_compile_cache,
         group="Engine",
@@ -355,6 +361,11 @@ class ServeConfig:
         if bool(self.certfile) != bool(self.keyfile):
             given, missing = ("certfile", "keyfile") if self.certfile else ("keyfile", "certfile")
             raise ConfigError(f"{given} is set without {missing}; TLS needs both, or neither")
+        if self.deterministic and self.speculate != "off":
+            raise ConfigError(
+                f"speculate is {self.speculate!r} with deterministic, which drafts nothing; leave "
+                f"one of them out"
+            )
         self._check_processes()
 
     def _check_processes(self) -> None:

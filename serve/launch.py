@@ -194,6 +194,7 @@ def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
         prefill_beside=config.prefill_beside,
         queue_limit=config.queue_limit,
         deterministic=config.deterministic,
+        speculate=config.speculate,
         compile_cache=compile_cache,
         followers=followers,
     )

@@ -37,7 +37,7 @@ class EngineConfig:
         check_integrity: verify the page bookkeeping whenever the engine is idle.
         least_rows: a step computes at least so many tokens, padding among them.
         end_ids: most ids that end a turn, of a request that bans them.
-        ngrams: look for drafts in a row's own tokens; see `drafts.py`.
+        ngrams: draft what came after the same tokens before, in the prompt or the answer.
         draft_tokens: rows bring drafts as far as a step has no more than so many tokens.
     """
 

@@ -77,6 +77,7 @@ def load_engine(
     prefill_beside: int = 0,
     queue_limit: int = 512,
     deterministic: bool = False,
+    speculate: str = "off",
     compile_cache: Path | None = None,
     check_integrity: bool = False,
     followers: Followers | None = None,
@@ -95,6 +96,7 @@ def load_engine(
         prefill_beside: see `EngineConfig`; 0 for what suits the platform.
         queue_limit: most choices that wait.
         deterministic: see `EngineConfig`.
+        speculate: `ngram` to draft by `EngineConfig.ngrams`, or `off`.
         compile_cache: directory of JAX's persistent compilation cache, or None for none but
             what JAX's own settings name.
         check_integrity: see `EngineConfig`.
@@ -127,6 +129,7 @@ def load_engine(
         least_rows=least_rows(jax.default_backend()),
         # The checkpoint's, and the one that its template may write after the assistant's words.
         end_ids=max(END_IDS, len(end_ids) + 1),
+        ngrams=speculate == "ngram",
     )
     needs, there = needs_of(opened, config), capacity(opened.mesh)
     check_fits(needs, there)

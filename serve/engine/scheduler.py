@@ -9,12 +9,13 @@ time.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import NamedTuple
 
 from serve.engine.config import EngineConfig
-from serve.engine.drafts import Draft, drafter_of
+from serve.engine.drafts import Draft, Source, drafter_of
 from serve.engine.fair_queue import FairQueue
 from serve.engine.holdings import Holdings
 from serve.engine.plan import (
@@ -60,6 +61,15 @@ def _whole(sequence: Sequence, draft: list[int]) -> list[int]:
     return draft
 
 
+def _foretold(event: TokenEvent, draft: Draft | None, before: int, agrees: bool) -> TokenEvent:
+    """An event that also says whether its token was predicted, or is in the place of one."""
+    if draft is None or draft.source is not Source.PREDICTION:
+        return event
+    if agrees:
+        return replace(event, predicted=True)
+    return replace(event, mispredicted=len(draft.tokens) - before)
+
+
 class Scheduler:
     """Continuous batching over row slots and cache pages.
 
@@ -96,14 +106,10 @@ class Scheduler:
 
     def submit(self, request: GenerationRequest) -> None:
         """Queue a request's choices."""
-        drafts = not self._config.deterministic
+        config = self._config
+        drafter = None if config.deterministic else drafter_of(request, config.ngrams)
         sequences = [
-            Sequence(
-                request,
-                choice,
-                self._arrivals + choice,
-                drafter_of(request, self._config.ngrams) if drafts else None,
-            )
+            Sequence(request, choice, self._arrivals + choice, drafter and drafter.sibling())
             for choice in range(request.choices)
         ]
         self._arrivals += request.choices
@@ -178,7 +184,7 @@ class Scheduler:
     def _plan_decode(self, order: list[Seniority]) -> list[DecodeRow]:
         rows: list[DecodeRow] = []
         for _, _, sequence in order:
-            if sequence.phase is not Phase.DECODING or sequence.exhausted or sequence.drafting:
+            if sequence.phase is not Phase.DECODING or sequence.exhausted or sequence.draft:
                 continue
             position = sequence.length - 1
             if not self._cover(sequence, position, order):
@@ -197,23 +203,26 @@ class Scheduler:
         rows: list[DecodeRow] = []
         for number, row in enumerate(decode):
             most = room // (len(decode) - number)
-            draft = self._draft(row.sequence, row.position, most) if most > 0 else None
+            draft = self._draft(row.sequence, row.position, most)
             if draft is not None:
                 room -= len(draft.tokens)
-                row.sequence.drafting = True
+                row.sequence.draft = draft
             rows.append(DecodeRow(row.sequence, row.position, draft))
         return rows
 
     def _draft(self, sequence: Sequence, position: int, most: int) -> Draft | None:
         drafter = sequence.drafter
-        # The planned token is in flight, and no other.
-        if drafter is None or drafter.resting or sequence.in_flight > 1:
+        if drafter is None:
             return None
+        # Only the planned token is in flight: the answer is known to its end.
         most = min(most, sequence.request.max_tokens - sequence.sampled)
+        if sequence.in_flight > 1 or most < 1:
+            drafter.follow(sequence.tokens)
+            return None
         while most > 0 and (position + most) // self._config.page_size >= len(sequence.pages):
             if not self._holdings.grow(sequence, len(self._slots.running)):
                 most = len(sequence.pages) * self._config.page_size - 1 - position
-        draft = drafter.propose(sequence.tokens, sequence.matcher, most) if most > 0 else None
+        draft = drafter.propose(sequence.tokens, sequence.matcher, most)
         if draft is None or sequence.matcher is None:
             return draft
         tokens = self._holding(sequence, draft.tokens)
@@ -222,10 +231,7 @@ class Scheduler:
     @property
     def awaits_tokens(self) -> bool:
         """Whether a plan made once all tokens have come back may hold drafts."""
-        return any(
-            each.phase is Phase.DECODING and (each.drafts or each.drafting)
-            for each in self._slots.running
-        )
+        return any(each.phase is Phase.DECODING and each.awaited for each in self._slots.running)
 
     def _cover(self, sequence: Sequence, position: int, order: list[Seniority]) -> bool:
         """Make sure of the page for `position`, putting back the last rows of `order` if need be.
@@ -405,20 +411,20 @@ class Scheduler:
             for telling, part in zip(plan.tellings(), result.prompts, strict=True)
         ]
         for places, sampled in zip(plan.samples(), result.sampled, strict=True):
-            latest, agrees = 0, True
-            for place, token, logprobs in zip(
-                places, sampled.tokens, sampled.logprobs, strict=True
-            ):
+            agrees = True
+            outcomes = zip(places, sampled.tokens, sampled.logprobs, strict=True)
+            for (place, token, logprobs), after in zip_longest(outcomes, places[1:]):
                 sequence = place.sequence
-                agrees = place.before == 0 or (agrees and latest == place.given)
-                latest = token
+                kept = place.before == 0 or agrees
+                agrees = kept and after is not None and after.before > 0 and after.given == token
                 # A choice that ended or was cancelled while the step ran.
-                if not agrees or sequence.phase is Phase.FINISHED:
+                if not kept or sequence.phase is Phase.FINISHED:
                     continue
                 if place.before:
                     sequence.sampled += 1
                     sequence.computed += 1
                 event = self._accept(sequence, token, logprobs)
+                event = _foretold(event, sequence.draft, place.before, agrees)
                 deliveries.append(self._delivery(sequence, event))
         for row in plan.decode:
             self._learn(row)
@@ -429,7 +435,7 @@ class Scheduler:
         sequence, draft = row.sequence, row.draft
         if draft is None or sequence.drafter is None:
             return
-        sequence.drafting = False
+        sequence.draft = None
         # The row was fed its token at `position`, which was its latest.
         accepted = len(sequence.tokens) - row.position - 2
         sequence.drafter.learn(max(0, accepted), len(draft.tokens))

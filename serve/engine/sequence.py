@@ -9,7 +9,7 @@ from enum import Enum
 
 import numpy as np
 
-from serve.engine.drafts import Drafter
+from serve.engine.drafts import Draft, Drafter
 from serve.engine.types import GenerationRequest
 
 
@@ -39,7 +39,7 @@ class Sequence:
         sampled: answer tokens sampled, or that planned steps will sample: of a step with a draft
             one, until it is known how many agree.
         drafter: finds drafts, if there are any to be found.
-        drafting: whether a step with a draft has not come back.
+        draft: the draft of a step that has not come back.
         told: tokens of the prompt after which log-probabilities are told, or will be by planned
             steps; all but the last where they are not wanted. The first choice tells for all.
         names: prefix-cache names of the first full pages of `tokens`.
@@ -56,7 +56,7 @@ class Sequence:
         "choice",
         "computed",
         "drafter",
-        "drafting",
+        "draft",
         "matcher",
         "names",
         "pages",
@@ -80,7 +80,7 @@ class Sequence:
         self.matcher = None if request.constraint is None else request.constraint.matcher()
         self.banned = np.array(request.sampling.banned, np.uint32)
         self.drafter = drafter
-        self.drafting = False
+        self.draft: Draft | None = None
         self.slot = -1
         self.tokens = list(request.prompt)
         self.pages: list[int] = []
@@ -123,9 +123,9 @@ class Sequence:
         return self.prompt_length + self.sampled
 
     @property
-    def drafts(self) -> bool:
-        """Whether it may have a draft as soon as all its tokens have come back."""
-        return self.drafter is not None and not self.drafter.resting
+    def awaited(self) -> bool:
+        """Whether there may be a draft for it as soon as all its tokens have come back."""
+        return self.draft is not None or (self.drafter is not None and not self.drafter.resting)
 
     @property
     def exhausted(self) -> bool:

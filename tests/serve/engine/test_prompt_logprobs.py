@@ -171,6 +171,15 @@ class Nothing:
         allowed[:] = 0
         allowed[END // 32] = 1 << END % 32
 
+    def copy(self) -> "Nothing":
+        return self
+
+    def forced(self) -> list[int]:
+        return []
+
+    def allows(self, tokens: object) -> int:
+        return 0
+
 
 async def test_an_answer_that_ends_before_its_first_token(engines):
     """Its end is known while the last chunk is still computed: it is told after that."""

@@ -17,13 +17,15 @@ class Oracle:
     """Drafts that are right as often as is wanted."""
 
     def __init__(self, request: GenerationRequest, choice: int, rng: random.Random, right: float):
+        self.request, self.choices = request, count()
         self.answer = expected_answer(request, choice)
         self.prompt, self.rng, self.right = len(request.prompt), rng, right
         self.resting = False
         self.learnt: list[tuple[int, int]] = []
 
     def sibling(self) -> "Oracle":
-        return self
+        number = next(self.choices)
+        return self if number == 0 else Oracle(self.request, number, self.rng, self.right)
 
     def propose(self, tokens, matcher, most):
         del matcher
@@ -33,6 +35,9 @@ class Oracle:
         drafted += [self.rng.randrange(97) for _ in range(length - len(drafted))]
         drafted = [t if self.rng.random() < self.right else (t + 1) % 97 for t in drafted]
         return Draft(drafted, Source.NGRAM) if drafted else None
+
+    def follow(self, tokens):
+        pass
 
     def learn(self, accepted, proposed):
         assert 0 <= accepted <= proposed
@@ -45,12 +50,11 @@ def drafts(monkeypatch):
     oracles: list[Oracle] = []
 
     def install(seed: int, right: float) -> list[Oracle]:
-        rng, choices = random.Random(seed), {}
+        rng = random.Random(seed)
 
         def oracle(request, ngrams):
             del ngrams
-            number = next(choices.setdefault(request.id, count()))
-            oracles.append(Oracle(request, number, rng, right))
+            oracles.append(Oracle(request, 0, rng, right))
             return oracles[-1]
 
         monkeypatch.setattr(scheduler, "drafter_of", oracle)
