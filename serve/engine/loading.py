@@ -22,6 +22,7 @@ from serve.engine.config import (
     EngineConfig,
     EngineConfigError,
     default_beside,
+    default_draft_tokens,
     least_rows,
 )
 from serve.engine.engine import Engine
@@ -130,6 +131,7 @@ def load_engine(
         # The checkpoint's, and the one that its template may write after the assistant's words.
         end_ids=max(END_IDS, len(end_ids) + 1),
         ngrams=speculate == "ngram",
+        draft_tokens=default_draft_tokens(jax.default_backend()),
     )
     needs, there = needs_of(opened, config), capacity(opened.mesh)
     check_fits(needs, there)
