@@ -66,7 +66,7 @@ class _Sums(NamedTuple):
         weights = jnp.where(seen, jnp.exp(scores - best[..., None]), 0.0)
         weights = jax.lax.optimization_barrier(weights)
         part = jnp.einsum("...qs,...sh->...qh", weights, values)
-        total = self.total * shrink + weights.sum(axis=-1)
+        total = self.total * shrink + _sum(weights)
         return _Sums(best, total, self.out * shrink[..., None] + part)
 
     def result(self) -> Float[Array, "*queries H"]:
@@ -203,6 +203,17 @@ def _seen(
     """Which keys, given by their positions, each query sees."""
     seen = keys <= positions[..., None]
     return seen if window is None else seen & (keys > positions[..., None] - window)
+
+
+def _sum(x: Float[Array, "*batch s"]) -> Float[Array, "*batch"]:
+    """The sum over the last axis, in an order that does not depend on the other axes.
+
+    XLA's CPU backend chooses an order of its own where there are few others.
+    """
+    while x.shape[-1] % 2 == 0:
+        half = x.shape[-1] // 2
+        x = x[..., :half] + x[..., half:]
+    return sum((x[..., index] for index in range(1, x.shape[-1])), x[..., 0])
 
 
 def _doubling(end: int) -> list[int]:

@@ -12,7 +12,7 @@ from model.attention import Scoring
 from model.cache import LayerCache
 from model.paged import KEYS_PER_TURN, QUERIES_PER_BLOCK, StepView, attend_flat
 
-HEADS, WIDTH, PAGE, TABLE, PAGES = 2, 8, 16, 40, 256
+HEADS, WIDTH, PAGE, TABLE, PAGES = 2, 8, 16, 40, 512
 SCALE = 0.5
 # Per row the position of its first token of the step, and how many there are.
 STEPS = {
@@ -49,16 +49,12 @@ class Row:
 def rows_of(
     steps: list[tuple[int, int]], generator: np.random.Generator, group: int = 3
 ) -> list[Row]:
-    """Rows whose pages are all different, as far as they go, in random order."""
-    free = list(generator.permutation(PAGES))
-    rows = []
-    for first, count in steps:
-        table = generator.integers(0, PAGES, TABLE, dtype=np.int32)
-        needed = -(-(first + count) // PAGE)
-        table[:needed] = [free.pop() for _ in range(needed)]
-        q = generator.standard_normal((count, HEADS, group, WIDTH), np.float32)
-        rows.append(Row(q, table, first))
-    return rows
+    """Rows whose pages are all different, in random order."""
+    pages = generator.permutation(PAGES)[: len(steps) * TABLE].astype(np.int32)
+    return [
+        Row(generator.standard_normal((count, HEADS, group, WIDTH), np.float32), table, first)
+        for (first, count), table in zip(steps, pages.reshape(len(steps), TABLE), strict=True)
+    ]
 
 
 def pool(generator: np.random.Generator, bits: type = np.float32) -> LayerCache:
