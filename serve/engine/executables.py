@@ -85,7 +85,10 @@ class Executables:
 
     def has(self, name: str, size: int, spec: ProgramSpec) -> bool:
         """Whether there is a file of that program; whether it can be used is seen by reading it."""
-        return self._path(name, size, self._key(name, size, spec)).exists()
+        path = self._path(name, size, self._key(name, size, spec))
+        with suppress(OSError):
+            return path.exists()
+        return False
 
     def program(self, name: str, size: int, spec: ProgramSpec) -> Program:
         """The program, from its file or else compiled and put there."""

@@ -422,9 +422,11 @@ def test_one_that_is_not_allowed_to_be_read(
     def refused(path: Path) -> NoReturn:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(executables, "_read_own", refused)
-    caplog.set_level("INFO", "serve")
     programs = opened(tmp_path)
+    monkeypatch.setattr(executables, "_read_own", refused)
+    monkeypatch.setattr(Path, "exists", refused)
+    caplog.set_level("INFO", "serve")
+    assert not programs.has("step", 4, SPEC)
     check(programs.program("step", 4, SPEC))
     programs.tell()
     assert "(the first: Permission denied)" in caplog.text
