@@ -302,8 +302,8 @@ class ServeConfig:
     speculate: Literal["off", "ngram"] = setting(
         "off",
         group="Engine",
-        help="Draft what comes next where nobody says it, to verify several tokens in a step; ngram "
-        "drafts what came after the same tokens before, in the prompt or the answer.",
+        help="What is drafted of answers that nobody predicts, to verify several tokens in a step; "
+        "ngram is what came after the same tokens before, in the prompt or the answer.",
     )
     compile_cache: str = setting(
         default_compile_cache,

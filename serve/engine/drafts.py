@@ -255,7 +255,7 @@ class _Trail(ABC):
         self._tokens, self._followed = tokens, len(tokens)
         for at in new:
             self._go_on(tokens[at])
-        if self._place is None and new:
+        if self._place is None:
             self._place = self._find()
         return len(new)
 
@@ -314,8 +314,6 @@ class _PredictionTrail(_Trail):
         super()._lose()
 
     def _find(self) -> int | None:
-        if len(self._tokens) - self._start < 2:
-            return None
         places = self._predicted.after(*self._tokens[-2:])
         places = places[places < len(self._text)]
         border = int(np.searchsorted(places, self._reached))
@@ -363,9 +361,9 @@ class _OwnTrail(_Trail):
         places = self._in_answer(*tokens[-2:])
         if len(places) < _PLACES:
             places += self._prompt.after(*tokens[-2:])[: -_PLACES - 1 : -1].tolist()
-        common = [
-            _common(tokens, place, tokens, _CONTEXT) for place in places if place < len(tokens)
-        ]
+        # A prompt's own end is none.
+        places = [place for place in places if place < len(tokens)]
+        common = [_common(tokens, place, tokens, _CONTEXT) for place in places]
         return places[common.index(max(common))] if common else None
 
     def _in_answer(self, first: int, second: int) -> list[int]:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -120,6 +121,25 @@ def test_of_several_places_it_is_that_with_most_of_the_answer_before_it_and_then
     assert near.propose([*PROMPT, 7, 7, 1, 2], None, 1) == Draft([50], Source.PREDICTION)
 
 
+def test_of_places_behind_it_is_the_last() -> None:
+    drafts = drafter(prediction=[1, 2, 3, 50, 1, 2, 3, 60, 70, 71])
+    assert drafts is not None
+    answer = [1, 2, 3, 50, 1, 2, 3, 60, 70, 9, 9, 1, 2, 3]
+    drafts.propose([*PROMPT, *answer[:-1]], None, 1)
+    assert drafts.propose([*PROMPT, *answer], None, 1) == Draft([60], Source.PREDICTION)
+
+
+def test_the_next_place_is_found_among_thousands() -> None:
+    blocks = [token for block in range(1000) for token in (1, 2, 1000 + block)]
+    for block in (1, 37, 500, 998):
+        drafts = drafter(prediction=blocks)
+        assert drafts is not None
+        answer = [*blocks[: 3 * block], 9, 1, 2]
+        assert drafts.propose([*PROMPT, *answer], None, 1) == Draft(
+            [1000 + block], Source.PREDICTION
+        )
+
+
 def test_the_prompt_is_no_part_of_what_meets_the_prediction() -> None:
     drafts = drafter(prediction=[7, 2, 3, 50, 3, 4, 60])
     assert drafts is not None
@@ -141,7 +161,9 @@ def test_choices_of_a_request_are_followed_apart() -> None:
         # The latest of equally good places, and a better one before it.
         ([5, 6, 7, 1, 5, 6, 8, 1], [5, 6], [8, 1, 5, 6]),
         ([4, 5, 6, 7, 5, 6, 8, 1], [4, 5, 6], [7, 5, 6, 8]),
-        # In the answer, and across the border.
+        ([5, 6, 7, 9, 5, 6, 8, 1], [5, 6], [8, 1, 5, 6]),
+        # In the prompt alone, in the answer, and across the border.
+        ([5, 6, 7, 5, 6], [], [7, 5, 6, 7]),
         ([1, 2], [5, 6, 7, 9, 5, 6], [7, 9, 5, 6]),
         ([1, 5], [6, 7, 9, 5, 6], [7, 9, 5, 6]),
         # What goes on and on.
@@ -198,6 +220,7 @@ def test_what_ends_or_is_banned_is_not_drafted() -> None:
     [
         ([[5, 6, 7]], [], Draft([5, 6], Source.GRAMMAR)),
         ([[5, 6, 7]], [5, 9, 7], Draft([5, 6], Source.GRAMMAR)),
+        ([[5, 6, 7]], [5, 6, 7], Draft([5, 6], Source.GRAMMAR)),
         # What begins as is forced and goes on is worth more.
         ([[5, 6], [5, 7]], [5, 6, 8], Draft([5, 6], Source.PREDICTION)),
         ([[5, 6], [5, 7]], [9, 6, 8], None),
@@ -230,6 +253,15 @@ def test_a_prediction_goes_on_after_what_is_forced() -> None:
     assert draft == Draft([5, 6, 7, 8], Source.PREDICTION)
 
 
+def test_another_spelling_of_what_is_forced_is_not_drafted() -> None:
+    grammar = Texts([9, 9, 9], [5, 6, 7])
+    grammar.forced = lambda: [5, 6]
+    drafts = drafter(constraint=grammar, prediction=[9, 9, 9])
+    assert drafts is not None
+    draft = drafts.propose(PROMPT, grammar, 9)  # pyright: ignore[reportArgumentType]
+    assert draft == Draft([5, 6], Source.GRAMMAR)
+
+
 # --- how much of it ------------------------------------------------------------------------
 
 
@@ -251,13 +283,48 @@ def test_what_was_said_is_drafted_a_little_at_first_and_then_more() -> None:
 def test_a_draft_that_was_cut_short_is_judged_by_what_was_verified() -> None:
     drafts = drafter(prediction=range(10, 200))
     assert drafts is not None
-    drafts.propose(PROMPT, None, 8)
-    drafts.learn(0, 0)
+    for _ in range(3):
+        drafts.propose(PROMPT, None, 8)
+        drafts.learn(0, 0)
     drafts.propose(PROMPT, None, 8)
     drafts.learn(2, 2)
     draft = drafts.propose([*PROMPT, 10, 11, 12], None, 40)
     assert draft is not None
     assert len(draft.tokens) == 40
+
+
+def test_what_is_refused_again_and_again_is_tried_more_and_more_rarely() -> None:
+    """Every third token is another than the text's, which is always found again."""
+    drafts = drafter(prediction=[7] * 1000)
+    assert drafts is not None
+    tokens, tried = list(PROMPT), list[int]()
+    while len(tokens) < 1500:
+        tokens.append(8 if len(tokens) % 3 == 0 else 7)
+        draft = drafts.propose(tokens, None, 8)
+        if draft is not None:
+            tried.append(len(tokens))
+            drafts.learn(0, len(draft.tokens))
+    gaps = [after - before for before, after in pairwise(tried)]
+    # As soon after a pause as there is something to try.
+    for pause, gap in zip([4, 8, 16, 32, 64, 128, 256, 256], gaps[1:9], strict=True):
+        assert pause <= gap <= pause + 3
+
+
+def test_long_success_is_soon_forgotten() -> None:
+    drafts = drafter(prediction=range(10, 1000))
+    assert drafts is not None
+    tokens = list(PROMPT)
+    for place in range(10, 90, 16):
+        assert drafts.propose(tokens, None, 15) == Draft(
+            list(range(place, place + 15)), Source.PREDICTION
+        )
+        drafts.learn(15, 15)
+        tokens += range(place, place + 16)
+    for found in (200, 300):
+        tokens += [9, found, found + 1]
+        assert drafts.propose(tokens, None, 15) is not None
+        drafts.learn(0, 15)
+    assert drafts.propose([*tokens, 9, 400, 401], None, 15) is None
 
 
 @dataclass
