@@ -98,6 +98,7 @@ def view_of(view: StepView, tokens: Int[Array, " n"]) -> StepView:
     first, count = tokens[0], len(tokens)
     starts = jnp.clip(view.starts - first, 0, count)
     counts = jnp.clip(view.starts + view.counts - first, 0, count) - starts
+    starts = jnp.where(counts > 0, starts, count)
     before = jnp.argmax(counts > 0)
     there = before + jnp.arange(len(starts))
     moved = [
