@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.interpreted import interpret_attention
+from support.step_views import Rows, step_view
 from support.tiny import TINY
 
 from model.attention import Scoring
@@ -28,8 +29,7 @@ SCORINGS = {
     "window and soft cap": Scoring(0.5, window=5, softcap=3.0),
     "sinks": Scoring(0.09, window=11, sinks=jnp.array([[1.0, -2.0, 3.0], [0.0, 40.0, -40.0]])),
 }
-# Tokens of the program, and of each row the position of its first one and how many there are.
-Rows = list[tuple[int, int]]
+# Tokens of the program, and of each row.
 STEPS: dict[str, tuple[int, Rows]] = {
     "decode": (4, [(90, 1), (8, 1), (7, 1), (0, 1)]),
     "decode with padding": (4, [(63, 1), (20, 1)]),
@@ -43,18 +43,8 @@ MOST_ROWS = 4
 
 
 def view_of_rows(size: int, rows: Rows) -> StepView:
-    """A step's view, of so many tokens with those of these rows in front."""
     tables = np.random.default_rng(len(rows)).permutation(POOL).reshape(MOST_ROWS, TABLE)
-    owners, positions = np.zeros(size, np.int32), np.full(size, -1, np.int32)
-    starts = np.full(MOST_ROWS, size, np.int32)
-    counts = np.zeros(MOST_ROWS, np.int32)
-    at = 0
-    for row, (start, count) in enumerate(rows):
-        owners[at : at + count] = row
-        positions[at : at + count] = np.arange(start, start + count)
-        starts[row], counts[row] = at, count
-        at += count
-    return StepView(*map(jnp.asarray, (tables.astype(np.int32), starts, counts, owners, positions)))
+    return step_view(size, rows, tables)
 
 
 def case(
