@@ -86,7 +86,6 @@ def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[st
     parameters = abstract_parameters(config, dtype, mesh)
     free = {name: Format(Layout.AUTO, each.sharding) for name, each in parameters.items()}
 
-
     def step(parameters: Parameters, cache: Cache, *rest: Any) -> tuple[jax.Array, Cache]:
         picked, _, cache = steps.forward(config, parameters, cache, *rest)
         return steps.logits(config, parameters, picked), cache

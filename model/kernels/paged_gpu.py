@@ -66,9 +66,7 @@ def _attend_on_shards(
 ) -> Float[Array, "S K G H"]:
     """`attend_one`, every device with its own rows and heads."""
 
-    def part(
-        q: jax.Array, cache: GpuPages, tables: jax.Array, positions: jax.Array
-    ) -> jax.Array:
+    def part(q: jax.Array, cache: GpuPages, tables: jax.Array, positions: jax.Array) -> jax.Array:
         return attend_one(q, cache, tables, positions, scoring)
 
     positions = view.positions[: len(q)]

@@ -164,7 +164,8 @@ def steps_of(engine: EngineConfig) -> list[Step]:
     counts = dict.fromkeys((rows[0], rows[len(rows) // 2], rows[-1]))
     steps = [step("decode", count, 0) for count in counts]
     steps.append(step("prefill", 0, min(engine.prompt_tokens(0, 1), context)))
-    if others := engine.max_rows - 1:
+    others = engine.max_rows - 1
+    if others and not engine.deterministic:
         steps.append(step("mixed", others, min(engine.prompt_tokens(others, 1), context)))
     return steps
 

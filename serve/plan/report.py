@@ -179,9 +179,7 @@ def _step_json(step: StepCost, plan: Plan) -> dict[str, Any]:
                 "aliased_bytes": program.aliased_bytes,
                 "fused_cycles": program.text.cycles,
             }
-            for (name, size), program in zip(
-                step.step.keys, (step.forward, step.draw), strict=True
-            )
+            for (name, size), program in zip(step.step.keys, (step.forward, step.draw), strict=True)
         ],
         "copied_bytes": step.copied,
         "pages_copied": copies_pages(step, plan.deployment),

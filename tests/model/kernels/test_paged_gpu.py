@@ -94,9 +94,9 @@ def test_a_step_is_that_of_the_plain_backend(size, rows, scoring, by_kernel, mon
     monkeypatch.setattr(paged_gpu, "paged_attention", counted)
     q = normal(0, size, 1, HEADS, GROUP, WIDTH)
     k, v = normal(4, size, 1, HEADS, WIDTH), normal(5, size, 1, HEADS, WIDTH)
-    where = where._replace(**{
-        name: getattr(where, name)[:size] for name in ("tables", "starts", "counts")
-    })
+    where = where._replace(
+        **{name: getattr(where, name)[:size] for name in ("tables", "starts", "counts")}
+    )
     found, cache = GpuAttention(where)(q, k, v, pages(), scoring)
     assert bool(calls) == by_kernel
     wanted, plain = PagedAttention(where)(q, k, v, LayerCache(*pages()), scoring)
