@@ -94,9 +94,11 @@ def test_qwen3_8b_on_four_chips_is_near_its_floor(tmp_path):
     decode, chunk, mixed = (
         steps[each] for each in (("decode", 64), ("prefill", 512), ("mixed", 512))
     )
-    assert decode["estimate"]["total"] <= 1.2 * decode["floor"]
-    alone = max(decode["estimate"]["total"], chunk["estimate"]["total"])
-    assert mixed["estimate"]["total"] <= 1.15 * alone
+    assert decode["estimate"]["total"] <= 1.15 * decode["floor"]
+    # A chunk beside all rows takes what it takes alone, and what it is to read the rows' pages.
+    together, alone = mixed["estimate"], chunk["estimate"]
+    assert together["total"] - alone["total"] <= 1.15 * decode["estimate"]["kernels"]
+    assert together["total"] <= 0.85 * (alone["total"] + decode["estimate"]["total"])
     # The floor is of weights of 8.19 B, less the embedding, and pages of 64 rows of 2,048.
     read = (8.191e9 - 151_936 * 4096) * 2 + 64 * 2048 * 147_456
     assert decode["floor"] == pytest.approx(read / 4 / 819e9, rel=0.01)
