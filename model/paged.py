@@ -18,7 +18,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from model.attention import NO_SCORE, Scoring
+from model.axes import HEAD_DIM, KV_HEADS, TOKENS
 from model.cache import LayerCache, Pool, write
+from model.mesh import constrain
 
 KEYS_PER_TURN = 128
 KEYS_PER_BLOCK_TURN = 128
@@ -81,7 +83,9 @@ def written(
     cache: Pages, k: Float[Array, "N K H"], v: Float[Array, "N K H"], view: StepView
 ) -> Pages:
     """The pages with the tokens' keys and values in them; padding is dropped."""
-    slots = token_slots(view, cache.page_size, cache.keys.shape[1])
+    # All tokens' keys go into every copy of the pages, whoever computes the tokens.
+    k, v = (constrain(each, (TOKENS, KV_HEADS, HEAD_DIM)) for each in (k, v))
+    slots = constrain(token_slots(view, cache.page_size, cache.keys.shape[1]), (TOKENS,))
     return cache._replace(keys=write(cache.keys, k, slots), values=write(cache.values, v, slots))
 
 

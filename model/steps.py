@@ -17,10 +17,12 @@ from jax.sharding import Mesh
 from jax.stages import Lowered
 from jaxtyping import Array, Float, Int
 
+from model.axes import EMBED, TOKENS
 from model.backends import attend_with
 from model.cache import Cache
 from model.config import ModelConfig
 from model.decoder import Decoder
+from model.mesh import constrain
 from model.paged import StepView
 from model.parameters import Parameters, decoder_with
 
@@ -106,7 +108,7 @@ def forward(
     last_token: Int[Array, " R"],
     inputs: StepInputs,
     picks: Int[Array, " P"],
-) -> tuple[Float[Array, "P D"], Float[Array, "N 1 D"], Cache]:
+) -> tuple[Float[Array, "P D"], Float[Array, "N D"], Cache]:
     """Run a step.
 
     Args:
@@ -129,7 +131,9 @@ def forward(
     view = StepView(tables.at[slots].get(mode="clip"), starts, counts, rows, positions)
     decoder = decoder_with(config, parameters)
     hidden, layers = run_flat(decoder, cache, tokens, view)
-    return hidden[picks, 0], hidden, Cache(layers, tables)
+    # Gathered before the picks: those of rows cut into parts would be summed over all of them.
+    hidden = constrain(hidden[:, 0], (TOKENS, EMBED))
+    return hidden[picks], hidden, Cache(layers, tables)
 
 
 def run_flat(

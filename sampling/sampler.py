@@ -28,6 +28,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float, Int
 
 from sampling.batch import NOTHING, Rows, Settings, settings_at
@@ -194,5 +195,10 @@ def _if_any(
     logits: Float[Array, "B V"],
 ) -> Float[Array, "B V"]:
     """Apply the rule if a row uses it; those that don't have settings that change nothing."""
+
+    def as_they_lie(logits: jax.Array) -> jax.Array:
+        # Else a TPU rearranges all logits before and after, whether a row uses the rule or not.
+        return with_layout_constraint(rule(logits), Layout((0, 1)))
+
     with jax.named_scope(name):
-        return jax.lax.cond(jnp.any(rows), rule, lambda unchanged: unchanged, logits)
+        return jax.lax.cond(jnp.any(rows), as_they_lie, lambda unchanged: unchanged, logits)

@@ -2,8 +2,7 @@
 
 The kernel takes a step as it is: the rows' queries one row after another, and each row's length.
 Every device attends with its own heads, and its own part of the tokens, over its own part of the
-pages.
-Where the kernel can run is `backends.py`'s knowledge.
+pages. Where the kernel can run is `backends.py`'s knowledge.
 """
 
 import math
@@ -98,13 +97,14 @@ def view_of(view: StepView, tokens: Int[Array, " n"]) -> StepView:
     first, count = tokens[0], len(tokens)
     starts = jnp.clip(view.starts - first, 0, count)
     counts = jnp.clip(view.starts + view.counts - first, 0, count) - starts
+    starts = jnp.where(counts > 0, starts, count)
     before = jnp.argmax(counts > 0)
     there = before + jnp.arange(len(starts))
-    moved = [
+    tables, starts, counts = (
         column.at[there].get(mode="fill", fill_value=fill)
         for column, fill in ((view.tables, 0), (starts, count), (counts, 0))
-    ]
-    return StepView(*moved, view.rows[tokens] - before, view.positions[tokens])
+    )
+    return StepView(tables, starts, counts, view.rows[tokens] - before, view.positions[tokens])
 
 
 def write_combined(

@@ -104,10 +104,13 @@ class EngineConfig:
 
     @property
     def row_buckets(self) -> tuple[int, ...]:
-        """Numbers of tokens sampled together that are compiled: of 1, 4, 8, 16, … to `max_rows`."""
+        """Numbers of tokens sampled together that are compiled: of 1, 4, 16, 32, … to `max_rows`.
+
+        Of 8 it takes a twentieth less of a step than of 16, and of a start a tenth more.
+        """
         if self.deterministic:
             return (self.max_rows,)
-        sizes = (1, *_doubling(4, max(4, self.max_rows)))
+        sizes = (1, 4, *_doubling(16, max(16, self.max_rows)))
         large = [size for size in sizes if size >= self.least_rows]
         return tuple({min(size, self.max_rows): None for size in large})
 

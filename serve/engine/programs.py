@@ -162,7 +162,7 @@ def _forward(
 ) -> tuple[Float[Array, "R D"], list[Float[Array, "P D"]], Cache]:
     """`steps.forward`, with the hidden vectors of all tokens in parts that are of one size."""
     picked, hidden, cache = steps.forward(model, *inputs)
-    padded = jnp.pad(hidden[:, 0], ((0, -len(hidden) % PLACES), (0, 0)))
+    padded = jnp.pad(hidden, ((0, -len(hidden) % PLACES), (0, 0)))
     return picked, jnp.split(padded, len(padded) // PLACES), cache
 
 

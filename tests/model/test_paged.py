@@ -88,9 +88,7 @@ def _attend(scoring, sinks, q, cache, view):
     return attend_flat(q, cache, view, scoring._replace(sinks=sinks))
 
 
-def attended(
-    rows: list[Row], cache: LayerCache, scoring: Scoring, tokens: int
-) -> list[np.ndarray]:
+def attended(rows: list[Row], cache: LayerCache, scoring: Scoring, tokens: int) -> list[np.ndarray]:
     """Each row's results, in a step of `tokens`."""
     q, view = step(rows, tokens)
     out = np.asarray(_attend(scoring._replace(sinks=None), scoring.sinks, q, cache, view))

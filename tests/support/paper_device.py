@@ -67,9 +67,11 @@ class PaperDevice:
         prompts, groups = [], []
         for each in plan.passes:
             self.compute(each)
-            for chunk in each.prefill:
-                if chunk.telling is not None:
-                    prompts.append(self.told(chunk.slot, chunk.start, chunk.telling))
+            prompts += [
+                self.told(chunk.slot, chunk.start, chunk.telling)
+                for chunk in each.prefill
+                if chunk.telling is not None
+            ]
             if places := each.places:
                 groups.append(places)
         for source, target in plan.copies:
