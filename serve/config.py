@@ -287,7 +287,7 @@ class ServeConfig:
         low=0,
         default_text="0: a quarter of prefill_chunk on a CPU, else as many",
         beyond="is computed in several steps",
-        why="Whoever reads an answer waits for a step as long as that; more where more prompts wait.",
+        why="Whoever reads an answer waits for such a step; it is longer where more prompts wait.",
     )
     schema_in_prompt: bool = setting(
         True,

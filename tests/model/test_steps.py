@@ -1,4 +1,4 @@
-"""Steps through pages, of prompts, chunks and running rows together, against the naive reference."""
+"""Steps of prompts, chunks and running rows together, against the naive reference."""
 
 import math
 import re

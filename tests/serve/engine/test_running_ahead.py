@@ -35,7 +35,7 @@ class GatedDevice:
     def gated(self, program: Callable) -> Callable:
         def run(parameters, cache, last, inputs, picks):
             picked, hidden, cache = program(parameters, cache, last, inputs, picks)
-            _, rows, positions, _ = inputs.tokens
+            positions = inputs.tokens[2]
             chunks = [positions[first] for _, first, count in inputs.rows.T if count > 1]
             if chunks:
                 self.starts.append([int(start) for start in chunks])
