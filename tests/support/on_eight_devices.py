@@ -90,7 +90,7 @@ PAGE_SIZE, POOL, WIDTH, ROWS, STEPS = 4, 64, 32, 8, 6
 # Tokens of the steps that read prompts, padding among them, and what each reads of both prompts:
 # all devices can divide the first ones, and none the others.
 MIXED = ((40, 16), (19, 5))
-# Rows that decode meanwhile: each device of eight has tokens of two rows, or of one cut.
+# Rows that decode meanwhile. Of 40 tokens each of eight devices has five: chunks are cut.
 BESIDE = range(2, 6)
 
 
