@@ -23,8 +23,7 @@ from model.cache import LayerCache, Pool, write
 from model.mesh import constrain
 
 KEYS_PER_TURN = 128
-KEYS_PER_BLOCK_TURN = 128
-QUERIES_PER_BLOCK = 32
+QUERIES_PER_BLOCK = 64
 
 KEYS_PER_BLOCK = 128
 Pages = TypeVar("Pages", bound=LayerCache)
@@ -107,7 +106,6 @@ class _Sums(NamedTuple):
         best = jnp.maximum(self.best, scores.max(axis=-1))
         shrink = jnp.exp(self.best - best)
         weights = jnp.where(seen, jnp.exp(scores - best[..., None]), 0.0)
-        weights = jax.lax.optimization_barrier(weights)
         part = jnp.einsum("...qs,...sh->...qh", weights, values)
         total = self.total * shrink + _sum(weights)
         return _Sums(best, total, self.out * shrink[..., None] + part)
@@ -154,7 +152,7 @@ def _attend_singles(
     positions = jnp.where(view.counts == 1, view.positions[:rows], -1)
     first = _first_block(positions, scoring.window, block)
     turns = positions // block + 1 - first
-    widths = _doubling(rows)
+    widths = _widths(rows)
     steps = jnp.arange(block)
 
     def attend_first(count: int, turn: jax.Array, sums: _Sums) -> _Sums:
@@ -162,8 +160,8 @@ def _attend_singles(
         index = first[:count] + turn
         pages = index[:, None] * block_pages + jnp.arange(block_pages)
         pages = jnp.take_along_axis(view.tables[:count], pages, axis=1, mode="clip")
-        keys, values = _turned_keys(cache.keys, pages), _values(cache.values, pages)
-        scores = scoring.scores(jnp.einsum("krgh,krhs->krgs", queries[:, :count], keys))
+        keys, values = _read(cache.keys, pages), _read(cache.values, pages)
+        scores = scoring.scores(jnp.einsum("krgh,krsh->krgs", queries[:, :count], keys))
         seen = _seen(index[:, None] * block + steps, positions[:count], scoring.window)
         old = _Sums(*(part[:, :count] for part in sums))
         new = old.after(scores, seen[:, None], values)
@@ -193,7 +191,7 @@ def _attend_blocks(
     """The rows of several tokens, in blocks of queries, put into `out`."""
     tokens, heads, group, width = q.shape
     size = min(QUERIES_PER_BLOCK, tokens)
-    block_pages = max(1, KEYS_PER_BLOCK_TURN // cache.page_size)
+    block_pages = max(1, KEYS_PER_TURN // cache.page_size)
     block = block_pages * cache.page_size
     blocks = jnp.where(view.counts > 1, -(-view.counts // size), 0)
     ends = jnp.cumsum(blocks)
@@ -214,8 +212,8 @@ def _attend_blocks(
         def attend_turn(index: jax.Array, sums: _Sums) -> _Sums:
             pages = index * block_pages + jnp.arange(block_pages)
             pages = view.tables[row].at[pages].get(mode="clip")[None]
-            keys, values = _turned_keys(cache.keys, pages), _values(cache.values, pages)
-            scores = scoring.scores(jnp.einsum("kqh,khs->kqs", ours, keys[:, 0]))
+            keys, values = _read(cache.keys, pages), _read(cache.values, pages)
+            scores = scoring.scores(jnp.einsum("kqh,ksh->kqs", ours, keys[:, 0]))
             seen = _seen(index * block + jnp.arange(block), positions, scoring.window)
             return sums.after(scores, seen, values[:, 0])
 
@@ -259,15 +257,15 @@ def _sum(x: Float[Array, "*batch s"]) -> Float[Array, "*batch"]:
     return sum((x[..., index] for index in range(1, x.shape[-1])), x[..., 0])
 
 
-def _doubling(end: int) -> list[int]:
-    """1, 2, 4 … and `end`."""
-    counts = [1]
-    while counts[-1] < end:
-        counts.append(min(2 * counts[-1], end))
-    return counts
+def _widths(rows: int) -> list[int]:
+    """1, 4, 16 … and `rows`: each is code of its own, which takes time to compile."""
+    widths = [1]
+    while widths[-1] < rows:
+        widths.append(min(4 * widths[-1], rows))
+    return widths
 
 
-def _values(pool: Num[Array, "K P page H"], pages: Int[Array, "r m"]) -> Float[Array, "K r s H"]:
+def _read(pool: Num[Array, "K P page H"], pages: Int[Array, "r m"]) -> Float[Array, "K r s H"]:
     """The vectors of the given pages, in order and in float32.
 
     As one list of flat pieces: of anything else XLA's CPU backend makes several times the work.
@@ -279,14 +277,3 @@ def _values(pool: Num[Array, "K P page H"], pages: Int[Array, "r m"]) -> Float[A
     if pool.dtype == jnp.uint16:
         found = jax.lax.bitcast_convert_type(found, jnp.bfloat16)
     return found.reshape(heads, len(pages), -1, width).astype(jnp.float32)
-
-
-def _turned_keys(
-    pool: Num[Array, "K P page H"], pages: Int[Array, "r m"]
-) -> Float[Array, "K r H s"]:
-    """The same, turned for the product with queries.
-
-    XLA's CPU backend takes twice as long for the product where it has to turn them itself,
-    which it would: hence the barrier.
-    """
-    return jax.lax.optimization_barrier(jnp.swapaxes(_values(pool, pages), 2, 3))
