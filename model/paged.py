@@ -195,7 +195,8 @@ def _attend_blocks(
     block = block_pages * cache.page_size
     blocks = jnp.where(view.counts > 1, -(-view.counts // size), 0)
     ends = jnp.cumsum(blocks)
-    # A block may reach beyond its row's tokens: into the next row's, or behind the last.
+    # A block may reach beyond its row's tokens, into the next row's or behind the last: what it
+    # makes of those is overwritten by the next block, or cut off, or stands where padding is.
     queries = jnp.pad(q, ((0, size), (0, 0), (0, 0), (0, 0)))
 
     def attend_block(number: jax.Array, out: jax.Array) -> jax.Array:
@@ -206,8 +207,7 @@ def _attend_blocks(
         ours = jnp.moveaxis(ours, 1, 0).reshape(heads, size * group, width)
         count = jnp.minimum(view.counts[row] - offset, size)
         position = view.positions[view.starts[row]] + offset
-        steps = jnp.arange(size)
-        positions = jnp.repeat(jnp.where(steps < count, position + steps, -1), group)
+        positions = jnp.repeat(position + jnp.arange(size), group)
 
         def attend_turn(index: jax.Array, sums: _Sums) -> _Sums:
             pages = index * block_pages + jnp.arange(block_pages)
