@@ -24,8 +24,6 @@ from model.mesh import constrain
 
 KEYS_PER_TURN = 128
 QUERIES_PER_BLOCK = 64
-
-KEYS_PER_BLOCK = 128
 Pages = TypeVar("Pages", bound=LayerCache)
 
 
@@ -235,7 +233,7 @@ def _first_block(
     """The first block of keys that a query at each position sees."""
     if window is None:
         return jnp.zeros_like(positions)
-    return jnp.maximum(positions - window + 1, 0) * 0
+    return jnp.maximum(positions - window + 1, 0) // block
 
 
 def _seen(

@@ -40,7 +40,7 @@ from model.config import LayerConfig, ModelConfig
 from model.loading import resolve_dtype
 from model.memory_layout import either_order
 from model.mesh import make_mesh
-from model.paged import KEYS_PER_BLOCK
+from model.paged import KEYS_PER_TURN
 from model.parameters import Parameters, count_parameters, random_parameters
 from model.rope import plain_rope
 from sampling.batch import Choice, bias_of, empty_rows, load_bias, load_rows, row_settings
@@ -104,8 +104,8 @@ class Bench:
         self.repeats = repeats
         platform = jax.default_backend()
         self.backend = choose_backend(config, platform, config.held_kv_heads, dtype)
-        block_pages = KEYS_PER_BLOCK // PAGE_SIZE
-        blocks = -(-config.context_length // KEYS_PER_BLOCK)
+        block_pages = KEYS_PER_TURN // PAGE_SIZE
+        blocks = -(-config.context_length // KEYS_PER_TURN)
         self.width = blocks * block_pages
 
     def cache(self, rows: int) -> Cache:

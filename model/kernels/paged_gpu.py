@@ -19,7 +19,7 @@ from model.attention import Scoring
 from model.axes import HEAD_DIM, HEAD_GROUP, KV_HEADS, PAGE, PAGES, ROWS
 from model.cache import GpuPages, Pool
 from model.mesh import partition
-from model.paged import KEYS_PER_BLOCK, StepView, attend_flat, written
+from model.paged import KEYS_PER_TURN, StepView, attend_flat, written
 
 _MOST_SPLITS = 16
 _TRIAL_ROWS, _TRIAL_PAGE, _TRIAL_KEYS = 4, 16, 512
@@ -92,7 +92,7 @@ def attend_one(
 ) -> Float[Array, "S K G H"]:
     """Attend by the kernel, a query for each row: it sees all keys up to its own."""
     rows, heads, group, width = q.shape
-    block_pages = max(1, KEYS_PER_BLOCK // cache.page_size)
+    block_pages = max(1, KEYS_PER_TURN // cache.page_size)
     # The kernel has no factor of its own.
     scaled = (q.astype(jnp.float32) * scoring.scale).astype(q.dtype)
     out = paged_attention(

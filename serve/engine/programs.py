@@ -21,7 +21,7 @@ from model.backends import Backend
 from model.cache import Cache
 from model.config import ModelConfig
 from model.mesh import replicated
-from model.paged import KEYS_PER_BLOCK
+from model.paged import KEYS_PER_TURN
 from model.parameters import Parameters
 from sampling.batch import (
     Rows,
@@ -84,7 +84,7 @@ class ProgramSpec:
 
 def table_width(config: EngineConfig) -> int:
     """Entries of a row's page table: a context's pages, in whole blocks of the plain backend."""
-    block = max(1, KEYS_PER_BLOCK // config.page_size)
+    block = max(1, KEYS_PER_TURN // config.page_size)
     return -(-config.pages_for(config.context_length) // block) * block
 
 

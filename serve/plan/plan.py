@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from model.axes import KV_HEADS
 from model.cache import combined_width
 from model.mesh import parts_on
-from model.paged import KEYS_PER_BLOCK
+from model.paged import KEYS_PER_TURN
 from serve.engine.config import EngineConfig, bucket
 from serve.plan.compiler import Compiled, compile_program, what_it_says
 from serve.plan.costs import Estimate, Needs, Work, estimate, needs
@@ -126,7 +126,7 @@ def make_plan(deployment: Deployment, on_progress: Callable[[int, int], None]) -
     keys = sorted({key for step in wanted for key in step.keys}, reverse=True)
     with what_it_says():
         specs = deployment.programs()
-    trips = -(-engine.context_length // KEYS_PER_BLOCK)
+    trips = -(-engine.context_length // KEYS_PER_TURN)
     done: dict[tuple[str, int], Compiled] = {}
     on_progress(0, len(keys))
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -19,7 +19,7 @@ from model.cache import Cache, empty_cache
 from model.families.registry import FAMILIES
 from model.loading import LoadedModel, load_model
 from model.mesh import make_mesh
-from model.paged import KEYS_PER_BLOCK
+from model.paged import KEYS_PER_TURN
 from model.steps import RowTokens, forward, logits, step_inputs
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "models"
@@ -28,7 +28,7 @@ PAGE_SIZE, CHUNK = 16, 16
 TOLERANCE = 1e-4
 # The context to serve: phi-4-mini's rotary embedding depends on it.
 CONTEXT = 128
-WIDTH = KEYS_PER_BLOCK // PAGE_SIZE * (CONTEXT // KEYS_PER_BLOCK)
+WIDTH = KEYS_PER_TURN // PAGE_SIZE * (CONTEXT // KEYS_PER_TURN)
 
 
 class Case:
