@@ -185,6 +185,10 @@ def write(
     """
     heads, pages, page_size, width = pool.shape
     flat = pool.reshape(heads, pages * page_size, width)
+    if len(slots) == 1:
+        # To write one token XLA's CPU backend would copy the pool; a second one is dropped.
+        new = jnp.concatenate([new, new])
+        slots = jnp.concatenate([slots, jnp.full_like(slots, pages * page_size)])
     tokens = jnp.moveaxis(new, 1, 0)
     if pool.dtype == jnp.uint16:
         held = jax.lax.bitcast_convert_type(tokens.astype(jnp.bfloat16), jnp.uint16)

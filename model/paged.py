@@ -150,7 +150,8 @@ def _attend_singles(
     positions = jnp.where(view.counts == 1, view.positions[:rows], -1)
     first = _first_block(positions, scoring.window, block)
     turns = positions // block + 1 - first
-    widths = _widths(rows)
+    # Each is code of its own, which takes time to compile.
+    widths = (1, rows) if rows > 1 else (1,)
     steps = jnp.arange(block)
 
     def attend_first(count: int, turn: jax.Array, sums: _Sums) -> _Sums:
@@ -253,14 +254,6 @@ def _sum(x: Float[Array, "*batch s"]) -> Float[Array, "*batch"]:
         half = x.shape[-1] // 2
         x = x[..., :half] + x[..., half:]
     return sum((x[..., index] for index in range(1, x.shape[-1])), x[..., 0])
-
-
-def _widths(rows: int) -> list[int]:
-    """1, 4, 16 … and `rows`: each is code of its own, which takes time to compile."""
-    widths = [1]
-    while widths[-1] < rows:
-        widths.append(min(4 * widths[-1], rows))
-    return widths
 
 
 def _read(pool: Num[Array, "K P page H"], pages: Int[Array, "r m"]) -> Float[Array, "K r s H"]:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from sampling.params import END_IDS
 
 MIN_PREFILL_BUCKET = 16
-# From here on padding to the next power of two costs more than another program.
-_HALFWAY_FROM = 64
 # The programs place each token of the cache, and padding behind them, by 32-bit integers.
 MOST_CACHE_TOKENS = 2**31 - 1
 
@@ -26,9 +24,9 @@ class EngineConfig:
         page_size: tokens per cache page, a power of two.
         prefill_chunk: most prompt tokens run in one step, a power of two, at least a page
             and at least 16.
-        prefill_beside: a step that also continues answers has about so many tokens in all, if no
-            more prompts wait than answers run; a power of two, at most `prefill_chunk`; 0 for
-            that.
+        prefill_beside: a step that also continues answers has about so many tokens in all, if at
+            most half as many prompts wait as answers run; a power of two, at most
+            `prefill_chunk`; 0 for that.
         queue_limit: most choices that wait while all rows are taken, but for callers who have less
             than their share.
         deterministic: a seeded request gives the same bytes under any load, at the price of
@@ -129,24 +127,21 @@ class EngineConfig:
     def token_buckets(self) -> tuple[int, ...]:
         """Numbers of tokens of a step that are compiled.
 
-        1, 4, 8, … 64, and from there on those halfway as well: up to twice the rows and to
-        `prefill_chunk`, but no more than all rows' contexts. A deterministic engine computes
-        either all rows or one chunk.
+        1, 4, 8, 16, … up to twice the rows and to `prefill_chunk`, but no more than all rows'
+        contexts. A deterministic engine computes either all rows or one chunk.
         """
         if self.deterministic:
             return tuple(sorted({self.max_rows, *self.chunk_buckets}))
         most = min(max(self.prefill_chunk, 2 * self.max_rows), self.max_rows * self.context_length)
-        doubling = _doubling(4, most)
-        halfway = [3 * size // 2 for size in doubling[:-1] if size >= _HALFWAY_FROM]
-        sizes = sorted((1, *doubling, *halfway))
+        sizes = (1, *_doubling(4, most))
         return tuple(dict.fromkeys(max(size, self.least_rows) for size in sizes))
 
     def prompt_tokens(self, running: int, waiting: int) -> int:
         """How many tokens of prompts a step computes at most.
 
         Alone they may fill the largest program. Beside running answers the step is as short
-        as `prefill_beside` says, so that nobody who reads waits long; but the more prompts wait
-        for each answer that runs, the longer it may be.
+        as `prefill_beside` says, so that nobody who reads waits long; but where more than half as
+        many prompts wait as answers run, it may be longer.
 
         Args:
             running: answers that the step continues.
@@ -155,7 +150,7 @@ class EngineConfig:
         if self.deterministic or not running:
             return self.prefill_chunk
         beside = self.prefill_beside or self.prefill_chunk
-        wanted = min(beside * max(waiting, running) // running, self.prefill_chunk)
+        wanted = min(beside * max(2 * waiting, running) // running, self.prefill_chunk)
         whole = bucket(min(max(wanted, 2 * running), self.token_buckets[-1]), self.token_buckets)
         return min(whole - running, self.prefill_chunk)
 

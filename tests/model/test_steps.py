@@ -247,6 +247,23 @@ def test_a_cpu_widens_no_bfloat16_weight_and_no_pool(turned, rows):
     assert rows * config.vocab_size <= largest < smallest
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("size", [1, 2, 4, 16, 64])
+def test_pages_are_written_in_place(size, dtype):
+    """Whatever is in a step: what it works in is smaller than one layer's keys."""
+    sizes = {"pages": 4096, "page_size": 16, "rows": 8, "table_width": WIDTH}
+    cache = jax.eval_shape(partial(empty_cache, TINY, dtype=jnp.dtype(dtype), **sizes))
+    parameters = jax.eval_shape(partial(random_parameters, TINY, jnp.dtype(dtype), 0))
+    numbers = partial(jax.ShapeDtypeStruct, dtype=jnp.int32)
+    inputs = StepInputs(numbers((4, size)), numbers((3, min(size, 8))))
+    step = jax.jit(partial(forward, TINY), donate_argnums=1)
+    lowered = step.lower(parameters, cache, numbers((8,)), inputs, numbers((8,)))
+    memory = lowered.compile().memory_analysis()
+    pool = math.prod(cache.layers[0].keys.shape) * cache.layers[0].keys.dtype.itemsize
+    assert memory.temp_size_in_bytes < pool
+    assert memory.alias_size_in_bytes >= 2 * TINY.num_layers * pool
+
+
 def test_a_rows_bits_do_not_depend_on_how_long_its_neighbour_is():
     parameters, tables = tiny_parameters(), shuffled_tables(5)
     cache = fresh_cache(TINY)
