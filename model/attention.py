@@ -1,27 +1,24 @@
-"""Self-attention: the interface that backends share, and the plain backends.
+"""Self-attention: the interface that backends share, and the backend for training.
 
 A backend is a callable of type `Attend`: it is given one layer's new queries, keys and
 values and that layer's cache, and returns the attended values and the cache with the new
 keys and values in it. The decoder knows no more of a cache than that.
 """
 
-import math
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from model.axes import EMBED, HEAD_DIM, HEAD_GROUP, KV_HEADS, QKV_GROUP
-from model.cache import LayerCache, Pool, read, write
+from model.cache import Pool
 from model.config import LayerConfig, ModelConfig
 from model.layers import RMSNorm, constant, parameter, product, rms_norm, soft_cap, with_bias
 from model.rope import Angles, rotate
 
-KEYS_PER_BLOCK = 128
 NO_SCORE = -1e30
-Pages = TypeVar("Pages", bound=LayerCache)
 
 
 class Scoring(NamedTuple):
@@ -62,18 +59,6 @@ class Attend(Protocol):
         ...
 
 
-class PageView(NamedTuple):
-    """Where a step's tokens are, and what each row can see.
-
-    Attributes:
-        tables: page table of each row.
-        positions: position of each query token in its row; −1 for padding.
-    """
-
-    tables: Int[Array, "B M"]
-    positions: Int[Array, "B T"]
-
-
 class DenseAttention:
     """Attention among the tokens of the call itself, without a cache: for training.
 
@@ -98,118 +83,6 @@ class DenseAttention:
         scores = jnp.where(self.mask[:, None, None], scoring.scores(scores), NO_SCORE)
         weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
         return jnp.einsum("bkgts,bskh->btkgh", weights, v), cache
-
-
-class PagedAttention:
-    """Attention through the page tables, in plain JAX: the reference backend.
-
-    New keys and values are written first, then every row attends to its keys in blocks of
-    `KEYS_PER_BLOCK` with a running maximum and sum (Milakov and Gimelshein 2018). The number
-    of blocks is the longest row's, found on the device: one program serves every length, and
-    a block that a row cannot see changes none of its bits, so results do not depend on how
-    long the neighbours are. With a window the blocks before every row's are skipped too.
-    """
-
-    def __init__(self, view: PageView) -> None:
-        self.view = view
-
-    def __call__(
-        self,
-        q: Float[Array, "B T K G H"],
-        k: Float[Array, "B T K H"],
-        v: Float[Array, "B T K H"],
-        cache: Pool | None,
-        scoring: Scoring,
-    ) -> tuple[Float[Array, "B T K G H"], Pool | None]:
-        """Write, then attend; see the class."""
-        if not isinstance(cache, LayerCache):
-            raise TypeError("paged attention needs a layer's pages by head")
-        cache = written(cache, k, v, self.view)
-        return attend_pages(q, cache, self.view, scoring), cache
-
-
-def token_slots(
-    tables: Int[Array, "B M"], positions: Int[Array, "B T"], page_size: int, pages: int
-) -> Int[Array, "B T"]:
-    """The slot of each token in the pool; out of range for padding."""
-    index = jnp.maximum(positions, 0) // page_size
-    page = jnp.take_along_axis(tables, index, axis=1)
-    slots = page * page_size + positions % page_size
-    return jnp.where(positions >= 0, slots, pages * page_size)
-
-
-def written(
-    cache: Pages, k: Float[Array, "B T K H"], v: Float[Array, "B T K H"], view: PageView
-) -> Pages:
-    """The pages with the tokens' keys and values in them; padding is dropped."""
-    slots = token_slots(view.tables, view.positions, cache.page_size, cache.keys.shape[1])
-    return cache._replace(keys=write(cache.keys, k, slots), values=write(cache.values, v, slots))
-
-
-def attend_pages(
-    q: Float[Array, "B T K G H"],
-    cache: LayerCache,
-    view: PageView,
-    scoring: Scoring,
-    keys_per_block: int = KEYS_PER_BLOCK,
-) -> Float[Array, "B T K G H"]:
-    """Attend to the keys that each query's position and window let it see.
-
-    Args:
-        q: the queries.
-        cache: a layer's pages, with the queries' own keys and values in them.
-        view: where the queries are; tables are in whole blocks of `KEYS_PER_BLOCK` keys.
-        scoring: the layer's.
-        keys_per_block: keys of one turn at most; fewer where the tables are not in such blocks.
-    """
-    tables, positions = view
-    rows, length, heads, group, width = q.shape
-    page_size = cache.keys.shape[2]
-    least_pages = max(1, KEYS_PER_BLOCK // page_size)
-    if tables.shape[1] % least_pages:
-        raise ValueError(f"a page table of {tables.shape[1]} is not in blocks of {least_pages}")
-    block_pages = math.gcd(tables.shape[1], max(1, keys_per_block // page_size))
-    block = block_pages * page_size
-    queries = jnp.moveaxis(q, 2, 0).reshape(heads, rows, length * group, width)
-    query_positions = jnp.repeat(positions, group, axis=1)
-    window = scoring.window
-
-    def attend_block(
-        index: jax.Array, carry: tuple[jax.Array, jax.Array, jax.Array]
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        best, total, out = carry
-        pages = jax.lax.dynamic_slice_in_dim(tables, index * block_pages, block_pages, axis=1)
-        k, v = read(cache.keys, pages), read(cache.values, pages)
-        scores = jnp.einsum("kbqh,kbsh->kbqs", queries, k, preferred_element_type=jnp.float32)
-        keys = index * block + jnp.arange(block)
-        seen = keys <= query_positions[..., None]
-        if window is not None:
-            seen &= keys > query_positions[..., None] - window
-        scores = jnp.where(seen, scoring.scores(scores), NO_SCORE)
-        peak = jnp.maximum(best, scores.max(axis=-1))
-        shrink = jnp.exp(best - peak)
-        weights = jnp.where(seen, jnp.exp(scores - peak[..., None]), 0.0)
-        part = jnp.einsum(
-            "kbqs,kbsh->kbqh", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
-        )
-        return peak, total * shrink + weights.sum(axis=-1), out * shrink[..., None] + part
-
-    shape = (heads, rows, length * group)
-    best, total = jnp.full(shape, NO_SCORE, jnp.float32), jnp.zeros(shape, jnp.float32)
-    if scoring.sinks is not None:
-        sinks = scoring.sinks.astype(jnp.float32)[:, None, None, :]
-        best = jnp.broadcast_to(sinks, (heads, rows, length, group)).reshape(shape)
-        total = jnp.ones(shape, jnp.float32)
-    first = jnp.int32(0)
-    if window is not None:
-        # Padding has position -1 and sees nothing, so it must not hold the first block back.
-        oldest = jnp.min(jnp.where(positions < 0, jnp.iinfo(jnp.int32).max, positions))
-        first = jnp.maximum(oldest - window + 1, 0) // block
-    blocks = jnp.max(positions) // block + 1
-    carry = (best, total, jnp.zeros((*shape, width), jnp.float32))
-    _, total, out = jax.lax.fori_loop(first, blocks, attend_block, carry)
-    out = out / jnp.maximum(total, jnp.finfo(jnp.float32).tiny)[..., None]
-    return jnp.moveaxis(out.reshape(heads, rows, length, group, width), 0, 2).astype(q.dtype)
 
 
 class SelfAttention(nnx.Module):

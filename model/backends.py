@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from model.attention import Attend, PagedAttention, PageView
+from model.attention import Attend
 from model.axes import KV_HEADS
 from model.cache import (
     LANES,
@@ -23,6 +23,7 @@ from model.config import ModelConfig
 from model.kernels.paged_gpu import GpuAttention, trial
 from model.kernels.ragged import RaggedAttention
 from model.mesh import parts_on
+from model.paged import PagedAttention, StepView
 
 _LEAST_TRITON = 16
 _WORD_BYTES = 4
@@ -101,7 +102,7 @@ def _gpu_obstacle(config: ModelConfig, kv_heads: int, dtype: jnp.dtype) -> str:
     return trial(kv_heads, config.group_size, width, dtype)
 
 
-def attend_with(pool: Pool, view: PageView) -> Attend:
+def attend_with(pool: Pool, view: StepView) -> Attend:
     """The backend that reads and writes pages like these."""
     if isinstance(pool, CombinedPages):
         return RaggedAttention(view)

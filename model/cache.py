@@ -177,7 +177,7 @@ def _place(mesh: Mesh, *axes: str) -> Any:
 
 
 def write(
-    pool: Num[Array, "K P page H"], new: Float[Array, "B T K H"], slots: Int[Array, "B T"]
+    pool: Num[Array, "K P page H"], new: Float[Array, "N K H"], slots: Int[Array, " N"]
 ) -> Num[Array, "K P page H"]:
     """Put each token's vector at its slot (page · page_size + offset).
 
@@ -185,12 +185,16 @@ def write(
     """
     heads, pages, page_size, width = pool.shape
     flat = pool.reshape(heads, pages * page_size, width)
-    tokens = jnp.moveaxis(new.reshape(-1, heads, width), 1, 0)
+    if len(slots) == 1:
+        # To write one token XLA's CPU backend would copy the pool; a second one is dropped.
+        new = jnp.concatenate([new, new])
+        slots = jnp.concatenate([slots, jnp.full_like(slots, pages * page_size)])
+    tokens = jnp.moveaxis(new, 1, 0)
     if pool.dtype == jnp.uint16:
         held = jax.lax.bitcast_convert_type(tokens.astype(jnp.bfloat16), jnp.uint16)
     else:
         held = tokens.astype(pool.dtype)
-    return flat.at[:, slots.reshape(-1)].set(held, mode="drop").reshape(pool.shape)
+    return flat.at[:, slots].set(held, mode="drop").reshape(pool.shape)
 
 
 def read(pool: Num[Array, "K P page H"], pages: Int[Array, "B m"]) -> Float[Array, "K B S H"]:

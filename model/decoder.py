@@ -1,6 +1,8 @@
 """The decoder, in reading order: embed, blocks of attention and feed-forward, norm, head."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -83,11 +85,19 @@ class Decoder(nnx.Module):
         angles = {rope: rope_angles(positions, rope) for rope in ropes}
         with jax.named_scope("embed"):
             x = constrain(self.embedding(tokens), (ROWS, TOKENS, EMBED))
+
+        # Layers of a kind are traced and lowered once.
+        @partial(jax.jit, static_argnums=0)
+        def run(kind: Any, weights: Any, *inputs: Any) -> tuple[jax.Array, Pool | None]:
+            x, angles, cache = inputs
+            block: Block = nnx.merge(kind, weights)
+            return block(x, angles, attend, cache)
+
         updated: list[Pool] = []
         for index, (block, layer) in enumerate(zip(self.blocks, self.config.layers, strict=True)):
             cache = None if layers is None else layers[index]
             with jax.named_scope(f"layer_{index}"):
-                x, cache = block(x, angles[layer.rope], attend, cache)
+                x, cache = run(*nnx.split(block), x, angles[layer.rope], cache)
             if cache is not None:
                 updated.append(cache)
         with jax.named_scope("norm"):

@@ -12,7 +12,7 @@ that loading need not transpose them.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +21,10 @@ from jax.sharding import Mesh, NamedSharding
 
 from model import steps
 from model.backends import backend_on
-from model.cache import abstract_cache
+from model.cache import Cache, abstract_cache
 from model.config import LayerConfig, ModelConfig
 from model.mesh import replicated, sharding
-from model.parameters import abstract_parameters, parameter_specs
+from model.parameters import Parameters, abstract_parameters, parameter_specs
 
 Places = Mapping[str, NamedSharding | Format]
 
@@ -85,16 +85,25 @@ def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[st
     whole = replicated(mesh)
     parameters = abstract_parameters(config, dtype, mesh)
     free = {name: Format(Layout.AUTO, each.sharding) for name, each in parameters.items()}
-    step = jax.jit(
-        partial(steps.decode, config),
-        in_shardings=(free, cache_places, whole, whole),
+
+    def step(parameters: Parameters, cache: Cache, *rest: Any) -> tuple[jax.Array, Cache]:
+        picked, _, cache = steps.forward(config, parameters, cache, *rest)
+        return steps.logits(config, parameters, picked), cache
+
+    jitted = jax.jit(
+        step,
+        in_shardings=(free, cache_places, whole, whole, whole),
         out_shardings=(whole, cache_places),
         donate_argnums=1,
     )
     unplaced = {
         name: jax.ShapeDtypeStruct(each.shape, each.dtype) for name, each in parameters.items()
     }
-    inputs = (jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((_ROWS,), (3, _ROWS)))
+    last, tokens, rows, picks = (
+        jax.ShapeDtypeStruct(shape, jnp.int32)
+        for shape in ((_ROWS,), (4, _ROWS), (3, _ROWS), (_ROWS,))
+    )
     with jax.set_mesh(mesh):
-        compiled = step.lower(unplaced, cache, *inputs).compile()
+        lowered = jitted.lower(unplaced, cache, last, steps.StepInputs(tokens, rows), picks)
+    compiled = lowered.compile()
     return compiled.input_formats[0][0]

@@ -43,11 +43,16 @@ def _flat_state(state: Any) -> dict[str, nnx.Variable[Any]]:
     return {".".join(str(part) for part in path): leaf for path, leaf in nnx.to_flat_state(state)}
 
 
+class _OneKey(nnx.Rngs):
+    """Where only shapes are wanted: counting keys is dear inside a trace."""
+
+    def params(self) -> jax.Array:
+        return jax.random.key(0)
+
+
 @cache
 def _abstract_decoder(config: ModelConfig) -> tuple[Any, Any]:
-    return nnx.split(
-        nnx.eval_shape(lambda: Decoder(config, jnp.dtype("float32"), rngs=nnx.Rngs(0)))
-    )
+    return nnx.split(nnx.eval_shape(lambda: Decoder(config, jnp.dtype("float32"), rngs=_OneKey(0))))
 
 
 def parameter_specs(config: ModelConfig) -> dict[str, ParameterSpec]:

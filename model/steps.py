@@ -1,133 +1,175 @@
-"""The forward steps that are compiled: prefill and decode, through the paged cache.
+"""The forward step that is compiled: everybody's tokens in one pass over the weights.
 
-Each takes the cache donated and gives it back; both end in float32 logits on the device. A prompt's
-hidden vectors come with them: from those `logits` makes scores of all its places.
-The per-step inputs are a few small integer arrays, so that a step costs the host little
-and can be sent to many hosts. Rows that are padding have a slot out of range.
+A step is a flat batch of tokens: one of every running row, chunks of prompts, whoever they belong
+to. Its keys and values go into the rows' pages, and the hidden vectors of the tokens after which
+something is sampled come out; `logits` makes scores of them. The cache is donated and given back.
+The inputs are a few small integer arrays, so that a step costs the host little and can be sent
+to many hosts: `step_inputs` makes them.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jax.stages import Lowered
 from jaxtyping import Array, Float, Int
 
-from model.attention import PageView
+from model.axes import EMBED, TOKENS
 from model.backends import attend_with
 from model.cache import Cache
 from model.config import ModelConfig
 from model.decoder import Decoder
+from model.mesh import constrain
+from model.paged import StepView
 from model.parameters import Parameters, decoder_with
 
-
-def forward_pages(
-    decoder: Decoder,
-    cache: Cache,
-    tokens: Int[Array, "B T"],
-    positions: Int[Array, "B T"],
-    slots: Int[Array, " B"],
-) -> tuple[Float[Array, "B T D"], Cache]:
-    """Hidden vectors of the tokens, whose keys and values are written to the rows' pages."""
-    tables = cache.tables.at[slots].get(mode="clip")
-    attend = attend_with(cache.layers[0], PageView(tables, positions))
-    hidden, layers = decoder(tokens, positions, attend, cache.layers)
-    if layers is None:
-        raise ValueError("a decoder over pages returns its pages")
-    return hidden, cache._replace(layers=layers)
+# In the place of a token: the one that its row's slot sampled last, which the device knows.
+LAST = -1
 
 
-def prefill(
-    config: ModelConfig,
-    parameters: Parameters,
-    cache: Cache,
-    tokens: Int[Array, "B T"],
-    rows: Int[Array, "3 B"],
-    tables: Int[Array, "B M"],
-) -> tuple[Float[Array, "B V"], Float[Array, "B T D"], Cache]:
-    """Run a chunk of each row's prompt.
+class RowTokens(NamedTuple):
+    """Consecutive tokens of one row.
+
+    Attributes:
+        slot: the row's.
+        start: position of the first token.
+        tokens: ids, at least one.
+        pages: the row's pages, as far as the tokens reach.
+    """
+
+    slot: int
+    start: int
+    tokens: Sequence[int]
+    pages: Sequence[int]
+
+
+class StepInputs(NamedTuple):
+    """What a step computes: N tokens of S rows, the rest of both being padding.
+
+    Rows of one token come first, of these the one that sees most, then the others; attention
+    relies on that.
+
+    Attributes:
+        tokens: of each token its id or `LAST`, its row (of these rows), its position (−1 for
+            padding), and the page that holds that position.
+        rows: of each row its slot (out of range for padding), where its tokens begin, and how many
+            they are.
+    """
+
+    tokens: Int[Any, "4 N"]
+    rows: Int[Any, "3 S"]
+
+
+def step_inputs(
+    parts: Sequence[RowTokens], size: int, slots: int, page_size: int
+) -> tuple[StepInputs, list[int]]:
+    """The inputs of a step.
 
     Args:
-        config: the decoder's shape (static).
-        parameters: the weights.
-        cache: donated.
-        tokens: ids of the chunk, padded at the end.
-        rows: per row its slot, the position of the chunk's first token, and how many of the
-            T tokens are real (at least 1; 0 for a padding row).
-        tables: page table of each row, put into its slot.
+        parts: tokens of different rows.
+        size: tokens that the program takes, N.
+        slots: that there are; a step has no more rows, S = min(N, slots).
+        page_size: tokens of a page.
 
     Returns:
-        Logits after each row's last real token, the hidden vectors of all tokens, and the cache.
+        The inputs; and where the tokens of each part begin.
     """
-    slots, start, length = rows
-    offsets = jnp.arange(tokens.shape[1])
-    positions = jnp.where(offsets < length[:, None], start[:, None] + offsets, -1)
-    cache = cache._replace(tables=cache.tables.at[slots].set(tables, mode="drop"))
-    decoder = decoder_with(config, parameters)
-    hidden, cache = forward_pages(decoder, cache, tokens, positions, slots)
-    last = jnp.take_along_axis(hidden, jnp.maximum(length - 1, 0)[:, None, None], axis=1)
-    return decoder.logits(last)[:, 0], hidden, cache
+    tokens, rows = np.zeros((4, size), np.int32), np.zeros((3, min(size, slots)), np.int32)
+    tokens[2], rows[0], rows[1] = -1, slots, size
+    firsts = [0] * len(parts)
+    order = sorted(range(len(parts)), key=lambda i: _sees_most(parts[i]))
+    at = 0
+    for row, index in enumerate(order):
+        slot, start, ids, pages = parts[index]
+        end = at + len(ids)
+        positions = np.arange(start, start + len(ids))
+        tokens[0, at:end], tokens[1, at:end], tokens[2, at:end] = ids, row, positions
+        first = start // page_size
+        tokens[3, at:end] = np.asarray(pages[first : (start + len(ids) - 1) // page_size + 1])[
+            positions // page_size - first
+        ]
+        rows[:, row] = slot, at, len(ids)
+        firsts[index], at = at, end
+    return StepInputs(tokens, rows), firsts
 
 
-def logits(
-    config: ModelConfig, parameters: Parameters, hidden: Float[Array, "B T D"]
-) -> Float[Array, "B T V"]:
-    """Logits after tokens, of their hidden vectors."""
-    return decoder_with(config, parameters).logits(hidden)
+def _sees_most(part: RowTokens) -> tuple[bool, int]:
+    several = len(part.tokens) > 1
+    return several, 0 if several else -part.start
 
 
-def decode(
+def forward(
     config: ModelConfig,
     parameters: Parameters,
     cache: Cache,
     last_token: Int[Array, " R"],
-    rows: Int[Array, "3 B"],
-) -> tuple[Float[Array, "B V"], Cache]:
-    """Run one token of each row: the one that its slot sampled last.
+    inputs: StepInputs,
+    picks: Int[Array, " P"],
+) -> tuple[Float[Array, "P D"], Float[Array, "N D"], Cache]:
+    """Run a step.
 
     Args:
         config: the decoder's shape (static).
         parameters: the weights.
-        cache: donated.
+        cache: donated. Page tables are brought up to date with the tokens' pages.
         last_token: last sampled id of every slot, on the device.
-        rows: per row its slot, the token's position (−1 for padding), and the page that
-            holds that position, which is put into the slot's page table.
+        inputs: see `StepInputs`.
+        picks: which tokens' hidden vectors are wanted, in any order and as often as wanted.
 
     Returns:
-        Logits after the token, and the cache.
+        The picked hidden vectors, those of all tokens, and the cache.
     """
-    slots, positions, pages = rows
+    (ids, rows, positions, pages), (slots, starts, counts) = inputs
     page_size = cache.layers[0].page_size
-    entry = jnp.maximum(positions, 0) // page_size
-    cache = cache._replace(tables=cache.tables.at[slots, entry].set(pages, mode="drop"))
-    tokens = last_token.at[slots].get(mode="clip")[:, None]
+    of_tokens = jnp.where(positions < 0, cache.tables.shape[0], slots[rows])
+    entries = jnp.maximum(positions, 0) // page_size
+    tables = cache.tables.at[of_tokens, entries].set(pages, mode="drop")
+    tokens = jnp.where(ids == LAST, last_token.at[of_tokens].get(mode="clip"), ids)
+    view = StepView(tables.at[slots].get(mode="clip"), starts, counts, rows, positions)
     decoder = decoder_with(config, parameters)
-    hidden, cache = forward_pages(decoder, cache, tokens, positions[:, None], slots)
-    return decoder.logits(hidden)[:, 0], cache
+    hidden, layers = run_flat(decoder, cache, tokens, view)
+    # Gathered before the picks: those of rows cut into parts would be summed over all of them.
+    hidden = constrain(hidden[:, 0], (TOKENS, EMBED))
+    return hidden[picks], hidden, Cache(layers, tables)
 
 
-def fork(
-    cache: Cache,
-    rows: Int[Array, "3 c"],
-    tables: Int[Array, "c M"],
-) -> Cache:
-    """Give slots the page tables of rows that start out as copies of another.
+def run_flat(
+    decoder: Decoder, cache: Cache, tokens: Int[Array, " N"], view: StepView
+) -> tuple[Float[Array, "N 1 D"], Any]:
+    """Hidden vectors of a flat batch of tokens, and the layers' pages with them."""
+    attend = attend_with(cache.layers[0], view)
+    return decoder(tokens[:, None], view.positions[:, None], attend, cache.layers)
+
+
+def logits(
+    config: ModelConfig, parameters: Parameters, hidden: Float[Array, "N D"]
+) -> Float[Array, "N V"]:
+    """Logits after tokens, of their hidden vectors."""
+    return decoder_with(config, parameters).logits(hidden[:, None])[:, 0]
+
+
+def seat(cache: Cache, slots: Int[Array, " c"], tables: Int[Array, "c M"]) -> Cache:
+    """Give slots the page tables of rows that find some of their tokens computed.
 
     Args:
         cache: donated.
-        rows: per new row its slot, the page to copy from and the page to copy to: the
-            partly filled last page, which each row will write on its own. A page to copy to
-            that is out of range means nothing to copy.
-        tables: page table of each new row.
-
-    Returns:
-        The cache.
+        slots: out of range for padding.
+        tables: one of each row.
     """
-    slots, source, target = rows
-    cache = cache._replace(tables=cache.tables.at[slots].set(tables, mode="drop"))
+    return cache._replace(tables=cache.tables.at[slots].set(tables, mode="drop"))
 
+
+def copy_pages(cache: Cache, source: Int[Array, " c"], target: Int[Array, " c"]) -> Cache:
+    """Copy pages of every layer: the partly filled last ones of rows that go on from another's.
+
+    Args:
+        cache: donated.
+        source: pages to copy from.
+        target: pages to copy to; out of range for nothing to copy.
+    """
     return cache._replace(layers=tuple(layer.copied(source, target) for layer in cache.layers))
 
 

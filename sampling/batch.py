@@ -39,7 +39,7 @@ class Choice(NamedTuple):
         number: the choice's; together with the seed it makes the key.
         prompt_length: tokens before the first sampled one.
         end_ids: ids that end a turn, which `min_tokens` and `ignore_eos` ban.
-        masked: whether only the tokens of a mask may be sampled, loaded before each draw.
+        masked: whether only the tokens of masks may be sampled, loaded before each draw.
     """
 
     params: SamplingParams
@@ -63,7 +63,7 @@ class Settings(NamedTuple):
         bias_count: how many entries of the slot's bias are in use.
         early_ids: banned before their `first_positions`; padded out of range.
         first_positions: position of the first token that each of `early_ids` may be.
-        masked: whether the slot's mask applies.
+        masked: whether masks apply to what the slot samples.
         key: threefry key of (seed, choice).
     """
 
@@ -121,8 +121,8 @@ class Rows(NamedTuple):
             with a penalty.
         prompts: one bit per token that the slot's prompt holds; read where
             `settings.repetition` is set.
-        allowed: one bit per token that the slot's choice may sample next; read where
-            `settings.masked` is set.
+        allowed: of each token of the next draw, in its order, a bit per token that it may be; read
+            where its slot's `settings.masked` is set.
     """
 
     last_token: Int[Array, " R"]
@@ -274,9 +274,9 @@ def load_prompts(rows: Rows, slots: Int[Array, " b"], prompts: UInt32[Array, "b 
     return rows._replace(prompts=rows.prompts.at[slots].set(prompts, mode="drop"))
 
 
-def load_masks(rows: Rows, slots: Int[Array, " b"], allowed: UInt32[Array, "b W"]) -> Rows:
-    """Put masks for the next draw into slots; slots out of range are dropped."""
-    return rows._replace(allowed=rows.allowed.at[slots].set(allowed, mode="drop"))
+def load_masks(rows: Rows, places: Int[Array, " b"], allowed: UInt32[Array, "b W"]) -> Rows:
+    """Put masks of some of the next draw's tokens; places out of range are dropped."""
+    return rows._replace(allowed=rows.allowed.at[places].set(allowed, mode="drop"))
 
 
 def recount(rows: Rows, sampled: SampledTokens) -> Rows:

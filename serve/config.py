@@ -279,6 +279,16 @@ class ServeConfig:
         beyond="is computed in several steps",
         why="A long prompt would hold up running answers for as long as it takes.",
     )
+    prefill_beside: int = setting(
+        0,
+        group="Engine",
+        help="Tokens of a step that computes prompts beside running answers.",
+        metavar="TOKENS",
+        low=0,
+        default_text="0: a quarter of prefill_chunk on a CPU, else as many",
+        beyond="is computed in several steps",
+        why="Whoever reads an answer waits for such a step; it is longer where more prompts wait.",
+    )
     schema_in_prompt: bool = setting(
         True,
         group="Model",
@@ -288,6 +298,12 @@ class ServeConfig:
         False,
         group="Engine",
         help="The same seed gives the same bytes under any load, at some cost in speed.",
+    )
+    speculate: Literal["off", "ngram"] = setting(
+        "off",
+        group="Engine",
+        help="What is drafted of answers that nobody predicts, to verify several tokens in a step; "
+        "ngram is what came after the same tokens before, in the prompt or the answer.",
     )
     compile_cache: str = setting(
         default_compile_cache,
@@ -345,6 +361,11 @@ class ServeConfig:
         if bool(self.certfile) != bool(self.keyfile):
             given, missing = ("certfile", "keyfile") if self.certfile else ("keyfile", "certfile")
             raise ConfigError(f"{given} is set without {missing}; TLS needs both, or neither")
+        if self.deterministic and self.speculate != "off":
+            raise ConfigError(
+                f"speculate is {self.speculate!r} with deterministic, which drafts nothing; leave "
+                f"one of them out"
+            )
         self._check_processes()
 
     def _check_processes(self) -> None:

@@ -191,8 +191,10 @@ def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
         page_size=config.page_size,
         cache_tokens=config.cache_tokens,
         prefill_chunk=config.prefill_chunk,
+        prefill_beside=config.prefill_beside,
         queue_limit=config.queue_limit,
         deterministic=config.deterministic,
+        speculate=config.speculate,
         compile_cache=compile_cache,
         followers=followers,
     )
@@ -285,18 +287,19 @@ def _start_with_progress(engine: Engine, bridge: EngineBridge, metrics: Metrics)
 
 
 @contextmanager
-def _progress() -> Generator[Callable[[int, int], None]]:
-    """What tells of programs compiled, of how many: a bar on a terminal, and the log."""
+def _progress() -> Generator[Callable[[int, int, str], None]]:
+    """What tells of programs ready, of how many: a bar on a terminal, and the log."""
     began = time.perf_counter()
     bar: tqdm[Any] | None = None
     programs = 0
 
-    def on_progress(done: int, total: int) -> None:
+    def on_progress(done: int, total: int, doing: str) -> None:
         nonlocal bar, programs
         programs = total
         if bar is None:
-            logger.info("compiling %d programs", total)
-            bar = tqdm(total=total, desc="compiling", unit="program", disable=None, leave=False)
+            logger.info("loading or compiling %d programs", total)
+            bar = tqdm(total=total, unit="program", disable=None, leave=False)
+        bar.set_description(doing, refresh=False)
         bar.update(done - bar.n)
 
     try:
@@ -304,7 +307,7 @@ def _progress() -> Generator[Callable[[int, int], None]]:
     finally:
         if bar is not None:
             bar.close()
-    logger.info("compiled %d programs in %.1f s", programs, time.perf_counter() - began)
+    logger.info("%d programs are ready after %.1f s", programs, time.perf_counter() - began)
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -3,8 +3,9 @@
     python -m tools.bench_step --layers 12 --embed 768 --heads 12 --kv-heads 4 \
         --ffn 2048 --vocab 32000 --rows 1,16 --prefill 64,256
 
-Times the engine's own compiled programs with random weights and nothing around them: the
-forward step, and forward plus sampling without any rule. `all_rules` and `logprobs` are the
+Times the engine's own steps with random weights and nothing around them: a forward step with its
+logits, and one with sampling without any rule. `mixed` is a forward step of the most rows beside a
+prompt, over the longer of the two alone. `all_rules` and `logprobs` are the
 times of a step with every sampling rule in use in every row, and of one with log-probabilities
 and 20 alternatives, over that. `floor_share` is the time in which the same machine, in the same
 run, reads as many bytes as the weights and the visible keys and values have, over the forward
@@ -33,19 +34,19 @@ import numpy as np
 from tqdm import tqdm
 
 from model import steps
-from model.attention import KEYS_PER_BLOCK
 from model.backends import choose_backend
 from model.cache import Cache, bytes_per_token, empty_cache
 from model.config import LayerConfig, ModelConfig
 from model.loading import resolve_dtype
 from model.memory_layout import either_order
 from model.mesh import make_mesh
+from model.paged import KEYS_PER_TURN
 from model.parameters import Parameters, count_parameters, random_parameters
 from model.rope import plain_rope
 from sampling.batch import Choice, bias_of, empty_rows, load_bias, load_rows, row_settings
 from sampling.logprobs import top_logprobs
 from sampling.params import SamplingParams
-from sampling.sampler import sample
+from serve.engine.programs import draw
 from tools.bench_sampler import RULES
 
 PAGE_SIZE = 16
@@ -103,8 +104,8 @@ class Bench:
         self.repeats = repeats
         platform = jax.default_backend()
         self.backend = choose_backend(config, platform, config.held_kv_heads, dtype)
-        block_pages = KEYS_PER_BLOCK // PAGE_SIZE
-        blocks = -(-config.context_length // KEYS_PER_BLOCK)
+        block_pages = KEYS_PER_TURN // PAGE_SIZE
+        blocks = -(-config.context_length // KEYS_PER_TURN)
         self.width = blocks * block_pages
 
     def cache(self, rows: int) -> Cache:
@@ -122,19 +123,52 @@ class Bench:
         tables = np.arange(rows * self.width, dtype=np.int32).reshape(rows, self.width)
         return cache._replace(tables=jnp.asarray(tables))
 
+    def rows_of(self, rows: int, context: int) -> list[steps.RowTokens]:
+        """The last token of each row."""
+        return [
+            steps.RowTokens(row, context - 1, (steps.LAST,), self.pages(row)) for row in range(rows)
+        ]
+
+    def pages(self, row: int) -> range:
+        """A row's."""
+        return range(row * self.width, (row + 1) * self.width)
+
+    def prompt(self, slot: int, tokens: int) -> steps.RowTokens:
+        """A prompt's chunk, from nothing."""
+        ids = np.random.default_rng(0).integers(0, self.config.vocab_size, tokens)
+        return steps.RowTokens(slot, 0, ids.tolist(), self.pages(slot))
+
+    def forward_of(self, parts: list[steps.RowTokens], slots: int) -> Callable[[], jax.Array]:
+        """Runs a step again and again: the hidden vectors after its rows' last tokens."""
+        total = sum(len(part.tokens) for part in parts)
+        inputs, firsts = steps.step_inputs(parts, total, slots, PAGE_SIZE)
+        picks = np.zeros(slots, np.int32)
+        picks[: len(parts)] = [
+            first + len(part.tokens) - 1 for first, part in zip(firsts, parts, strict=True)
+        ]
+        step = jax.jit(partial(steps.forward, self.config), donate_argnums=1)
+        cache, last = self.cache(slots), jnp.zeros(slots, jnp.int32)
+
+        def run() -> jax.Array:
+            nonlocal cache
+            picked, _, cache = step(self.parameters, cache, last, inputs, picks)
+            return picked
+
+        return run
+
     def decode(self, rows: int, context: int) -> dict[str, float]:
         """Seconds of a decode step at `rows` rows that see `context` tokens, by its sampling.
 
         The kinds take turns, so that what else the machine does falls on all of them alike.
         """
-        step = jax.jit(partial(steps.decode, self.config), donate_argnums=1)
-        sampler = jax.jit(sample, donate_argnums=0)
+        hidden = self.forward_of(self.rows_of(rows, context), rows)
+        draws = jax.jit(partial(draw, self.config), donate_argnums=1)
+        scores = jax.jit(partial(steps.logits, self.config))
         alternatives = jax.jit(top_logprobs)
-        cache, state = self.cache(rows), empty_rows(rows, self.config.vocab_size)
+        state = empty_rows(rows, self.config.vocab_size)
         slots = np.arange(rows, dtype=np.int32)
-        positions = np.full(rows, context - 1, np.int32)
-        pages = slots * self.width + (context - 1) // PAGE_SIZE
-        inputs = np.stack([slots, positions, pages.astype(np.int32)])
+        where = np.stack([slots, np.full(rows, context, np.int32)])
+        none = np.zeros_like(where)
 
         def load(fields: Mapping[str, Any]) -> None:
             nonlocal state
@@ -144,19 +178,18 @@ class Bench:
             state = load_bias(state, jnp.asarray(slots), bias_of(params, rows))
 
         def forward() -> jax.Array:
-            nonlocal cache
-            logits, cache = step(self.parameters, cache, state.last_token, inputs)
-            return logits
+            return scores(self.parameters, hidden())
+
+        def drawn() -> tuple[jax.Array, jax.Array]:
+            nonlocal state
+            state, tokens, logits = draws(self.parameters, state, hidden(), where, none)
+            return tokens, logits
 
         def whole() -> jax.Array:
-            nonlocal state
-            state, tokens = sampler(state, forward(), inputs[:2])
-            return tokens
+            return drawn()[0]
 
         def explained() -> Any:
-            nonlocal state
-            logits = forward()
-            state, tokens = sampler(state, logits, inputs[:2])
+            tokens, logits = drawn()
             return tokens, alternatives(logits, tokens)
 
         kinds: dict[str, tuple[Mapping[str, Any], Callable[[], Any]]] = {
@@ -179,18 +212,15 @@ class Bench:
 
     def prefill(self, tokens: int) -> float:
         """Seconds of one prompt chunk of `tokens` tokens."""
-        step = jax.jit(partial(steps.prefill, self.config), donate_argnums=1)
-        cache = self.cache(1)
-        ids = np.random.default_rng(0).integers(0, self.config.vocab_size, (1, tokens))
-        rows = np.array([[0], [0], [tokens]], np.int32)
-        table = np.arange(self.width, dtype=np.int32)[None]
+        step = self.forward_of([self.prompt(0, tokens)], 1)
+        scores = jax.jit(partial(steps.logits, self.config))
+        return median_seconds(lambda: scores(self.parameters, step()), self.repeats)
 
-        def forward() -> jax.Array:
-            nonlocal cache
-            logits, _, cache = step(self.parameters, cache, ids.astype(np.int32), rows, table)
-            return logits
-
-        return median_seconds(forward, self.repeats)
+    def mixed(self, rows: int, context: int, tokens: int) -> float:
+        """Seconds of a forward step of `rows` rows beside a prompt, `tokens` in all."""
+        parts = [*self.rows_of(rows, context), self.prompt(rows, tokens - rows)]
+        step = self.forward_of(parts, rows + 1)
+        return median_seconds(step, self.repeats)
 
     def prefill_operations(self, tokens: int) -> float:
         """Floating-point operations of a prompt: its products with weights, and attention's."""
@@ -304,8 +334,9 @@ def main(
         "multiply_tflop_per_s": round(rate / 1e12, 3),
         "decode": [],
         "prefill": [],
+        "mixed": [],
     }
-    with tqdm(total=len(rows) + len(prefill), unit="shape", disable=None) as progress:
+    with tqdm(total=len(rows) + 2 * len(prefill), unit="shape", disable=None) as progress:
         for count in rows:
             times = bench.decode(count, visible)
             floor = bench.floor(count, visible, bandwidth)
@@ -336,6 +367,22 @@ def main(
                 row["beside"] = round(others["prefill_ms"][str(length)] / row["ms"], 2)
             result["prefill"].append(row)
             progress.write(f"prefill {row}")
+            progress.update()
+        for length in prefill:
+            if length > (most := max(rows)):
+                seconds = bench.mixed(most, visible, length)
+                alone = max(
+                    *(each["forward_ms"] for each in result["decode"] if each["rows"] == most),
+                    *(each["ms"] for each in result["prefill"] if each["tokens"] == length),
+                )
+                row = {
+                    "rows": most,
+                    "tokens": length,
+                    "ms": round(1e3 * seconds, 3),
+                    "over_longer": round(1e3 * seconds / alone, 3),
+                }
+                result["mixed"].append(row)
+                progress.write(f"mixed   {row}")
             progress.update()
     print(json.dumps(result))
 

@@ -13,20 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental.pallas.ops.gpu.paged_attention import paged_attention
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from model.attention import (
-    KEYS_PER_BLOCK,
-    PageView,
-    Scoring,
-    attend_pages,
-    written,
-)
-from model.axes import HEAD_DIM, HEAD_GROUP, KV_HEADS, PAGE, PAGES, ROWS, TOKENS
+from model.attention import Scoring
+from model.axes import HEAD_DIM, HEAD_GROUP, KV_HEADS, PAGE, PAGES, ROWS
 from model.cache import GpuPages, Pool
 from model.mesh import partition
+from model.paged import KEYS_PER_TURN, StepView, attend_flat, written
 
-_KEYS_PER_TURN = 1024
 _MOST_SPLITS = 16
 _TRIAL_ROWS, _TRIAL_PAGE, _TRIAL_KEYS = 4, 16, 512
 _TRIAL_TOLERANCE = 2e-2
@@ -35,63 +29,80 @@ _TRIAL_TOLERANCE = 2e-2
 class GpuAttention:
     """The backend: writes into pages by head, then attends by the kernel where it can."""
 
-    def __init__(self, view: PageView) -> None:
+    def __init__(self, view: StepView) -> None:
         self.view = view
 
     def __call__(
         self,
-        q: Float[Array, "B T K G H"],
-        k: Float[Array, "B T K H"],
-        v: Float[Array, "B T K H"],
+        q: Float[Array, "N 1 K G H"],
+        k: Float[Array, "N 1 K H"],
+        v: Float[Array, "N 1 K H"],
         cache: Pool | None,
         scoring: Scoring,
-    ) -> tuple[Float[Array, "B T K G H"], Pool | None]:
+    ) -> tuple[Float[Array, "N 1 K G H"], Pool | None]:
         """Write, then attend; see `attention.Attend`."""
         if not isinstance(cache, GpuPages):
             raise TypeError("attention on GPU needs a layer's pages for GPU")
-        cache = written(cache, k, v, self.view)
-        if q.shape[1] > 1 or scoring.window is not None or scoring.sinks is not None:
-            return attend_pages(q, cache, self.view, scoring, _KEYS_PER_TURN), cache
-        return _attend_on_shards(q, cache, self.view, scoring), cache
+        cache = written(cache, k[:, 0], v[:, 0], self.view)
+        view, queries = self.view, q[:, 0]
+
+        def plainly(queries: jax.Array) -> jax.Array:
+            return attend_flat(queries, cache, view, scoring)
+
+        if scoring.window is not None or scoring.sinks is not None:
+            return plainly(queries)[:, None], cache
+        # Rows of one token come first: the kernel has every token that may be one of them.
+        rows = len(view.counts)
+        ones = _attend_on_shards(queries[:rows], cache, view, scoring)
+        ones = jnp.zeros_like(queries).at[:rows].set(ones)
+        several = jnp.any(view.counts > 1)
+        others = jax.lax.cond(several, plainly, jnp.zeros_like, queries)
+        alone = (view.counts[view.rows] == 1)[:, None, None, None]
+        return jnp.where(alone, ones, others)[:, None], cache
 
 
 def _attend_on_shards(
-    q: Float[Array, "B 1 K G H"], cache: GpuPages, view: PageView, scoring: Scoring
-) -> Float[Array, "B 1 K G H"]:
+    q: Float[Array, "S K G H"], cache: GpuPages, view: StepView, scoring: Scoring
+) -> Float[Array, "S K G H"]:
     """`attend_one`, every device with its own rows and heads."""
 
-    def part(q: jax.Array, cache: GpuPages, view: PageView) -> jax.Array:
-        return attend_one(q, cache, view, scoring)
+    def part(q: jax.Array, cache: GpuPages, tables: jax.Array, positions: jax.Array) -> jax.Array:
+        return attend_one(q, cache, tables, positions, scoring)
 
+    positions = view.positions[: len(q)]
     if jax.sharding.get_abstract_mesh().empty:
-        return part(q, cache, view)
-    queries = partition(q.shape, (ROWS, TOKENS, KV_HEADS, HEAD_GROUP, HEAD_DIM))
+        return part(q, cache, view.tables, positions)
+    queries = partition(q.shape, (ROWS, KV_HEADS, HEAD_GROUP, HEAD_DIM))
     pages = partition(cache.keys.shape, (KV_HEADS, PAGES, PAGE, HEAD_DIM))
-    rows = partition(view.positions.shape, (ROWS, TOKENS))
+    rows = partition(positions.shape, (ROWS,))
     return jax.shard_map(
         part,
-        in_specs=(queries, GpuPages(pages, pages), PageView(rows, rows)),  # type: ignore[arg-type]
+        in_specs=(queries, GpuPages(pages, pages), rows, rows),  # type: ignore[arg-type]
         out_specs=queries,
         check_vma=False,
-    )(q, cache, view)
+    )(q, cache, view.tables, positions)
 
 
 def attend_one(
-    q: Float[Array, "B 1 K G H"], cache: GpuPages, view: PageView, scoring: Scoring
-) -> Float[Array, "B 1 K G H"]:
-    """Attend by the kernel: every query sees all keys up to its own."""
-    rows, _, heads, group, width = q.shape
-    block_pages = max(1, KEYS_PER_BLOCK // cache.page_size)
+    q: Float[Array, "S K G H"],
+    cache: GpuPages,
+    tables: Int[Array, "S M"],
+    positions: Int[Array, " S"],
+    scoring: Scoring,
+) -> Float[Array, "S K G H"]:
+    """Attend by the kernel, a query for each row: it sees all keys up to its own."""
+    rows, heads, group, width = q.shape
+    block_pages = max(1, KEYS_PER_TURN // cache.page_size)
     # The kernel has no factor of its own.
     scaled = (q.astype(jnp.float32) * scoring.scale).astype(q.dtype)
     out = paged_attention(
         scaled.reshape(rows, heads * group, width),
         cache.keys,
         cache.values,
-        view.tables,
-        (view.positions[:, 0] + 1).astype(jnp.int32),
+        tables,
+        (positions + 1).astype(jnp.int32),
         pages_per_compute_block=block_pages,
-        k_splits=math.gcd(view.tables.shape[1] // block_pages, _MOST_SPLITS),
+        k_splits=math.gcd(tables.shape[1] // block_pages, _MOST_SPLITS),
         attn_logits_soft_cap=scoring.softcap,
     )
     return out.reshape(q.shape)
@@ -114,17 +125,17 @@ def trial(kv_heads: int, group: int, width: int, dtype: jnp.dtype) -> str:
     def normal(*shape: int) -> jax.Array:
         return jnp.asarray(random.standard_normal(shape, np.float32), dtype)
 
-    q = normal(_TRIAL_ROWS, 1, kv_heads, group, width)
+    q = normal(_TRIAL_ROWS, kv_heads, group, width)
     pool = (kv_heads, pages, _TRIAL_PAGE, width)
     cache = GpuPages(normal(*pool), normal(*pool))
-    tables = random.permutation(pages).reshape(_TRIAL_ROWS, table).astype(np.int32)
-    positions = np.linspace(0, _TRIAL_KEYS - 1, _TRIAL_ROWS, dtype=np.int32)[:, None]
-    view = PageView(jnp.asarray(tables), jnp.asarray(positions))
-    scoring = Scoring(width**-0.5)
+    tables = jnp.asarray(random.permutation(pages).reshape(_TRIAL_ROWS, table), jnp.int32)
+    positions = jnp.linspace(_TRIAL_KEYS - 1, 0, _TRIAL_ROWS, dtype=jnp.int32)
+    scoring, rows = Scoring(width**-0.5), jnp.arange(_TRIAL_ROWS)
     try:
-        found = np.asarray(attend_one(q, cache, view, scoring), np.float32)
+        found = np.asarray(attend_one(q, cache, tables, positions, scoring), np.float32)
     except Exception as error:  # noqa: BLE001 - a driver's and a compiler's, of any type
         return f"it does not run on this device ({str(error).strip().splitlines()[0]})"
-    wanted = np.asarray(attend_pages(q, cache, view, scoring), np.float32)
+    view = StepView(tables, rows, jnp.ones_like(rows), rows, positions)
+    wanted = np.asarray(attend_flat(q, cache, view, scoring), np.float32)
     worst = float(np.max(np.abs(found - wanted)))
     return "" if worst <= _TRIAL_TOLERANCE else f"its results are {worst:.2g} off on this device"

@@ -1,8 +1,8 @@
 """Attention through page tables on TPU: JAX's ragged paged attention kernel.
 
-Prefill and decode are the same call: the kernel takes the rows' queries one row after another
-and each row's length. Every device attends with its own heads over its own part of the pages.
-Where the kernel can run is `backends.py`'s knowledge.
+The kernel takes a step as it is: the rows' queries one row after another, and each row's length.
+Every device attends with its own heads, and its own part of the tokens, over its own part of the
+pages. Where the kernel can run is `backends.py`'s knowledge.
 """
 
 import math
@@ -14,13 +14,14 @@ import jax.numpy as jnp
 from jax.experimental.pallas import tpu as pltpu
 from jax.experimental.pallas.ops.tpu.ragged_paged_attention import ragged_paged_attention
 from jax.sharding import PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from model.attention import PageView, Scoring, attend_pages, token_slots
+from model.attention import Scoring
 from model.axes import HEAD_DIM, HEAD_GROUP, KV_HEADS, PAGE, PAGES, ROWS, TOKENS
 from model.cache import CombinedPages, LayerCache, Pool
 from model.kernels.ragged_sinks import ragged_paged_attention_with_sinks
 from model.mesh import partition
+from model.paged import StepView, attend_flat, token_slots
 
 # The kernel holds two blocks of pages while it works on one; this leaves room for the rest
 # in the 16 MiB that a program gets of a core's vector memory.
@@ -33,24 +34,24 @@ _WHOLE_GROUP = 8
 _MORE_MEMORY = 24 << 20
 
 AttendCombined = Callable[
-    [Float[Array, "B T K G H"], CombinedPages, PageView, Scoring], Float[Array, "B T K G H"]
+    [Float[Array, "N K G H"], CombinedPages, StepView, Scoring], Float[Array, "N K G H"]
 ]
 
 
 class RaggedAttention:
     """The backend: writes into combined pages, then attends by the kernel."""
 
-    def __init__(self, view: PageView) -> None:
+    def __init__(self, view: StepView) -> None:
         self.view = view
 
     def __call__(
         self,
-        q: Float[Array, "B T K G H"],
-        k: Float[Array, "B T K H"],
-        v: Float[Array, "B T K H"],
+        q: Float[Array, "N 1 K G H"],
+        k: Float[Array, "N 1 K H"],
+        v: Float[Array, "N 1 K H"],
         cache: Pool | None,
         scoring: Scoring,
-    ) -> tuple[Float[Array, "B T K G H"], Pool | None]:
+    ) -> tuple[Float[Array, "N 1 K G H"], Pool | None]:
         """Write, then attend; see `attention.Attend`."""
         if not isinstance(cache, CombinedPages):
             raise TypeError("ragged attention needs a layer's combined pages")
@@ -60,66 +61,83 @@ class RaggedAttention:
             k: jax.Array,
             v: jax.Array,
             pool: CombinedPages,
-            everyone: PageView,
-            mine: PageView,
+            view: StepView,
+            mine: jax.Array,
             sinks: jax.Array | None,
         ) -> tuple[jax.Array, CombinedPages]:
-            pool = write_combined(pool, k, v, everyone)
-            return attend_combined(q, pool, mine, scoring._replace(sinks=sinks)), pool
+            pool = write_combined(pool, k, v, view)
+            own = view if len(mine) == len(k) else view_of(view, mine)
+            attended = attend_combined(q[:, 0], pool, own, scoring._replace(sinks=sinks))
+            return attended[:, None], pool
 
+        tokens = jnp.arange(len(q))
         if jax.sharding.get_abstract_mesh().empty:
-            return part(q, k, v, cache, self.view, self.view, scoring.sinks)
+            return part(q, k, v, cache, self.view, tokens, scoring.sinks)
         queries = partition(q.shape, (ROWS, TOKENS, KV_HEADS, HEAD_GROUP, HEAD_DIM))
-        # All rows' keys go into every copy of the pages, whoever computes the rows.
+        # All tokens' keys go into every copy of the pages, whoever computes the tokens.
         keys = PartitionSpec(None, *partition(k.shape, (ROWS, TOKENS, KV_HEADS, HEAD_DIM))[1:])
         pages = partition(cache.pages.shape, (PAGES, PAGE, KV_HEADS, HEAD_DIM))
-        rows = partition(self.view.positions.shape, (ROWS, TOKENS))
         heads = partition(q.shape[2:4], (KV_HEADS, HEAD_GROUP))
         return jax.shard_map(
             part,
-            in_specs=(queries, keys, keys, pages, PartitionSpec(), rows, heads),
+            in_specs=(
+                *(queries, keys, keys, pages, PartitionSpec()),
+                *(partition(tokens.shape, (ROWS,)), heads),
+            ),
             out_specs=(queries, CombinedPages(pages)),  # type: ignore[arg-type]
             check_vma=False,
-        )(q, k, v, cache, self.view, self.view, scoring.sinks)
+        )(q, k, v, cache, self.view, tokens, scoring.sinks)
+
+
+def view_of(view: StepView, tokens: Int[Array, " n"]) -> StepView:
+    """Where some consecutive tokens of a step are, by themselves.
+
+    Rows that have some of these tokens come first; a row may be cut.
+    """
+    first, count = tokens[0], len(tokens)
+    starts = jnp.clip(view.starts - first, 0, count)
+    counts = jnp.clip(view.starts + view.counts - first, 0, count) - starts
+    starts = jnp.where(counts > 0, starts, count)
+    before = jnp.argmax(counts > 0)
+    there = before + jnp.arange(len(starts))
+    tables, starts, counts = (
+        column.at[there].get(mode="fill", fill_value=fill)
+        for column, fill in ((view.tables, 0), (starts, count), (counts, 0))
+    )
+    return StepView(tables, starts, counts, view.rows[tokens] - before, view.positions[tokens])
 
 
 def write_combined(
-    pool: CombinedPages, k: Float[Array, "B T K H"], v: Float[Array, "B T K H"], view: PageView
+    pool: CombinedPages, k: Float[Array, "N 1 K H"], v: Float[Array, "N 1 K H"], view: StepView
 ) -> CombinedPages:
     """The pages with the tokens' keys and values in them; padding is dropped."""
     pages, page_size, combined, width = pool.pages.shape
-    slots = token_slots(view.tables, view.positions, page_size, pages)
+    slots = token_slots(view, page_size, pages)
     both = jnp.stack([k, v], axis=3).reshape(-1, 2 * k.shape[2], k.shape[-1])
     both = _filled_up(both, (combined, width)).astype(pool.pages.dtype)
     flat = pool.pages.reshape(pages * page_size, combined, width)
-    flat = flat.at[slots.reshape(-1)].set(both, mode="drop")
+    flat = flat.at[slots].set(both, mode="drop")
     return CombinedPages(flat.reshape(pool.pages.shape))
 
 
 def attend_combined(
-    q: Float[Array, "B T K G H"], pool: CombinedPages, view: PageView, scoring: Scoring
-) -> Float[Array, "B T K G H"]:
+    q: Float[Array, "N K G H"], pool: CombinedPages, view: StepView, scoring: Scoring
+) -> Float[Array, "N K G H"]:
     """Attend by the kernel to what each query's position and window let it see; within a `jit`.
 
-    A row's tokens are consecutive, with its padding after them; padding's values are not defined.
+    Padding's values are not defined.
     """
-    rows, length, heads, group, width = q.shape
-    tables, positions = view
-    # A row that is padding counts as one query for the first key: the kernel wants one at least.
-    lengths = jnp.maximum(jnp.sum(positions >= 0, axis=1), 1)
-    ends = jnp.cumsum(lengths)
-    offsets = jnp.arange(length)
-    where = jnp.where(
-        offsets < lengths[:, None], (ends - lengths)[:, None] + offsets, rows * length
-    )
+    size, heads, group, width = q.shape
+    # The kernel wants a row at least, though there be padding alone.
+    counts = view.counts.at[0].max(1)
+    ends = jnp.cumsum(counts).astype(jnp.int32)
+    lengths = view.positions[jnp.minimum(ends, size) - 1] + 1
     page_size, combined, filled = pool.pages.shape[1:]
     room = combined // 2 * group
-    queries = _filled_up(q.reshape(rows * length, heads * group, width), (room, filled))
-    if rows > 1 and length > 1:
-        queries = jnp.zeros_like(queries).at[where.reshape(-1)].set(queries, mode="drop")
+    queries = _filled_up(q.reshape(size, heads * group, width), (room, filled))
     page_bytes = math.prod(pool.pages.shape[1:]) * pool.pages.dtype.itemsize
     keys = _BLOCK_KEYS * _WHOLE_GROUP // max(_WHOLE_GROUP, group)
-    block = max(1, min(_BLOCK_BYTES // page_bytes, keys // page_size, tables.shape[1]))
+    block = max(1, min(_BLOCK_BYTES // page_bytes, keys // page_size, view.tables.shape[1]))
     kernel = ragged_paged_attention
     if scoring.sinks is not None:
         sinks = _filled_up(scoring.sinks, (combined // 2, group))
@@ -128,19 +146,17 @@ def attend_combined(
         queries,
         # Else the compiler takes a whole pool that fits there into the core's memory, and back.
         pltpu.with_memory_space_constraint(pool.pages, pltpu.HBM),
-        jnp.maximum(positions.max(axis=1) + 1, 1).astype(jnp.int32),
-        tables,
-        jnp.concatenate([jnp.zeros(1, jnp.int32), ends.astype(jnp.int32)]),
-        jnp.array([rows], jnp.int32),
+        jnp.maximum(lengths, 1).astype(jnp.int32),
+        view.tables,
+        jnp.concatenate([jnp.zeros(1, jnp.int32), ends]),
+        jnp.sum(counts > 0, dtype=jnp.int32)[None],
         sm_scale=scoring.scale,
         sliding_window=scoring.window,
         soft_cap=scoring.softcap,
         num_kv_pages_per_block=block,
-        num_queries_per_block=min(QUERIES_PER_BLOCK, rows * length),
+        num_queries_per_block=min(QUERIES_PER_BLOCK, size),
         vmem_limit_bytes=_MORE_MEMORY if group > _WHOLE_GROUP else None,
     )
-    if rows > 1 and length > 1:
-        out = out.at[where.reshape(-1)].get(mode="clip")
     return out[:, : heads * group, :width].reshape(q.shape)
 
 
@@ -151,8 +167,8 @@ def _filled_up(values: jax.Array, last: tuple[int, int]) -> jax.Array:
 
 
 def reference_combined(
-    q: Float[Array, "B T K G H"], pool: CombinedPages, view: PageView, scoring: Scoring
-) -> Float[Array, "B T K G H"]:
+    q: Float[Array, "N K G H"], pool: CombinedPages, view: StepView, scoring: Scoring
+) -> Float[Array, "N K G H"]:
     """`attend_combined` by the plain backend."""
-    by_head = jnp.moveaxis(pool.pages[:, :, : 2 * q.shape[2], : q.shape[-1]], 2, 0)
-    return attend_pages(q, LayerCache(by_head[::2], by_head[1::2]), view, scoring)
+    by_head = jnp.moveaxis(pool.pages[:, :, : 2 * q.shape[1], : q.shape[-1]], 2, 0)
+    return attend_flat(q, LayerCache(by_head[::2], by_head[1::2]), view, scoring)

@@ -4,11 +4,13 @@ Turns plans into NumPy arrays of the shapes that programs are compiled for. Call
 data: with several hosts each runs the same ones, in the same order. Knows nothing of devices.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Int, UInt32
 
+from model.steps import LAST, RowTokens, step_inputs
 from sampling.batch import (
     Choice,
     bias_of,
@@ -20,11 +22,12 @@ from sampling.batch import (
     token_bits,
 )
 from serve.engine.config import EngineConfig, bucket
-from serve.engine.plan import DecodeRow, Fork, Mask, PrefillChunk, StepPlan, Telling
+from serve.engine.plan import Mask, Pass, Place, Seat, StepPlan, Telling
 from serve.engine.sequence import Sequence
 
 LOAD_WIDTH = 8
-# Places of a prompt that one call tells of: more would have too many logits at the same time.
+_Item = TypeVar("_Item")
+# Places of prompts that one call tells of: more would have too many logits at the same time.
 PLACES = 64
 
 
@@ -46,29 +49,57 @@ class Draw(NamedTuple):
     """One sampling call.
 
     Attributes:
-        source: which of the step's forward calls made the logits.
-        size: how many rows are drawn; a single row of logits is spread over all of them.
+        source: which of the step's passes it is of: the first so many vectors that that picked.
+        size: how many tokens are drawn.
         where: slots and positions, as `sample` takes them.
+        drafts: the drafts before each, as `sample` takes them.
         logprobs: whether log-probabilities are wanted.
     """
 
     source: int
     size: int
     where: Int[np.ndarray, "2 B"]
+    drafts: Int[np.ndarray, "2 B"]
     logprobs: bool
 
 
 class Forward(NamedTuple):
-    """The first part of a step: everything up to logits."""
+    """The first part of a step: everything up to hidden vectors."""
 
     calls: list[Call]
 
 
 class Drawing(NamedTuple):
-    """The second part of a step: what the rows may sample, and the draws."""
+    """The second part of a step: draws, each after the masks of its tokens."""
 
-    masks: list[Call]
+    masks: list[list[Call]]
     draws: list[Draw]
+
+
+class Told(NamedTuple):
+    """What is told of a prompt, and where it comes from.
+
+    Attributes:
+        telling: what it is.
+        places: which calls of the step that tell something, and which of each one's places.
+    """
+
+    telling: Telling
+    places: list[tuple[int, slice]]
+
+
+class StepCalls(NamedTuple):
+    """What a step takes, and whose results are whose.
+
+    Attributes:
+        forward: the calls up to hidden vectors.
+        draws: from these, each with the sequences of its tokens.
+        told: of prompts.
+    """
+
+    forward: Forward
+    draws: list[tuple[Draw, list[Sequence]]]
+    told: list[Told]
 
 
 class CallMaker:
@@ -85,42 +116,44 @@ class CallMaker:
         self._vocab_size = vocab_size
         self._table_width = table_width
 
-    def forward(self, plan: StepPlan) -> tuple[Forward, list[tuple[Draw, list[Sequence]]]]:
-        """The calls up to the logits, in the order that `StepPlan` lists them.
-
-        Returns:
-            The calls; and the draws from their logits, each with the sequences that it is for.
-        """
+    def step(self, plan: StepPlan) -> StepCalls:
+        """The calls of a step, in the order that `StepPlan` lists them."""
         calls: list[Call] = []
         draws: list[tuple[Draw, list[Sequence]]] = []
-        for start in range(0, len(plan.loads), LOAD_WIDTH):
-            calls += self._loads(plan.loads[start : start + LOAD_WIDTH])
-        # Prompts first, so that forks can copy their pages before anyone samples.
-        for chunk in plan.prefill:
-            if chunk.sampling:
-                draws.append((self._prompt_draw(len(calls), chunk), chunk.sampling))
-            calls.append(self._prefill(chunk))
-            if chunk.telling is not None:
-                calls += self._telling(chunk.telling)
-        for start in range(0, len(plan.forks), LOAD_WIDTH):
-            calls.append(self._fork(plan.forks[start : start + LOAD_WIDTH]))
-        if plan.decode:
-            call = self._decode(plan.decode)
-            where = call.inputs[0][:2] + np.array([[0], [1]], np.int32)
-            sequences = [row.sequence for row in plan.decode]
-            draws.append((Draw(len(calls), call.size, where, _asks(sequences)), sequences))
+        told: list[Told] = []
+        telling_calls = 0
+        for part in _parts(plan.loads):
+            calls += self._loads(part)
+        for part in _parts(plan.seats):
+            calls.append(self._seat(part))
+        for source, each in enumerate(plan.passes):
+            call, firsts = self._forward(each)
             calls.append(call)
-        return Forward(calls), draws
+            if places := each.places:
+                draw = self._draw(source, places)
+                draws.append((draw, [place.sequence for place in places]))
+            told_here, telling = self._told(each, firsts, call.size, telling_calls)
+            told += told_here
+            calls += telling
+            telling_calls += len(telling)
+        for part in _parts(plan.copies):
+            pages = np.full((2, LOAD_WIDTH), self._config.num_pages, np.int32)
+            pages[:, : len(part)] = np.transpose(part)
+            calls.append(Call("copy", LOAD_WIDTH, tuple(pages)))
+        return StepCalls(Forward(calls), draws, told)
 
-    def masks(self, masks: list[Mask]) -> list[Call]:
-        """The calls that put masks into their slots."""
-        calls: list[Call] = []
-        for start in range(0, len(masks), LOAD_WIDTH):
-            slots, allowed = self._no_slots(), self._no_bits()
-            for row, mask in enumerate(masks[start : start + LOAD_WIDTH]):
-                slots[row], allowed[row] = mask.slot, mask.allowed
-            calls.append(Call("load_masks", LOAD_WIDTH, (slots, allowed)))
-        return calls
+    def drawing(self, draws: list[Draw], masks: list[Mask]) -> Drawing:
+        """The draws, after the calls that put masks where they find them."""
+        of_draws: list[list[Call]] = []
+        for draw in range(len(draws)):
+            calls: list[Call] = []
+            for part in _parts([mask for mask in masks if mask.draw == draw]):
+                places, allowed = self._no_slots(), self._no_bits()
+                for row, mask in enumerate(part):
+                    places[row], allowed[row] = mask.place, mask.allowed
+                calls.append(Call("load_masks", LOAD_WIDTH, (places, allowed)))
+            of_draws.append(calls)
+        return Drawing(of_draws, draws)
 
     def _no_bits(self) -> UInt32[np.ndarray, "b W"]:
         """A bit per token for each slot of one call, none of them set."""
@@ -165,54 +198,82 @@ class CallMaker:
         chunks = sampled_chunks(counted, LOAD_WIDTH) if counted else []
         return calls + [Call("recount", LOAD_WIDTH, (chunk,)) for chunk in chunks]
 
-    def _prefill(self, chunk: PrefillChunk) -> Call:
-        length = bucket(len(chunk.tokens), self._config.prefill_buckets)
-        tokens = np.zeros((1, length), np.int32)
-        tokens[0, : len(chunk.tokens)] = chunk.tokens
-        rows = np.array([[chunk.slot], [chunk.start], [len(chunk.tokens)]], np.int32)
-        return Call("prefill", length, (tokens, rows, self._tables([chunk.table], 1)))
+    def _seat(self, seats: list[Seat]) -> Call:
+        slots = self._no_slots()
+        tables = np.zeros((LOAD_WIDTH, self._table_width), np.int32)
+        for row, seat in enumerate(seats):
+            slots[row], tables[row, : len(seat.table)] = seat.slot, seat.table
+        return Call("seat", LOAD_WIDTH, (slots, tables))
 
-    def _telling(self, telling: Telling) -> list[Call]:
-        """The calls that tell of a prompt, which come right after the `prefill` of its chunk."""
-        parts = -(-len(telling.tokens) // PLACES)
-        tokens = np.zeros((parts, PLACES), np.int32)
-        tokens.flat[: len(telling.tokens)] = telling.tokens
-        return [Call("prompt_logprobs", PLACES, (part, tokens[part])) for part in range(parts)]
+    def _forward(self, each: Pass) -> tuple[Call, list[int]]:
+        """One pass over the weights, and where the tokens of its chunks begin."""
+        config = self._config
+        parts = [
+            RowTokens(chunk.slot, chunk.start, chunk.tokens, chunk.table) for chunk in each.prefill
+        ]
+        parts += [
+            RowTokens(row.sequence.slot, row.position, [LAST, *row.drafted], row.sequence.pages)
+            for row in each.decode
+        ]
+        total = sum(len(part.tokens) for part in parts)
+        # In deterministic mode a program is for one kind of work: whatever comes with it.
+        least = config.max_rows if config.deterministic and each.decode else total
+        size = bucket(max(total, least), config.token_buckets)
+        inputs, firsts = step_inputs(parts, size, config.max_rows, config.page_size)
+        picks = np.zeros(config.max_rows, np.int32)
+        # As `Pass.places` lists them: after a prompt's end, and after each token of the other rows.
+        chunks = len(each.prefill)
+        picked: list[int] = []
+        for first, chunk in zip(firsts[:chunks], each.prefill, strict=True):
+            picked += [first + len(chunk.tokens) - 1] * len(chunk.sampling)
+        for first, part in zip(firsts[chunks:], parts[chunks:], strict=True):
+            picked += range(first, first + len(part.tokens))
+        picks[: len(picked)] = picked
+        return Call("forward", size, (inputs, picks)), firsts
 
-    def _fork(self, forks: list[Fork]) -> Call:
-        rows = np.zeros((3, LOAD_WIDTH), np.int32)
-        rows[0], rows[2] = self._config.max_rows, self._config.num_pages
-        for index, new in enumerate(forks):
-            copies = new.source >= 0
-            rows[0, index] = new.slot
-            rows[1, index] = new.source if copies else 0
-            rows[2, index] = new.target if copies else self._config.num_pages
-        tables = self._tables([new.table for new in forks], LOAD_WIDTH)
-        return Call("fork", LOAD_WIDTH, (rows, tables))
+    def _draw(self, source: int, places: list[Place]) -> Draw:
+        size = bucket(len(places), self._config.row_buckets)
+        where, drafts = np.zeros((2, 2, size), np.int32)
+        where[0] = self._config.max_rows
+        where[:, : len(places)] = np.transpose([(p.sequence.slot, p.position) for p in places])
+        drafts[:, : len(places)] = np.transpose([(p.before, p.given) for p in places])
+        asked = any(place.sequence.request.sampling.logprobs for place in places)
+        return Draw(source, size, where, drafts, asked)
 
-    def _tables(self, pages: list[list[int]], rows: int) -> Int[np.ndarray, "rows M"]:
-        tables = np.zeros((rows, self._table_width), np.int32)
-        for row, numbers in enumerate(pages):
-            tables[row, : len(numbers)] = numbers
-        return tables
+    def _told(
+        self, each: Pass, firsts: list[int], size: int, made: int
+    ) -> tuple[list[Told], list[Call]]:
+        """What a pass tells of prompts, and the calls for it, which come right after it.
 
-    def _prompt_draw(self, source: int, chunk: PrefillChunk) -> Draw:
-        """The first token of every choice that starts from this prompt."""
-        size = bucket(len(chunk.sampling), self._config.row_buckets)
-        where = np.full((2, size), self._config.max_rows, np.int32)
-        where[0, : len(chunk.sampling)] = [sequence.slot for sequence in chunk.sampling]
-        where[1] = chunk.start + len(chunk.tokens)
-        return Draw(source, size, where, _asks(chunk.sampling))
+        Args:
+            each: the pass.
+            firsts: where the tokens of its chunks begin.
+            size: of its program.
+            made: how many such calls the step has before.
+        """
+        told: list[Told] = []
+        tokens = np.zeros(-(-size // PLACES) * PLACES, np.int32)
+        parts: dict[int, int] = {}
+        for chunk, first in zip(each.prefill, firsts, strict=False):
+            telling = chunk.telling
+            if telling is None:
+                continue
+            at, end = first + telling.first, first + telling.first + len(telling.tokens)
+            tokens[at:end] = telling.tokens
+            places: list[tuple[int, slice]] = []
+            while at < end:
+                part, offset = divmod(at, PLACES)
+                upto = min(PLACES, offset + end - at)
+                places.append((parts.setdefault(part, made + len(parts)), slice(offset, upto)))
+                at += upto - offset
+            told.append(Told(telling, places))
+        calls = [
+            Call("prompt_logprobs", PLACES, (part, tokens[part * PLACES : (part + 1) * PLACES]))
+            for part in parts
+        ]
+        return told, calls
 
-    def _decode(self, rows: list[DecodeRow]) -> Call:
-        size = bucket(len(rows), self._config.row_buckets)
-        inputs = np.zeros((3, size), np.int32)
-        inputs[0], inputs[1] = self._config.max_rows, -1
-        inputs[:, : len(rows)] = np.array(
-            [(row.sequence.slot, row.position, row.page) for row in rows], np.int32
-        ).T
-        return Call("decode", size, (inputs,))
 
-
-def _asks(sequences: list[Sequence]) -> bool:
-    return any(sequence.request.sampling.logprobs for sequence in sequences)
+def _parts(items: list[_Item]) -> Iterator[list[_Item]]:
+    """As many at a time as one call takes."""
+    return (items[start : start + LOAD_WIDTH] for start in range(0, len(items), LOAD_WIDTH))

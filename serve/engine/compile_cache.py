@@ -12,8 +12,8 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 logger = logging.getLogger(__name__)
 
-_UNFINISHED = "unfinished-"
+UNFINISHED = "unfinished-"
 # What lies unfinished for so long has no writer any more.
 _ABANDONED_SECONDS = 3600
 
@@ -47,6 +47,7 @@ def keep_programs(directory: Path) -> "KeptPrograms":
             directory,
             error.strerror,
         )
+        kept.writable = False
         if not directory.is_dir():
             return kept
         # JAX would try to write each program, and warn of each.
@@ -70,10 +71,17 @@ class KeptPrograms:
 
     Args:
         directory: where they are kept.
+
+    Attributes:
+        directory: the same.
+        writable: whether anything can be kept there, or only read.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
+        self.writable = True
+        self._mends = False
+        self._aside = threading.local()
         self._lock = threading.Lock()
         self._unread: list[Exception] = []
         self._unwritten: list[Exception] = []
@@ -93,7 +101,21 @@ class KeptPrograms:
             write = inspect.unwrap(internals.put_executable_and_time)
             internals.get_executable_and_time = _around(read, self._read)
             internals.put_executable_and_time = _around(write, self._write)
+            self._mends = True
             self._clear()
+
+    @contextmanager
+    def set_aside(self) -> Generator[bool]:
+        """Have JAX compile anew what this thread compiles, and keep none of it.
+
+        Yields:
+            Whether that is how it will be: not where JAX is left alone.
+        """
+        self._aside.now = True
+        try:
+            yield self._mends
+        finally:
+            self._aside.now = False
 
     def tell(self) -> None:
         """Log what could not be read or written since the last time: a line for each, if any."""
@@ -104,20 +126,22 @@ class KeptPrograms:
             logger.warning(
                 "compiled programs in %s that could not be read and were compiled anew: %d "
                 "(the first: %s)",
-                self._directory,
+                self.directory,
                 len(unread),
-                _reason(unread[0]),
+                reason(unread[0]),
             )
         if unwritten:
             logger.warning(
                 "compiled programs that could not be kept in %s: %d (the first: %s); the next "
                 "start compiles them again",
-                self._directory,
+                self.directory,
                 len(unwritten),
-                _reason(unwritten[0]),
+                reason(unwritten[0]),
             )
 
     def _read(self, read: Callable[..., Any], key: str, *rest: Any, **named: Any) -> Any:
+        if self._is_aside:
+            return None, None
         try:
             return read(key, *rest, **named)
         except Exception as error:  # noqa: BLE001  (a damaged program can fail in any way)
@@ -128,9 +152,11 @@ class KeptPrograms:
             return None, None
 
     def _write(self, write: Callable[..., Any], key: str, *rest: Any, **named: Any) -> None:
+        if self._is_aside:
+            return
         # With a bound on its size JAX notes beside each program when it was used, under a lock.
         bounded = jax.config.values.get("jax_compilation_cache_max_size", -1) != -1
-        prefix = "" if bounded else f"{_UNFINISHED}{uuid4().hex}-"
+        prefix = "" if bounded else f"{UNFINISHED}{uuid4().hex}-"
         try:
             write(prefix + key, *rest, **named)
             for file in self._files(prefix + key):
@@ -142,9 +168,13 @@ class KeptPrograms:
                 with suppress(OSError):
                     self._delete(prefix + key)
 
+    @property
+    def _is_aside(self) -> bool:
+        return getattr(self._aside, "now", False)
+
     def _files(self, key: str) -> list[Path]:
         """What JAX has written under a key: to which it adds an ending."""
-        return list(self._directory.glob(f"{glob.escape(key)}*"))
+        return list(self.directory.glob(f"{glob.escape(key)}*"))
 
     def _delete(self, key: str) -> None:
         for file in self._files(key):
@@ -152,10 +182,15 @@ class KeptPrograms:
 
     def _clear(self) -> None:
         """Delete what a killed process left unfinished."""
-        with suppress(OSError):
-            for file in self._directory.glob(f"{_UNFINISHED}*"):
-                if time.time() - file.stat().st_mtime > _ABANDONED_SECONDS:
-                    file.unlink(missing_ok=True)
+        delete_abandoned(self.directory, f"{UNFINISHED}*")
+
+
+def delete_abandoned(directory: Path, pattern: str, seconds: float = _ABANDONED_SECONDS) -> None:
+    """Delete files of a directory that nobody has touched for so long."""
+    with suppress(OSError):
+        for file in directory.glob(pattern):
+            if time.time() - file.stat().st_mtime > seconds:
+                file.unlink(missing_ok=True)
 
 
 def _around(function: Callable[..., Any], around: Callable[..., Any]) -> Callable[..., Any]:
@@ -166,7 +201,8 @@ def _around(function: Callable[..., Any], around: Callable[..., Any]) -> Callabl
     return wrapper
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why, in a line."""
     # Without the path, which an OSError says too and which is of no use to anyone.
     said = error.strerror if isinstance(error, OSError) else None
     return (said or str(error) or type(error).__name__).partition("\n")[0]

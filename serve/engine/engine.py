@@ -68,8 +68,8 @@ class StepHandle(Protocol):
 class StepRunner(Protocol):
     """What executes plans."""
 
-    def compile(self, on_progress: Callable[[int, int], None]) -> None:
-        """Compile all programs."""
+    def compile(self, on_progress: Callable[[int, int, str], None]) -> None:
+        """Have all programs ready."""
         ...
 
     def execute(self, plan: StepPlan) -> StepHandle:
@@ -96,8 +96,8 @@ class Engine:
         self._runner = runner
         self._config = config
         self._intake = Intake(config)
-        self._scheduler = Scheduler(config, self._intake.leave)
         self._masks = MaskMaker(info.vocab_size)
+        self._scheduler = Scheduler(config, self._intake.leave, self._masks.holding)
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._listener: Listener = _ignore
         self._observer: Observer = _ignore
@@ -112,14 +112,16 @@ class Engine:
         self,
         listener: Listener,
         observer: Observer,
-        on_progress: Callable[[int, int], None],
+        on_progress: Callable[[int, int, str], None],
     ) -> None:
-        """Compile, then take requests. Returns when ready; meant to be called on a thread.
+        """Have the programs ready, then take requests.
+
+        Returns when ready; meant to be called on a thread.
 
         Args:
             listener: called on the engine thread with the deliveries of each step.
             observer: called on the engine thread with a report of each step.
-            on_progress: called with (programs compiled, programs in all).
+            on_progress: called with (programs ready, programs in all, what is being done).
         """
         self._listener, self._observer = listener, observer
         self._runner.compile(on_progress)
@@ -233,10 +235,15 @@ class Engine:
             self._take_commands()
             if self._stopping:
                 return
+            follows = running is not None
+            if running is not None and scheduler.awaits_tokens:
+                # A draft goes on from what has come.
+                deliveries += self._finish(*running)
+                running, fetched = None, time.perf_counter()
             plan = scheduler.plan()
             step = None if plan is None else self._runner.execute(plan)
             now = time.perf_counter()
-            if plan is not None and step is not None and running is not None:
+            if plan is not None and step is not None and follows:
                 self._observer(
                     StepReport(
                         rows=len(plan.decode),
@@ -256,11 +263,10 @@ class Engine:
                 self._listener(deliveries)
                 deliveries = []
             if running is not None:
-                self._take_commands_during(*running)
-                result = running[1].fetch()
+                deliveries = self._finish(*running)
                 fetched = time.perf_counter()
-                # What the step still tells of a prompt comes before the end of its answer.
-                deliveries, ended = [*scheduler.commit(running[0], result), *ended], []
+            # What the step still tells of a prompt comes before the end of its answer.
+            deliveries, ended = [*deliveries, *ended], []
             if step is not None and constrained:
                 # While the forward calls run: what may come next depends on what has come.
                 masks, without = self._masks.make(constrained)
@@ -270,6 +276,11 @@ class Engine:
                 self._listener(deliveries)
                 deliveries = []
             running = None if plan is None or step is None else (plan, step)
+
+    def _finish(self, plan: StepPlan, step: StepHandle) -> list[Delivery]:
+        """Wait for a step, and take what came of it."""
+        self._take_commands_during(plan, step)
+        return self._scheduler.commit(plan, step.fetch())
 
     def _rest(self) -> None:
         """Wait for a command; the device has nothing to do."""

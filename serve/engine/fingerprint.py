@@ -36,7 +36,7 @@ def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> st
         "versions": versions(),
         "jax": numeric_settings(),
         "deterministic": config.deterministic,
-        "shapes": [config.row_buckets, config.prefill_buckets, config.page_size],
+        "shapes": [config.row_buckets, config.token_buckets, config.page_size],
     }
     return f"fp_{_digest(json.dumps(facts, sort_keys=True), directory)}"
 

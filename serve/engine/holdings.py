@@ -82,9 +82,9 @@ class Holdings:
             del cached[len(cached) - len(cached) % chunk_pages :]
         return cached
 
-    def grow(self, sequence: Sequence) -> bool:
-        """Give a sequence one page more; False if there is none."""
-        if not self._pool.available:
+    def grow(self, sequence: Sequence, margin: int = 0) -> bool:
+        """Give a sequence one page more; False if no more than `margin` are left."""
+        if self._pool.available <= margin:
             return False
         sequence.pages += self._pool.take(1)
         return True

@@ -17,7 +17,14 @@ from model.parameters import count_parameters
 from model.tokenizer import Tokenizer
 from sampling.params import END_IDS
 from serve.engine.compile_cache import keep_programs
-from serve.engine.config import MOST_CACHE_TOKENS, EngineConfig, EngineConfigError, least_rows
+from serve.engine.config import (
+    MOST_CACHE_TOKENS,
+    EngineConfig,
+    EngineConfigError,
+    default_beside,
+    default_draft_tokens,
+    least_rows,
+)
 from serve.engine.engine import Engine
 from serve.engine.fingerprint import fingerprint
 from serve.engine.host_memory import host_memory
@@ -68,8 +75,10 @@ def load_engine(
     page_size: int = 16,
     cache_tokens: int = 0,
     prefill_chunk: int = 256,
+    prefill_beside: int = 0,
     queue_limit: int = 512,
     deterministic: bool = False,
+    speculate: str = "off",
     compile_cache: Path | None = None,
     check_integrity: bool = False,
     followers: Followers | None = None,
@@ -85,8 +94,10 @@ def load_engine(
         page_size: tokens per cache page.
         cache_tokens: tokens the cache holds; 0 for all rows' contexts as far as memory goes.
         prefill_chunk: most prompt tokens in one step.
+        prefill_beside: see `EngineConfig`; 0 for what suits the platform.
         queue_limit: most choices that wait.
         deterministic: see `EngineConfig`.
+        speculate: `ngram` to draft by `EngineConfig.ngrams`, or `off`.
         compile_cache: directory of JAX's persistent compilation cache, or None for none but
             what JAX's own settings name.
         check_integrity: see `EngineConfig`.
@@ -112,12 +123,15 @@ def load_engine(
         max_rows=rows,
         page_size=page_size,
         prefill_chunk=prefill_chunk,
+        prefill_beside=prefill_beside or default_beside(jax.default_backend(), prefill_chunk),
         queue_limit=queue_limit,
         deterministic=deterministic,
         check_integrity=check_integrity,
         least_rows=least_rows(jax.default_backend()),
         # The checkpoint's, and the one that its template may write after the assistant's words.
         end_ids=max(END_IDS, len(end_ids) + 1),
+        ngrams=speculate == "ngram",
+        draft_tokens=default_draft_tokens(jax.default_backend()),
     )
     needs, there = needs_of(opened, config), capacity(opened.mesh)
     check_fits(needs, there)
@@ -180,7 +194,7 @@ def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
         "devices": f"{model.mesh.size} × {device.device_kind}, mesh {mesh}",
         "attention": model.backend.name,
         "cache": f"{config.num_pages} pages of {config.page_size} tokens, {gibibytes:.2f} GiB",
-        "rows": ", ".join(map(str, config.row_buckets)),
-        "prefill chunks": ", ".join(map(str, config.prefill_buckets)),
+        "tokens of a step": ", ".join(map(str, config.token_buckets)),
+        "tokens sampled together": ", ".join(map(str, config.row_buckets)),
         "mode": "deterministic" if config.deterministic else "fast",
     }

@@ -128,13 +128,13 @@ def _smaller_cache(config: EngineConfig) -> str:
 
 def program_in_words(program: str, size: int) -> tuple[str, str]:
     """What to call a program, and what to do if it needs too much memory."""
-    if program == "prefill":
-        return f"a step of {size} prompt tokens", LOWER_CHUNK
+    if program == "forward":
+        return f"a step of {size} tokens", LOWER_CHUNK
     if program == "prompt_logprobs":
         return f"log-probabilities at {size} places of a prompt", SMALLER_WEIGHTS
-    if program == "fork":
+    if program == "copy":
         return f"copying {size} pages", LOWER_PAGE
-    return f"a step of {size} rows ({program})", LOWER_ROWS
+    return f"sampling for {size} rows ({program})", LOWER_ROWS
 
 
 def hungriest(programs: Mapping[tuple[str, int], Any]) -> Need:

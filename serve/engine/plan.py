@@ -1,10 +1,12 @@
 """What one engine step does: the scheduler writes it, the runner executes it and answers."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serve.engine.drafts import Draft
 from serve.engine.sequence import Sequence
 from serve.engine.types import PromptLogprobs, TokenLogprobs
 
@@ -15,10 +17,12 @@ class Telling:
 
     Attributes:
         sequence: whose prompt it is.
-        tokens: of the prompt, those that come after each of the chunk's.
+        first: the first of the chunk's tokens after which something is told, counted from 0.
+        tokens: of the prompt, those that come after that one and the next ones.
     """
 
     sequence: Sequence
+    first: int
     tokens: list[int]
 
 
@@ -46,20 +50,16 @@ class PrefillChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Fork:
-    """A slot that starts out as a copy: its page table, and the last page to be copied.
+class Seat:
+    """A slot whose row finds some of its tokens computed: its page table.
 
     Attributes:
         slot: the new row's slot.
         table: its pages.
-        source: page to copy, or −1 when the prompt fills its pages.
-        target: page to copy to.
     """
 
     slot: int
     table: list[int]
-    source: int
-    target: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,80 @@ class DecodeRow:
     Attributes:
         sequence: whose it is.
         position: position of the token that is fed in; the sampled one comes after it.
-        page: page that holds that position.
+        draft: tokens that may be the next ones, fed in after it and verified.
     """
 
     sequence: Sequence
     position: int
-    page: int
+    draft: Draft | None = None
+
+    @property
+    def drafted(self) -> list[int]:
+        """The draft's tokens."""
+        return [] if self.draft is None else self.draft.tokens
+
+
+class Place(NamedTuple):
+    """A token to be sampled.
+
+    Attributes:
+        sequence: whose it is.
+        position: that it will have.
+        before: how many drafts of the sequence come before it.
+        given: the last of these.
+    """
+
+    sequence: Sequence
+    position: int
+    before: int = 0
+    given: int = 0
+
+
+class ConstrainedRow(NamedTuple):
+    """A row whose next tokens have masks.
+
+    Attributes:
+        sequence: whose it is.
+        draw: the sampling call.
+        place: of its first token in that call; those after its drafts are the next ones.
+        drafts: tokens.
+    """
+
+    sequence: Sequence
+    draw: int
+    place: int
+    drafts: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What is computed in one pass over the weights, and then sampled from together.
+
+    Attributes:
+        prefill: prompt chunks.
+        decode: running sequences.
+    """
+
+    prefill: list[PrefillChunk]
+    decode: list[DecodeRow]
+
+    @property
+    def places(self) -> list[Place]:
+        """The tokens to be sampled."""
+        places = [
+            Place(sequence, chunk.start + len(chunk.tokens))
+            for chunk in self.prefill
+            for sequence in chunk.sampling
+        ]
+        for sequence, position, drafted in (
+            (row.sequence, row.position + 1, row.drafted) for row in self.decode
+        ):
+            places.append(Place(sequence, position))
+            places += [
+                Place(sequence, position + before, before, given)
+                for before, given in enumerate(drafted, start=1)
+            ]
+        return places
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,61 +151,80 @@ class StepPlan:
 
     Attributes:
         loads: sequences that have just got a slot: their settings go to the device.
-        prefill: prompt chunks.
-        forks: choices that start from a prompt completed in this step.
-        decode: running sequences.
+        seats: those of them whose first tokens are computed, or will be in this step.
+        passes: one, unless the engine is deterministic.
+        copies: pages to copy, and where to: a fork's partly filled last one.
     """
 
     loads: list[Sequence]
-    prefill: list[PrefillChunk]
-    forks: list[Fork]
-    decode: list[DecodeRow]
+    seats: list[Seat]
+    passes: list[Pass]
+    copies: list[tuple[int, int]]
+
+    @property
+    def prefill(self) -> list[PrefillChunk]:
+        """All prompt chunks."""
+        return [chunk for each in self.passes for chunk in each.prefill]
+
+    @property
+    def decode(self) -> list[DecodeRow]:
+        """All running sequences."""
+        return [row for each in self.passes for row in each.decode]
 
     @property
     def prefill_tokens(self) -> int:
         """Prompt tokens run in the step."""
         return sum(len(chunk.tokens) for chunk in self.prefill)
 
-    def samples(self) -> list[list[Sequence]]:
-        """The sequences that get a token, grouped by sampling call, in execution order."""
-        groups = [chunk.sampling for chunk in self.prefill if chunk.sampling]
-        if self.decode:
-            groups.append([row.sequence for row in self.decode])
-        return groups
+    @property
+    def drafts(self) -> bool:
+        """Whether it is open how many tokens some row gets."""
+        return any(row.draft is not None for row in self.decode)
+
+    def samples(self) -> list[list[Place]]:
+        """The tokens to be sampled, grouped by sampling call, in execution order."""
+        return [places for each in self.passes if (places := each.places)]
 
     def tellings(self) -> list[Telling]:
         """What is to be told of prompts, in execution order."""
         return [chunk.telling for chunk in self.prefill if chunk.telling is not None]
 
-    def constrained(self) -> list[Sequence]:
-        """The sequences that may sample only what their constraints allow."""
-        return [
-            sequence
-            for group in self.samples()
-            for sequence in group
-            if sequence.matcher is not None
-        ]
+    def constrained(self) -> list[ConstrainedRow]:
+        """The rows that may sample only what their constraints allow."""
+        rows: list[ConstrainedRow] = []
+        for draw, places in enumerate(self.samples()):
+            for index, place in enumerate(places):
+                if place.sequence.matcher is None:
+                    continue
+                if place.before:
+                    rows[-1].drafts.append(place.given)
+                else:
+                    rows.append(ConstrainedRow(place.sequence, draw, index, []))
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """What a row may sample next.
+    """What one token may be.
 
     Attributes:
-        slot: row slot.
+        draw: the sampling call.
+        place: which of its tokens.
         allowed: one bit per token; see `Matcher.fill`.
     """
 
-    slot: int
+    draw: int
+    place: int
     allowed: NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What came of one sampling call: an entry per sequence of a group of `samples()`.
+    """What came of one sampling call: an entry per place of a group of `samples()`.
 
     Attributes:
-        tokens: the sampled ids.
+        tokens: the sampled ids; of a sequence none counts behind one that its draft does not agree
+            with.
         logprobs: of the sequences whose requests asked for them.
     """
 

@@ -17,11 +17,11 @@ from jax.stages import Lowered
 from jaxtyping import Array, Float, Int
 
 from model import steps
-from model.attention import KEYS_PER_BLOCK
 from model.backends import Backend
 from model.cache import Cache
 from model.config import ModelConfig
 from model.mesh import replicated
+from model.paged import KEYS_PER_TURN
 from model.parameters import Parameters
 from sampling.batch import (
     Rows,
@@ -84,7 +84,7 @@ class ProgramSpec:
 
 def table_width(config: EngineConfig) -> int:
     """Entries of a row's page table: a context's pages, in whole blocks of the plain backend."""
-    block = max(1, KEYS_PER_BLOCK // config.page_size)
+    block = max(1, KEYS_PER_TURN // config.page_size)
     return -(-config.pages_for(config.context_length) // block) * block
 
 
@@ -122,19 +122,21 @@ def program_specs(
         donated = (donate,) if donate >= 0 else ()
         specs[name, size] = ProgramSpec(function, mesh, donated, out, args)
 
-    for length in reversed(config.prefill_buckets):
-        prompt = (array((1, length)), array((3, 1)), array((1, width)))
-        step = partial(_prefill, model)
-        add("prefill", length, step, 1, (whole, whole, cache_out), parameters, cache, *prompt)
+    last, picks = rows.last_token, array((config.max_rows,))
+    dtype = parameters["norm.weight"].dtype
+    picked = array((config.max_rows, model.embed_dim), dtype)
+    for size in reversed(config.token_buckets):
+        inputs = steps.StepInputs(array((4, size)), array((3, min(size, config.max_rows))))
+        out = (whole, whole, cache_out)
+        step = partial(_forward, model)
+        add("forward", size, step, 1, out, parameters, cache, last, inputs, picks)
     for size in reversed(config.row_buckets):
-        step = partial(steps.decode, model)
-        inputs = (rows.last_token, array((3, size)))
-        add("decode", size, step, 1, (whole, cache_out), parameters, cache, *inputs)
-        logits = array((size, vocab), jnp.float32)
-        add("sample", size, sample, 0, (rows_out, whole), rows, logits, array((2, size)))
+        where, logits = array((2, size)), array((size, vocab), jnp.float32)
+        step = partial(draw, model)
+        out = (rows_out, whole, whole)
+        add("draw", size, step, 1, out, parameters, rows, picked, where, where)
         add("logprobs", size, top_logprobs, -1, (whole,) * 3, logits, array((size,)))
-        add("spread", size, _spread(size), -1, whole, array((1, vocab), jnp.float32))
-    hidden = array((1, PLACES, model.embed_dim), parameters["norm.weight"].dtype)
+    hidden = array((PLACES, model.embed_dim), dtype)
     tell = partial(_prompt_logprobs, model)
     add("prompt_logprobs", PLACES, tell, -1, (whole,) * 4, parameters, hidden, array((PLACES,)))
     bits: Any = np.zeros((LOAD_WIDTH, mask_words(vocab)), np.uint32)
@@ -148,30 +150,40 @@ def program_specs(
     for name, (function, *args) in loads.items():
         shapes = jax.tree.map(lambda x: array(x.shape, x.dtype), args)
         add(name, LOAD_WIDTH, function, 0, rows_out, rows, *shapes)
-    fork_rows = (array((3, LOAD_WIDTH)), array((LOAD_WIDTH, width)))
-    add("fork", LOAD_WIDTH, steps.fork, 0, cache_out, cache, *fork_rows)
+    slots = array((LOAD_WIDTH,))
+    tables = array((LOAD_WIDTH, width))
+    add("seat", LOAD_WIDTH, steps.seat, 0, cache_out, cache, slots, tables)
+    add("copy", LOAD_WIDTH, steps.copy_pages, 0, cache_out, cache, slots, slots)
     return specs
 
 
-def _prefill(
+def _forward(
     model: ModelConfig, *inputs: Any
-) -> tuple[Float[Array, "1 V"], list[Float[Array, "1 P D"]], Cache]:
-    """`steps.prefill`, with the hidden vectors in parts that are all of one size."""
-    logits, hidden, cache = steps.prefill(model, *inputs)
-    length = hidden.shape[1]
-    padded = jnp.pad(hidden, ((0, 0), (0, -length % PLACES), (0, 0)))
-    return logits, jnp.split(padded, padded.shape[1] // PLACES, axis=1), cache
+) -> tuple[Float[Array, "R D"], list[Float[Array, "P D"]], Cache]:
+    """`steps.forward`, with the hidden vectors of all tokens in parts that are of one size."""
+    picked, hidden, cache = steps.forward(model, *inputs)
+    padded = jnp.pad(hidden, ((0, -len(hidden) % PLACES), (0, 0)))
+    return picked, jnp.split(padded, len(padded) // PLACES), cache
+
+
+def draw(
+    model: ModelConfig,
+    parameters: Parameters,
+    rows: Rows,
+    picked: Float[Array, "R D"],
+    where: Int[Array, "2 B"],
+    drafts: Int[Array, "2 B"],
+) -> tuple[Rows, Int[Array, " B"], Float[Array, "B V"]]:
+    """`sample` from the logits after the first picked tokens, and those."""
+    logits = steps.logits(model, parameters, picked[: where.shape[1]])
+    return *sample(rows, logits, where, drafts), logits
 
 
 def _prompt_logprobs(
     model: ModelConfig,
     parameters: Parameters,
-    hidden: Float[Array, "1 P D"],
+    hidden: Float[Array, "P D"],
     tokens: Int[Array, " P"],
 ) -> tuple[Array, ...]:
     """The results of `ranked_logprobs` for the token that comes after each of a prompt's."""
-    return ranked_logprobs(steps.logits(model, parameters, hidden)[0], tokens)
-
-
-def _spread(rows: int) -> Callable[[Float[Array, "1 V"]], Float[Array, "B V"]]:
-    return lambda logits: jnp.broadcast_to(logits, (rows, logits.shape[1]))
+    return ranked_logprobs(steps.logits(model, parameters, hidden), tokens)

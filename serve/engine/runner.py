@@ -10,8 +10,9 @@ any more. On several hosts each has a runner: the first host's executes plans, a
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, NamedTuple, Protocol, cast
 
 import jax
@@ -22,9 +23,10 @@ from model.cache import Cache, cache_sharding, empty_cache
 from model.loading import LoadedModel
 from model.mesh import replicated
 from sampling.batch import Rows, empty_rows
-from serve.engine.calls import PLACES, Call, CallMaker, Draw, Drawing, Forward
+from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
 from serve.engine.compile_cache import KeptPrograms
 from serve.engine.config import EngineConfig
+from serve.engine.executables import Executables, Program, can_keep, facts_of
 from serve.engine.host_memory import release_memory, usable_cores
 from serve.engine.memory import (
     LOWER_CACHE,
@@ -37,11 +39,15 @@ from serve.engine.memory import (
     refused_if_exhausted,
 )
 from serve.engine.plan import Mask, Sampled, StepPlan, StepResult, Telling
-from serve.engine.programs import DeviceState, cache_sizes, program_specs, table_width
+from serve.engine.programs import (
+    DeviceState,
+    cache_sizes,
+    program_specs,
+    table_width,
+)
 from serve.engine.sequence import Sequence
 from serve.engine.types import PromptLogprobs, TokenLogprobs
 
-Program = Callable[..., Any]
 # A compiler on each of a large host's cores would take more memory than it saves time.
 _MAX_THREADS = 32
 # Tokens, and log-probabilities where they are wanted, of one draw.
@@ -52,7 +58,7 @@ class SampledGroup(NamedTuple):
     """One sampling call's results on the device.
 
     Attributes:
-        sequences: whose tokens they are; the rest is padding.
+        sequences: whose tokens they are, one for each; the rest is padding.
         tokens: the sampled ids.
         logprobs: the results of `top_logprobs`, or nothing if no sequence asked.
     """
@@ -79,22 +85,20 @@ class ToldPrompt(NamedTuple):
 
     Attributes:
         telling: what it is.
-        parts: the results of `ranked_logprobs`, for `PLACES` places each.
+        parts: results of `ranked_logprobs`, and which places of each.
     """
 
     telling: Telling
-    parts: list[tuple[jax.Array, ...]]
+    parts: list[tuple[tuple[jax.Array, ...], slice]]
 
     def fetch(self) -> PromptLogprobs:
         """Wait for the results."""
-        tokens = np.array(self.telling.tokens, np.int32)
-        count, wanted = len(tokens), self.telling.sequence.request.prompt_logprobs
-        values, ranks, ids, likeliest = (
-            np.concatenate(arrays)[:count] for arrays in zip(*self.parts, strict=True)
-        )
-        # Copies, so that no more is kept than was asked for.
+        wanted = self.telling.sequence.request.prompt_logprobs
+        pieces = ([np.asarray(array)[places] for array in part] for part, places in self.parts)
+        # Joined or copied, so that no more is kept than was asked for.
+        values, ranks, ids, likeliest = map(np.concatenate, zip(*pieces, strict=True))
         top = ids[:, :wanted].copy(), likeliest[:, :wanted].copy()
-        return PromptLogprobs(tokens, values, ranks, *top)
+        return PromptLogprobs(np.array(self.telling.tokens, np.int32), values, ranks, *top)
 
 
 class Step:
@@ -104,7 +108,7 @@ class Step:
         runner: whose step it is.
         told: what is told of prompts.
         draws: the draws to come, each with the sequences that it is for.
-        undrawn: the logits of the last forward call, if none of the draws is from them.
+        undrawn: what the last forward call picked, if none of the draws is from that.
         dispatched: see below.
 
     Attributes:
@@ -139,7 +143,7 @@ class Step:
         """Whether `fetch` would return at once."""
         # Any, because JAX's types leave `is_ready` out.
         awaited: list[Any] = [group.tokens for group in self._groups]
-        awaited += [part[0] for prompt in self._told for part in prompt.parts]
+        awaited += [part[0] for prompt in self._told for part, _ in prompt.parts]
         if self._undrawn is not None:
             awaited.append(self._undrawn)
         return all(array.is_ready() for array in awaited)
@@ -151,6 +155,18 @@ class Step:
             self._undrawn.block_until_ready()
         sampled = [group.fetch() for group in self._groups]
         return StepResult(sampled, [each.fetch() for each in self._told])
+
+
+class Job(NamedTuple):
+    """What has a program ready.
+
+    Attributes:
+        doing: what that is, in words.
+        make: does it.
+    """
+
+    doing: str
+    make: Callable[[], Program]
 
 
 class Followers(Protocol):
@@ -189,19 +205,24 @@ class Runner:
         self._calls = CallMaker(config, model.config.vocab_size, self._table_width)
         self._followers = followers
         self._kept = kept
-        # Of the forward calls of the latest step, until they are drawn from.
-        self._logits: list[jax.Array | None] = []
+        self._executables: Executables | None = None
+        # Of the passes of the latest step, until they are drawn from.
+        self._picked: list[jax.Array] = []
         # What the calls of the latest step that tell of prompts have made.
         self._told: list[tuple[jax.Array, ...]] = []
-        with refused_if_exhausted(f"a cache of {config.cache_tokens} tokens", LOWER_CACHE):
+        # It is filled while programs are loaded or compiled.
+        with self._cache_refused_if_exhausted():
             make_cache = jax.jit(self._make_cache, out_shardings=self._cache_sharding())
-            self._cache: Cache = jax.block_until_ready(make_cache())
+            self._cache: Cache = make_cache()
         with refused_if_exhausted(f"what {config.max_rows} rows keep", LOWER_ROWS):
             make_rows = jax.jit(
                 partial(empty_rows, config.max_rows, model.config.vocab_size, config.end_ids),
                 out_shardings=replicated(model.mesh),
             )
             self._rows: Rows = jax.block_until_ready(make_rows())
+
+    def _cache_refused_if_exhausted(self) -> AbstractContextManager[None]:
+        return refused_if_exhausted(f"a cache of {self._config.cache_tokens} tokens", LOWER_CACHE)
 
     def _make_cache(self) -> Cache:
         model = self._model
@@ -214,31 +235,39 @@ class Runner:
 
     # --- compiling ---------------------------------------------------------------------
 
-    def compile(self, on_progress: Callable[[int, int], None]) -> None:
-        """Compile every program of every bucket, in parallel threads, and see that followers have.
+    def compile(self, on_progress: Callable[[int, int, str], None]) -> None:
+        """Have every program of every bucket ready, and see that followers have.
+
+        Programs that were kept are read, the others compiled, in parallel threads.
 
         Args:
-            on_progress: called with (programs compiled, programs in all).
+            on_progress: called with (programs ready, programs in all, what is being done).
 
         Raises:
             EngineConfigError: a program cannot run with the memory that there is.
         """
         jobs = self._jobs()
-        on_progress(0, len(jobs))
+        doing = {key: job.doing for key, job in jobs.items()}
+        on_progress(0, len(jobs), next(iter(doing.values())))
         # More threads than cores take no less time, and much more memory.
         with ThreadPoolExecutor(min(usable_cores(), _MAX_THREADS)) as pool:
-            futures = {pool.submit(job): key for key, job in jobs.items()}
+            futures = {pool.submit(job.make): key for key, job in jobs.items()}
             try:
+                with self._cache_refused_if_exhausted():
+                    jax.block_until_ready(self._cache)
                 for done, future in enumerate(as_completed(futures), start=1):
                     key = futures[future]
                     with refused_if_exhausted(*program_in_words(*key)):
                         self._programs[key] = future.result()
                     # As they come and not at the end, so that the most is less too.
                     release_memory()
-                    on_progress(done, len(jobs))
+                    del doing[key]
+                    on_progress(done, len(jobs), next(iter(doing.values()), ""))
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+        if self._executables is not None:
+            self._executables.tell()
         if self._kept is not None:
             self._kept.tell()
         needs = [*needs_of(self._model, self._config), hungriest(self._programs)]
@@ -246,7 +275,7 @@ class Runner:
         if self._followers is not None:
             self._followers.wait_until_ready()
 
-    def _jobs(self) -> dict[tuple[str, int], Callable[[], Program]]:
+    def _jobs(self) -> dict[tuple[str, int], "Job"]:
         model = self._model
 
         def like(tree: Any) -> Any:
@@ -260,37 +289,40 @@ class Runner:
         }
         device = DeviceState(parameters, like(self._cache), like(self._rows))
         specs = program_specs(model.config, self._config, model.mesh, device)
-        return {key: spec.compile for key, spec in specs.items()}
+        if self._kept is None or not can_keep(model.mesh):
+            return {key: Job(_compiling(*key), spec.compile) for key, spec in specs.items()}
+        facts = facts_of(model.config, self._config, model.backend, model.mesh)
+        self._executables = Executables(self._kept, facts, model.mesh)
+        return {
+            key: Job(
+                "loading kept programs" if self._executables.has(*key, spec) else _compiling(*key),
+                partial(self._executables.program, *key, spec),
+            )
+            for key, spec in specs.items()
+        }
 
     # --- executing ---------------------------------------------------------------------
 
     def execute(self, plan: StepPlan) -> Step:
         """Dispatch a step's forward calls."""
-        forward, draws = self._calls.forward(plan)
+        forward, draws, told = self._calls.step(plan)
         self._everywhere(forward)
         dispatched = time.perf_counter()
-        return Step(self, self._told_of(plan), draws, self._undrawn(draws), dispatched)
-
-    def _told_of(self, plan: StepPlan) -> list[ToldPrompt]:
-        """What the step tells of prompts, on its way to the host."""
         for array in chain.from_iterable(self._told):
             array.copy_to_host_async()
-        parts = iter(self._told)
-        return [
-            ToldPrompt(telling, list(islice(parts, -(-len(telling.tokens) // PLACES))))
-            for telling in plan.tellings()
+        prompts = [
+            ToldPrompt(telling, [(self._told[call], part) for call, part in places])
+            for telling, places in told
         ]
-
-    def _undrawn(self, draws: list[tuple[Draw, list[Sequence]]]) -> jax.Array | None:
-        made = [index for index, logits in enumerate(self._logits) if logits is not None]
         drawn = {draw.source for draw, _ in draws}
-        return self._logits[made[-1]] if made[-1] not in drawn else None
+        last = len(self._picked) - 1
+        return Step(self, prompts, draws, None if last in drawn else self._picked[last], dispatched)
 
     def sample(
         self, draws: list[tuple[Draw, list[Sequence]]], masks: list[Mask]
     ) -> list[SampledGroup]:
         """Dispatch the draws of a step, after the masks of the rows that have one."""
-        drawing = Drawing(self._calls.masks(masks), [draw for draw, _ in draws])
+        drawing = self._calls.drawing([draw for draw, _ in draws], masks)
         results = self._everywhere(drawing)
         return [
             SampledGroup(sequences, *result)
@@ -310,53 +342,49 @@ class Runner:
         """
         match part:
             case Forward(calls):
-                self._logits, self._told = [], []
+                self._picked, self._told = [], []
                 hidden: list[jax.Array] = []
                 for call in calls:
-                    logits, hidden = self._run(call, hidden)
-                    self._logits.append(logits)
+                    hidden = self._run(call, hidden)
                 return []
             case Drawing(masks, draws):
-                for call in masks:
-                    self._run(call, [])
-                return [self._draw(draw) for draw in draws]
+                return [self._draw(*each) for each in zip(masks, draws, strict=True)]
 
-    def _run(
-        self, call: Call, hidden: list[jax.Array]
-    ) -> tuple[Float[Array, "B V"] | None, list[jax.Array]]:
+    def _run(self, call: Call, hidden: list[jax.Array]) -> list[jax.Array]:
         """Dispatch a call.
 
         Args:
             call: the call.
-            hidden: the hidden vectors of the latest chunk of a prompt, in parts.
+            hidden: the hidden vectors of the latest pass, in parts.
 
         Returns:
-            Its logits, if it makes some; and the hidden vectors for the next call.
+            The hidden vectors for the next call.
         """
         program, parameters = self._programs[call.program, call.size], self._model.parameters
-        logits = None
         match call.program:
-            case "prefill":
-                logits, hidden, self._cache = program(parameters, self._cache, *call.inputs)
+            case "forward":
+                last = self._rows.last_token
+                picked, hidden, self._cache = program(parameters, self._cache, last, *call.inputs)
+                self._picked.append(picked)
             case "prompt_logprobs":
                 part, tokens = call.inputs
                 self._told.append(program(parameters, hidden[part], tokens))
-            case "decode":
-                last = self._rows.last_token
-                logits, self._cache = program(parameters, self._cache, last, *call.inputs)
-            case "fork":
+            case "seat" | "copy":
                 self._cache = program(self._cache, *call.inputs)
             case _:
                 self._rows = program(self._rows, *call.inputs)
-        return logits, hidden
+        return hidden
 
-    def _draw(self, draw: Draw) -> DrawResult:
-        logits = self._logits[draw.source]
-        if logits is None:
-            raise ValueError(f"{draw} is from a call that makes no logits")
-        size = draw.size
-        if logits.shape[0] != size:
-            logits = self._programs["spread", size](logits)
-        self._rows, tokens = self._programs["sample", size](self._rows, logits, draw.where)
-        logprobs = self._programs["logprobs", size](logits, tokens) if draw.logprobs else ()
+    def _draw(self, masks: list[Call], draw: Draw) -> DrawResult:
+        for call in masks:
+            self._run(call, [])
+        picked, program = self._picked[draw.source], self._programs["draw", draw.size]
+        self._rows, tokens, logits = program(
+            self._model.parameters, self._rows, picked, draw.where, draw.drafts
+        )
+        logprobs = self._programs["logprobs", draw.size](logits, tokens) if draw.logprobs else ()
         return tokens, logprobs
+
+
+def _compiling(name: str, size: int) -> str:
+    return f"compiling {name} {size}"

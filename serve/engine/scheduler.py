@@ -9,14 +9,24 @@ time.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import NamedTuple
 
 from serve.engine.config import EngineConfig
+from serve.engine.drafts import Draft, Source, drafter_of
 from serve.engine.fair_queue import FairQueue
 from serve.engine.holdings import Holdings
-from serve.engine.plan import DecodeRow, Fork, PrefillChunk, StepPlan, StepResult, Telling
+from serve.engine.plan import (
+    DecodeRow,
+    Pass,
+    PrefillChunk,
+    Seat,
+    StepPlan,
+    StepResult,
+    Telling,
+)
 from serve.engine.sequence import Phase, Sequence
 from serve.engine.slots import Seniority, Slots
 from serve.engine.turns import Turns
@@ -46,6 +56,20 @@ def _ignore(request: GenerationRequest, answer_tokens: int) -> None:
     del request, answer_tokens
 
 
+def _whole(sequence: Sequence, draft: list[int]) -> list[int]:
+    del sequence
+    return draft
+
+
+def _foretold(event: TokenEvent, draft: Draft | None, before: int, agrees: bool) -> TokenEvent:
+    """An event that also says whether its token was predicted, or is in the place of one."""
+    if draft is None or draft.source is not Source.PREDICTION:
+        return event
+    if agrees:
+        return replace(event, predicted=True)
+    return replace(event, mispredicted=len(draft.tokens) - before)
+
+
 class Scheduler:
     """Continuous batching over row slots and cache pages.
 
@@ -53,14 +77,17 @@ class Scheduler:
         config: the engine's settings.
         on_end: called for every choice that has ended, however it did, with its request and how
             many tokens it has.
+        holding: how much of a draft a sequence's constraint allows.
     """
 
     def __init__(
         self,
         config: EngineConfig,
         on_end: Callable[[GenerationRequest, int], None] = _ignore,
+        holding: Callable[[Sequence, list[int]], list[int]] = _whole,
     ) -> None:
         self._config = config
+        self._holding = holding
         self._on_end = on_end
         self._holdings = Holdings(config)
         self._queue = FairQueue()
@@ -79,8 +106,11 @@ class Scheduler:
 
     def submit(self, request: GenerationRequest) -> None:
         """Queue a request's choices."""
+        config = self._config
+        drafter = None if config.deterministic else drafter_of(request, config.ngrams)
         sequences = [
-            Sequence(request, choice, self._arrivals + choice) for choice in range(request.choices)
+            Sequence(request, choice, self._arrivals + choice, drafter and drafter.sibling())
+            for choice in range(request.choices)
         ]
         self._arrivals += request.choices
         self._requests[request.id] = sequences
@@ -108,13 +138,21 @@ class Scheduler:
         order = self._slots.by_seniority()
         self._make_room(order)
         decode = self._plan_decode(order)
-        loads: list[Sequence] = []
-        forks: list[Fork] = []
-        prefill = self._plan_prefill(loads, forks)
+        plan = StepPlan([], [], [], [])
+        prefill = self._plan_prefill(plan, len(decode))
         if not decode and not prefill:
             return None
         self._steps += 1
-        return StepPlan(loads, prefill, forks, decode)
+        decode = self._with_drafts(decode, prefill)
+        plan.passes.extend(self._passes(prefill, decode))
+        return plan
+
+    def _passes(self, prefill: list[PrefillChunk], decode: list[DecodeRow]) -> list[Pass]:
+        """All at once; in deterministic mode nothing whose bits could depend on a neighbour."""
+        if not self._config.deterministic:
+            return [Pass(prefill, decode)]
+        alone = [Pass([chunk], []) for chunk in prefill]
+        return [*alone, Pass([], decode)] if decode else alone
 
     def _make_room(self, order: list[Seniority]) -> None:
         """Take rows from whoever has most, for those who wait and have at least two fewer.
@@ -145,17 +183,55 @@ class Scheduler:
 
     def _plan_decode(self, order: list[Seniority]) -> list[DecodeRow]:
         rows: list[DecodeRow] = []
-        size = self._config.page_size
         for _, _, sequence in order:
-            if sequence.phase is not Phase.DECODING or sequence.exhausted:
+            if sequence.phase is not Phase.DECODING or sequence.exhausted or sequence.draft:
                 continue
             position = sequence.length - 1
             if not self._cover(sequence, position, order):
                 continue
-            rows.append(DecodeRow(sequence, position, sequence.pages[position // size]))
+            rows.append(DecodeRow(sequence, position))
             sequence.computed = position + 1
             sequence.sampled += 1
         return rows
+
+    def _with_drafts(self, decode: list[DecodeRow], prefill: list[PrefillChunk]) -> list[DecodeRow]:
+        """The rows with drafts, as far as the step and the free pages have room for them."""
+        config = self._config
+        tokens = len(decode) + sum(len(chunk.tokens) for chunk in prefill)
+        places = len(decode) + sum(len(chunk.sampling) for chunk in prefill)
+        room = min(config.draft_tokens - tokens, config.max_rows - places)
+        rows: list[DecodeRow] = []
+        for number, row in enumerate(decode):
+            most = room // (len(decode) - number)
+            draft = self._draft(row.sequence, row.position, most)
+            if draft is not None:
+                room -= len(draft.tokens)
+                row.sequence.draft = draft
+            rows.append(DecodeRow(row.sequence, row.position, draft))
+        return rows
+
+    def _draft(self, sequence: Sequence, position: int, most: int) -> Draft | None:
+        drafter = sequence.drafter
+        if drafter is None:
+            return None
+        # Only the planned token is in flight: the answer is known to its end.
+        most = min(most, sequence.request.max_tokens - sequence.sampled)
+        if sequence.in_flight > 1 or most < 1:
+            drafter.follow(sequence.tokens)
+            return None
+        while most > 0 and (position + most) // self._config.page_size >= len(sequence.pages):
+            if not self._holdings.grow(sequence, len(self._slots.running)):
+                most = len(sequence.pages) * self._config.page_size - 1 - position
+        draft = drafter.propose(sequence.tokens, sequence.matcher, most)
+        if draft is None or sequence.matcher is None:
+            return draft
+        tokens = self._holding(sequence, draft.tokens)
+        return draft._replace(tokens=tokens) if tokens else None
+
+    @property
+    def awaits_tokens(self) -> bool:
+        """Whether a plan made once all tokens have come back may hold drafts."""
+        return any(each.phase is Phase.DECODING and each.awaited for each in self._slots.running)
 
     def _cover(self, sequence: Sequence, position: int, order: list[Seniority]) -> bool:
         """Make sure of the page for `position`, putting back the last rows of `order` if need be.
@@ -178,14 +254,14 @@ class Scheduler:
         sequence.phase = Phase.WAITING
         self._queue.put_back(sequence)
 
-    def _plan_prefill(self, loads: list[Sequence], forks: list[Fork]) -> list[PrefillChunk]:
-        budget = self._config.prefill_chunk
+    def _plan_prefill(self, plan: StepPlan, running: int) -> list[PrefillChunk]:
         chunks: list[PrefillChunk] = []
         served: list[Sequence] = []
         begun, slots = self._slots.prefilling, min(self._slots.free, _CONSIDERED)
         left = {each: len(each.tokens) - each.computed for each in begun}
         turns = self._queue.turns(partial(self._left, begun))
         left |= {turn.sequence: turn.left for turn in islice(turns, slots)}
+        whole = budget = self._config.prompt_tokens(running, len(left))
         admitting = True
         for sequence in self._turns.order(left):
             start, waits = sequence.computed, sequence.phase is Phase.WAITING
@@ -195,16 +271,19 @@ class Scheduler:
                     continue
             elif sequence.phase is not Phase.PREFILLING:
                 continue  # Taken along by a fork just now.
-            end = self._chunk_end(sequence, start)
-            if end - start > budget:
+            end = self._chunk_end(sequence, start, budget)
+            if end <= start:
                 break
             if waits:
                 admitting = self._admit(sequence)
                 if not admitting:
                     continue
-                loads.append(sequence)
-            self._plan_chunk(sequence, end, chunks, loads, forks)
-            served.append(sequence)
+                plan.loads.append(sequence)
+                if start:
+                    plan.seats.append(Seat(sequence.slot, sequence.pages))
+            self._plan_chunk(sequence, end, chunks, plan)
+            if end == len(sequence.tokens) or 2 * (end - start) >= whole:
+                served.append(sequence)
             budget -= end - start
         self._turns.taken(served)
         return chunks
@@ -241,22 +320,20 @@ class Scheduler:
         self._seat(sequence, Phase.PREFILLING)
         return True
 
-    def _chunk_end(self, sequence: Sequence, start: int) -> int:
-        """Where the chunk ends that begins at `start`.
+    def _chunk_end(self, sequence: Sequence, start: int, budget: int) -> int:
+        """Where the chunk ends that begins at `start`; there if nothing can be computed.
 
-        Chunks end at multiples of `prefill_chunk`, whatever else the step holds: how a prompt
-        is cut depends on the prompt alone.
+        In deterministic mode how a prompt is cut depends on the prompt alone: chunks end at
+        multiples of `prefill_chunk`, whatever else the step holds.
         """
+        if not self._config.deterministic:
+            return min(start + budget, len(sequence.tokens))
         size = self._config.prefill_chunk
-        return min((start // size + 1) * size, len(sequence.tokens))
+        end = min((start // size + 1) * size, len(sequence.tokens))
+        return end if end - start <= budget else start
 
     def _plan_chunk(
-        self,
-        sequence: Sequence,
-        end: int,
-        chunks: list[PrefillChunk],
-        loads: list[Sequence],
-        forks: list[Fork],
+        self, sequence: Sequence, end: int, chunks: list[PrefillChunk], plan: StepPlan
     ) -> None:
         """Add the sequence's next chunk, and begin to decode where it is the last."""
         start = sequence.computed
@@ -265,7 +342,7 @@ class Scheduler:
             start,
             sequence.tokens[start:end],
             sequence.pages,
-            telling=self._telling(sequence, end),
+            telling=self._telling(sequence, start, end),
         )
         chunks.append(chunk)
         sequence.computed = end
@@ -273,27 +350,26 @@ class Scheduler:
         if end == len(sequence.tokens):
             self._begin_decoding(sequence, chunk)
             if sequence.choice == 0 and not sequence.outputs:
-                self._fork_siblings(sequence, chunk, loads, forks)
+                self._fork_siblings(sequence, chunk, plan)
 
-    def _telling(self, sequence: Sequence, end: int) -> Telling | None:
-        """What the chunk up to `end` leaves to be told of the prompt.
+    def _telling(self, sequence: Sequence, start: int, end: int) -> Telling | None:
+        """What the chunk from `start` to `end` leaves to be told of the prompt.
 
-        Nothing where it is computed anew: chunks end at the same places then, and are told once.
+        Nothing of what is computed anew.
         """
         told, last = sequence.told, min(end, sequence.prompt_length - 1)
         if last <= told:
             return None
         sequence.told = last
-        return Telling(sequence, list(sequence.request.prompt[told + 1 : last + 1]))
+        tokens = list(sequence.request.prompt[told + 1 : last + 1])
+        return Telling(sequence, told - start, tokens)
 
     def _begin_decoding(self, sequence: Sequence, chunk: PrefillChunk) -> None:
         sequence.phase = Phase.DECODING
         sequence.sampled += 1
         chunk.sampling.append(sequence)
 
-    def _fork_siblings(
-        self, first: Sequence, chunk: PrefillChunk, loads: list[Sequence], forks: list[Fork]
-    ) -> None:
+    def _fork_siblings(self, first: Sequence, chunk: PrefillChunk, plan: StepPlan) -> None:
         """Start the request's other choices from the prompt just computed.
 
         They hold its full pages and get a copy of the last, partly filled one. A choice for
@@ -310,8 +386,10 @@ class Scheduler:
             source, target = self._holdings.share(first, sequence)
             sequence.cached_tokens = first.cached_tokens
             self._seat(sequence, Phase.DECODING)
-            loads.append(sequence)
-            forks.append(Fork(sequence.slot, sequence.pages, source, target))
+            plan.loads.append(sequence)
+            plan.seats.append(Seat(sequence.slot, sequence.pages))
+            if source >= 0:
+                plan.copies.append((source, target))
             self._begin_decoding(sequence, chunk)
 
     def _seat(self, sequence: Sequence, phase: Phase) -> None:
@@ -332,15 +410,35 @@ class Scheduler:
             self._delivery(telling.sequence, part)
             for telling, part in zip(plan.tellings(), result.prompts, strict=True)
         ]
-        for group, sampled in zip(plan.samples(), result.sampled, strict=True):
-            for sequence, token, logprobs in zip(
-                group, sampled.tokens, sampled.logprobs, strict=True
-            ):
+        for places, sampled in zip(plan.samples(), result.sampled, strict=True):
+            agrees = True
+            outcomes = zip(places, sampled.tokens, sampled.logprobs, strict=True)
+            for (place, token, logprobs), after in zip_longest(outcomes, places[1:]):
+                sequence = place.sequence
+                kept = place.before == 0 or agrees
+                agrees = kept and after is not None and after.before > 0 and after.given == token
                 # A choice that ended or was cancelled while the step ran.
-                if sequence.phase is not Phase.FINISHED:
-                    event = self._accept(sequence, token, logprobs)
-                    deliveries.append(self._delivery(sequence, event))
+                if not kept or sequence.phase is Phase.FINISHED:
+                    continue
+                if place.before:
+                    sequence.sampled += 1
+                    sequence.computed += 1
+                event = self._accept(sequence, token, logprobs)
+                event = _foretold(event, sequence.draft, place.before, agrees)
+                deliveries.append(self._delivery(sequence, event))
+        for row in plan.decode:
+            self._learn(row)
         return deliveries
+
+    def _learn(self, row: DecodeRow) -> None:
+        """Tell a row's drafter what came of its draft."""
+        sequence, draft = row.sequence, row.draft
+        if draft is None or sequence.drafter is None:
+            return
+        sequence.draft = None
+        # The row was fed its token at `position`, which was its latest.
+        accepted = len(sequence.tokens) - row.position - 2
+        sequence.drafter.learn(max(0, accepted), len(draft.tokens))
 
     def end(self, sequence: Sequence, failure: ConstraintError | None) -> Delivery:
         """End a running choice that has nothing left to sample, with `stop` or its failure."""

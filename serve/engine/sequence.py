@@ -9,6 +9,7 @@ from enum import Enum
 
 import numpy as np
 
+from serve.engine.drafts import Draft, Drafter
 from serve.engine.types import GenerationRequest
 
 
@@ -35,7 +36,10 @@ class Sequence:
         tokens: the prompt and the answer's tokens that have come back.
         pages: cache pages held, in order; together they cover `computed` tokens and more.
         computed: tokens whose keys and values are written, or will be by planned steps.
-        sampled: answer tokens sampled, or that planned steps will sample.
+        sampled: answer tokens sampled, or that planned steps will sample: of a step with a draft
+            one, until it is known how many agree.
+        drafter: finds drafts, if there are any to be found.
+        draft: the draft of a step that has not come back.
         told: tokens of the prompt after which log-probabilities are told, or will be by planned
             steps; all but the last where they are not wanted. The first choice tells for all.
         names: prefix-cache names of the first full pages of `tokens`.
@@ -51,6 +55,8 @@ class Sequence:
         "caller",
         "choice",
         "computed",
+        "draft",
+        "drafter",
         "matcher",
         "names",
         "pages",
@@ -63,7 +69,9 @@ class Sequence:
         "told",
     )
 
-    def __init__(self, request: GenerationRequest, choice: int, arrival: int) -> None:
+    def __init__(
+        self, request: GenerationRequest, choice: int, arrival: int, drafter: Drafter | None = None
+    ) -> None:
         self.request = request
         self.caller = request.caller
         self.choice = choice
@@ -71,6 +79,8 @@ class Sequence:
         self.phase = Phase.WAITING
         self.matcher = None if request.constraint is None else request.constraint.matcher()
         self.banned = np.array(request.sampling.banned, np.uint32)
+        self.drafter = drafter
+        self.draft: Draft | None = None
         self.slot = -1
         self.tokens = list(request.prompt)
         self.pages: list[int] = []
@@ -111,6 +121,11 @@ class Sequence:
     def length(self) -> int:
         """Tokens there will be when all that is in flight has come back."""
         return self.prompt_length + self.sampled
+
+    @property
+    def awaited(self) -> bool:
+        """Whether there may be a draft for it as soon as all its tokens have come back."""
+        return self.draft is not None or (self.drafter is not None and not self.drafter.resting)
 
     @property
     def exhausted(self) -> bool:

@@ -52,6 +52,25 @@ class Matcher(Protocol):
         """
         ...
 
+    def copy(self) -> "Matcher":
+        """One at the same place, which goes on by itself; cheap."""
+        ...
+
+    def forced(self) -> list[int]:
+        """The tokens that must come next, one after the other, as far as there is no choice.
+
+        Each is what `fill` would leave alone when those before it are accepted. There may be
+        more such tokens than these; no end id is among them.
+        """
+        ...
+
+    def allows(self, tokens: Sequence[int]) -> int:
+        """How many of `tokens`, none of them an end id, could be accepted one after the other.
+
+        Masks may have fewer: those after which only one text may follow have it in one spelling.
+        """
+        ...
+
 
 class Constraint(Protocol):
     """What the answers of a request must look like, compiled."""
@@ -81,6 +100,7 @@ class GenerationRequest:
         prompt_logprobs: how many of the likeliest tokens to tell of at each place of the prompt,
             at most 20; None to tell nothing of it. No token of a prompt that is told of is
             taken from the prefix cache.
+        prediction: tokens that the answers may well have; drafts of them change no answer.
     """
 
     id: str
@@ -93,6 +113,7 @@ class GenerationRequest:
     caller: str = ""
     tells_stop_id: bool = False
     prompt_logprobs: int | None = None
+    prediction: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +164,9 @@ class TokenEvent:
         finish_reason: set on the last event of a choice that has not failed, and only there.
         logprobs: of a sampled token whose request asked for them, else None.
         failure: why the choice cannot go on; its last event.
+        predicted: the token was drafted from the request's prediction.
+        mispredicted: tokens that were drafted from it and refused in the step that the event is
+            from; told by the step's last event of the choice.
     """
 
     choice: int
@@ -150,6 +174,8 @@ class TokenEvent:
     finish_reason: FinishReason | None = None
     logprobs: TokenLogprobs | None = None
     failure: ConstraintError | None = None
+    predicted: bool = False
+    mispredicted: int = 0
 
     @property
     def last(self) -> bool:

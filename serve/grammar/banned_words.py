@@ -248,3 +248,29 @@ class _Matcher:
         allowed &= row
         if not allowed.any():
             raise ConstraintError(_NOTHING_LEFT)
+
+    def copy(self) -> "_Matcher":
+        """One that goes on by itself; see `serve.engine.types.Matcher`."""
+        copied = _Matcher(self._rows, None if self._inner is None else self._inner.copy())
+        copied._state = self._state
+        return copied
+
+    def forced(self) -> list[int]:
+        """The tokens that must come next; see `serve.engine.types.Matcher`."""
+        forced = [] if self._inner is None else self._inner.forced()
+        return forced[: self._free(forced)]
+
+    def allows(self, tokens: Sequence[int]) -> int:
+        """How many of the tokens could be accepted; see `serve.engine.types.Matcher`."""
+        count = self._free(tokens)
+        return count if self._inner is None else self._inner.allows(tokens[:count])
+
+    def _free(self, tokens: Sequence[int]) -> int:
+        """How many of the tokens complete no word."""
+        state = self._state
+        for count, token in enumerate(tokens):
+            after = self._rows.after(state, token)
+            if after is None:
+                return count
+            state = after
+        return len(tokens)

@@ -1,6 +1,7 @@
 """Compiled grammars as the engine's constraints."""
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from llguidance import LLMatcher
@@ -47,6 +48,28 @@ class GrammarMatcher:
         self._ledger.add(time.thread_time() - began, masks=1)
         if self._matcher.is_error():
             raise self._failure()
+
+    def copy(self) -> "GrammarMatcher":
+        """One that goes on by itself; see `serve.engine.types.Matcher`."""
+        began = time.thread_time()
+        copied = self._matcher.deep_copy()
+        self._ledger.add(time.thread_time() - began)
+        return GrammarMatcher(copied, self._ledger)
+
+    def forced(self) -> list[int]:
+        """The tokens that must come next; see `serve.engine.types.Matcher`."""
+        began = time.thread_time()
+        forced = self._matcher.compute_ff_tokens()
+        self._ledger.add(time.thread_time() - began)
+        return forced
+
+    def allows(self, tokens: Sequence[int]) -> int:
+        """How many of the tokens could be accepted; see `serve.engine.types.Matcher`."""
+        began = time.thread_time()
+        # What it takes too much to look into would end the matcher itself.
+        allowed = self._matcher.deep_copy().validate_tokens(list(tokens))
+        self._ledger.add(time.thread_time() - began)
+        return allowed
 
     def _failure(self) -> ConstraintError:
         self._ledger.failed = True

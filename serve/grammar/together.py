@@ -52,3 +52,25 @@ class TogetherMatcher:
         for each in others:
             each.fill(theirs)
             allowed &= theirs
+
+    def copy(self) -> "TogetherMatcher":
+        """One that goes on by itself; see `serve.engine.types.Matcher`."""
+        return TogetherMatcher([each.copy() for each in self._matchers])
+
+    def forced(self) -> list[int]:
+        """The tokens that must come next; see `serve.engine.types.Matcher`."""
+        first, *others = self._matchers
+        forced = first.forced()
+        return forced[: _allowed(others, forced)]
+
+    def allows(self, tokens: Sequence[int]) -> int:
+        """How many of the tokens could be accepted; see `serve.engine.types.Matcher`."""
+        return _allowed(self._matchers, tokens)
+
+
+def _allowed(matchers: Sequence[Matcher], tokens: Sequence[int]) -> int:
+    """How many of the tokens all the matchers could accept."""
+    count = len(tokens)
+    for each in matchers:
+        count = each.allows(tokens[:count])
+    return count

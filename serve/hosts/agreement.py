@@ -15,6 +15,7 @@ _SETTINGS = (
     "page_size",
     "cache_tokens",
     "prefill_chunk",
+    "prefill_beside",
     "deterministic",
 )
 

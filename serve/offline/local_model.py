@@ -71,8 +71,9 @@ class LocalModel:
         self._progress = progress
         with self._bar("compiling", "program") as bar:
 
-            def on_progress(done: int, total: int) -> None:
+            def on_progress(done: int, total: int, doing: str) -> None:
                 bar.total = total
+                bar.set_description(doing, refresh=False)
                 bar.update(done - bar.n)
                 bar.refresh()
 

@@ -28,14 +28,24 @@ class Work:
     """What one step is asked for.
 
     Attributes:
-        rows: that take part.
-        tokens: of each.
-        context: tokens of each when it is done, these among them.
+        rows: that decode a token each.
+        prompt: tokens of a prompt's chunk beside them, after the last of which one is sampled.
+        context: tokens of each row, and of the prompt, when the step is done.
     """
 
     rows: int
-    tokens: int
+    prompt: int
     context: int
+
+    @property
+    def tokens(self) -> int:
+        """In all."""
+        return self.rows + self.prompt
+
+    @property
+    def sampled(self) -> int:
+        """Tokens after which one is sampled."""
+        return self.rows + min(1, self.prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +55,8 @@ class Needs:
     Attributes:
         weight_bytes: of the weights that the step reads.
         cache_bytes: of keys and values that it reads.
-        paged_bytes: of the rows' pages, windows or not, as the attention kernel reads them.
+        paged_bytes: of pages, windows or not, as the attention kernel reads them on the device
+            that has most to read.
         operations: of its products.
         attention_operations: those of attention among them.
     """
@@ -94,27 +105,34 @@ def needs(config: ModelConfig, mesh: Mesh, dtype: jnp.dtype, work: Work) -> Need
         work: the step.
     """
     data = parts_on(mesh, ROWS)
-    # A batch that cannot be divided is computed by every group of devices.
-    rows = work.rows // data if work.rows % data == 0 else work.rows
-    tokens = rows * work.tokens
+    # Tokens that cannot be divided are computed by every group of devices.
+    parts = data if work.tokens % data == 0 else 1
+    tokens = work.tokens / parts
     weight_bytes = operations = 0.0
     for name, spec in parameter_specs(config).items():
         values = prod(spec.shape) / prod(parts_on(mesh, axis) for axis in spec.axes)
         if name == "embedding.weight" and not config.tied_head:
             continue
-        reached, share = _reached(spec, config, work.rows * work.tokens)
+        reached, share = _reached(spec, config, work.tokens)
         weight_bytes += values * reached * dtype.itemsize
-        # The head is applied to the last token of a row alone.
-        applied = rows if name in ("embedding.weight", "head.weight") else tokens
+        # The head is applied where something is sampled alone.
+        head = name in ("embedding.weight", "head.weight")
+        applied = work.sampled if head else tokens
         operations += 2 * values * applied * share if len(spec.shape) > 1 else 0
     heads = parts_on(mesh, KV_HEADS)
     cache_bytes = attention = 0.0
-    room = combined_heads(config.held_kv_heads // heads, dtype)
-    paged_bytes = rows * work.context * bytes_per_token(config, "combined", dtype, room)
     for layer in config.layers:
         per_token = 2 * config.held_kv_heads // heads * config.head_dim * dtype.itemsize
-        cache_bytes += rows * per_token * seen_by_any(layer, work)
-        attention += 4 * tokens * config.num_heads / heads * config.head_dim * _seen(layer, work)
+        # Whoever computes some of a prompt's tokens reads all of the prompt.
+        cache_bytes += per_token * (
+            work.rows / parts * _reach(layer, work.context, 1)
+            + min(1, work.prompt) * _reach(layer, work.context, work.prompt)
+        )
+        seen = work.rows * _seen(layer, work.context, 1)
+        seen += work.prompt * _seen(layer, work.context, work.prompt)
+        attention += 4 * seen / parts * config.num_heads / heads * config.head_dim
+    room = combined_heads(config.held_kv_heads // heads, dtype)
+    paged_bytes = bytes_per_token(config, "combined", dtype, room) * _paged(work, int(tokens))
     return Needs(weight_bytes, cache_bytes, paged_bytes, operations + attention, attention)
 
 
@@ -127,29 +145,36 @@ def _reached(spec: ParameterSpec, config: ModelConfig, tokens: int) -> tuple[flo
     return 1 - (1 - share) ** tokens, share
 
 
-def seen_by_any(layer: LayerConfig, work: Work) -> float:
-    """Tokens of a row that any of the step's queries sees."""
-    reach = work.context if layer.window is None else layer.window + work.tokens - 1
-    return min(reach, work.context)
+def _reach(layer: LayerConfig, context: int, queries: int) -> int:
+    """Tokens of a row that any of its last queries sees."""
+    reach = context if layer.window is None else layer.window + queries - 1
+    return min(reach, context)
 
 
-def _seen(layer: LayerConfig, work: Work) -> float:
-    """Tokens that one of the step's queries sees, on average."""
-    seen = work.context - (work.tokens - 1) / 2
+def _seen(layer: LayerConfig, context: int, queries: int) -> float:
+    """Tokens that one of a row's last queries sees, on average."""
+    seen = context - (queries - 1) / 2
     return seen if layer.window is None else min(seen, layer.window)
 
 
-def estimate(
-    program: ProgramText, needed: Needs, chip: Chip, shards: int, tokens_per_row: int
-) -> Estimate:
-    """Seconds of a compiled program on one device.
+def _paged(work: Work, tokens: int) -> int:
+    """Tokens that the kernel reads where the first so many of a step's are computed.
+
+    A row's pages once; a prompt's anew for each block of queries that has some of it.
+    """
+    rows = min(work.rows, tokens)
+    blocks = ceil(tokens / QUERIES_PER_BLOCK) - rows // QUERIES_PER_BLOCK if tokens > rows else 0
+    return (rows + blocks) * work.context
+
+
+def estimate(program: ProgramText, needed: Needs, chip: Chip, shards: int) -> Estimate:
+    """Seconds of a step's compiled programs on one device.
 
     Args:
-        program: what it does.
+        program: what they do.
         needed: what the step is about.
         chip: the device.
         shards: devices that exchange with each other.
-        tokens_per_row: queries of each row.
     """
     beside = (copy for copy in program.copies if copy.beside)
     copies = sum(copy.bytes * (1 if copy.fetched else 2) for copy in beside) / chip.bandwidth
@@ -157,9 +182,7 @@ def estimate(
     fusions = max(program.cycles / chip.clock, needed.weight_bytes / chip.bandwidth - copies)
     kernels = 0.0
     if program.kernels:
-        # Every block of queries reads the row's pages anew.
-        blocks = ceil(tokens_per_row / QUERIES_PER_BLOCK)
-        moved = blocks * needed.paged_bytes / chip.bandwidth
+        moved = needed.paged_bytes / chip.bandwidth
         kernels = max(moved, needed.attention_operations / chip.peak)
     exchanges = sum(exchange_seconds(each, shards, chip) for each in program.exchanges)
     return Estimate(fusions, kernels, copies, exchanges)

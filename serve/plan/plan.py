@@ -5,49 +5,78 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
-from model.attention import KEYS_PER_BLOCK
 from model.axes import KV_HEADS
 from model.cache import combined_width
 from model.mesh import parts_on
+from model.paged import KEYS_PER_TURN
+from serve.engine.config import EngineConfig, bucket
 from serve.plan.compiler import Compiled, compile_program, what_it_says
 from serve.plan.costs import Estimate, Needs, Work, estimate, needs
 from serve.plan.deployment import Deployment
+from serve.plan.program_text import ProgramText
 
 # Two compilations of a 70B model at once stay below 3 GB.
 _THREADS = 2
-_SAMPLE = "sample"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step that a server runs: `forward`, and then `draw`.
+
+    Attributes:
+        name: `decode`, of rows that answer; `prefill`, of a prompt's chunk; or `mixed`, of a
+            chunk beside all other rows.
+        work: what is computed.
+        forward: tokens of the one program.
+        draw: rows of the other.
+    """
+
+    name: str
+    work: Work
+    forward: int
+    draw: int
+
+    @property
+    def keys(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Its programs, as `program_specs` names them."""
+        return ("forward", self.forward), ("draw", self.draw)
 
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """One step's program, and how long it takes.
+    """A step's programs, and how long they take.
 
     Attributes:
-        name: `decode` or `prefill`.
-        size: rows of the one, tokens of the other.
-        compiled: the program.
-        needs: what any program would have to do.
+        step: what it is.
+        forward: the program up to hidden vectors.
+        draw: the program from hidden vectors to tokens.
+        needs: what any programs would have to do.
         floor: seconds below which none can be.
-        estimate: of this one.
+        estimate: of these.
     """
 
-    name: str
-    size: int
-    compiled: Compiled
+    step: Step
+    forward: Compiled
+    draw: Compiled
     needs: Needs
     floor: float
     estimate: Estimate
 
     @property
+    def text(self) -> ProgramText:
+        """What there is in both programs."""
+        return self.forward.text.then(self.draw.text)
+
+    @property
     def exchanges(self) -> list[tuple[str, int, int]]:
         """Kinds of collectives: (kind, bytes of one, how many)."""
-        counted = Counter((each.kind, each.bytes) for each in self.compiled.text.exchanges)
+        counted = Counter((each.kind, each.bytes) for each in self.text.exchanges)
         return [(kind, size, count) for (kind, size), count in counted.items()]
 
     @property
     def copied(self) -> int:
         """Bytes that the step copies within the device's memory."""
-        return sum(copy.bytes for copy in self.compiled.text.copies if not copy.fetched)
+        return sum(copy.bytes for copy in self.text.copies if not copy.fetched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +85,7 @@ class Plan:
 
     Attributes:
         deployment: the model there.
-        steps: decode at some numbers of rows, and a prompt's chunk.
+        steps: see `steps_of`.
         temporary: bytes that the hungriest program needs besides weights, pages and state.
         code: bytes of the programs that were compiled.
     """
@@ -92,14 +121,12 @@ def make_plan(deployment: Deployment, on_progress: Callable[[int, int], None]) -
         CompilerError: the compiler fails at one.
     """
     engine, mesh = deployment.engine, deployment.mesh
-    rows, chunk = engine.row_buckets, engine.prefill_buckets[-1]
-    counts = dict.fromkeys((rows[0], rows[len(rows) // 2], rows[-1]))
+    wanted = steps_of(engine)
     # What compiles longest goes first.
-    keys = [("prefill", chunk), *(("decode", count) for count in reversed(counts))]
-    keys.append((_SAMPLE, rows[-1]))
+    keys = sorted({key for step in wanted for key in step.keys}, reverse=True)
     with what_it_says():
         specs = deployment.programs()
-    trips = -(-engine.context_length // KEYS_PER_BLOCK)
+    trips = -(-engine.context_length // KEYS_PER_TURN)
     done: dict[tuple[str, int], Compiled] = {}
     on_progress(0, len(keys))
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -112,15 +139,35 @@ def make_plan(deployment: Deployment, on_progress: Callable[[int, int], None]) -
             on_progress(len(done), len(keys))
     steps: list[StepCost] = []
     chip, shards = deployment.where.chip, parts_on(mesh, KV_HEADS)
-    for name, size in reversed(keys[:-1]):
-        tokens = 1 if name == "decode" else size
-        work = Work(size if name == "decode" else 1, tokens, engine.context_length)
-        needed = needs(deployment.config, mesh, deployment.dtype, work)
-        compiled = done[name, size]
-        cost = estimate(compiled.text, needed, chip, shards, tokens)
-        steps.append(StepCost(name, size, compiled, needed, needed.floor(chip), cost))
+    for step in wanted:
+        forward, draw = (done[key] for key in step.keys)
+        needed = needs(deployment.config, mesh, deployment.dtype, step.work)
+        cost = estimate(forward.text.then(draw.text), needed, chip, shards)
+        steps.append(StepCost(step, forward, draw, needed, needed.floor(chip), cost))
     temporary = max(each.temporary_bytes for each in done.values())
     return Plan(deployment, tuple(steps), temporary, sum(each.code_bytes for each in done.values()))
+
+
+def steps_of(engine: EngineConfig) -> list[Step]:
+    """The steps that a plan tells of, all at full contexts.
+
+    Decode at the smallest, the middle and the largest number of rows; a prompt's chunk alone; and
+    the longest chunk that is computed beside all other rows.
+    """
+    rows, context = engine.row_buckets, engine.context_length
+
+    def step(name: str, decoding: int, prompt: int) -> Step:
+        work = Work(decoding, prompt, context)
+        forward = bucket(work.tokens, engine.token_buckets)
+        return Step(name, work, forward, bucket(work.sampled, rows))
+
+    counts = dict.fromkeys((rows[0], rows[len(rows) // 2], rows[-1]))
+    steps = [step("decode", count, 0) for count in counts]
+    steps.append(step("prefill", 0, min(engine.prompt_tokens(0, 1), context)))
+    others = engine.max_rows - 1
+    if others and not engine.deterministic:
+        steps.append(step("mixed", others, min(engine.prompt_tokens(others, 1), context)))
+    return steps
 
 
 def copies_pages(step: StepCost, deployment: Deployment) -> bool:
@@ -130,4 +177,4 @@ def copies_pages(step: StepCost, deployment: Deployment) -> bool:
     one = deployment.engine.num_pages * deployment.engine.page_size * heads
     combined = deployment.backend.layout == "combined"
     pool = one * (2 * combined_width(cache.head_dim) if combined else cache.head_dim)
-    return any(copy.values == pool and not copy.fetched for copy in step.compiled.text.copies)
+    return any(copy.values == pool and not copy.fetched for copy in step.text.copies)

@@ -80,6 +80,16 @@ class ProgramText:
     cycles: int
     unknown: int
 
+    def then(self, other: "ProgramText") -> "ProgramText":
+        """What there is in two programs that run one after the other."""
+        return ProgramText(
+            self.exchanges + other.exchanges,
+            self.copies + other.copies,
+            self.kernels + other.kernels,
+            self.cycles + other.cycles,
+            self.unknown + other.unknown,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Instruction:
@@ -140,10 +150,11 @@ def _read(
 
 
 def _called(each: _Instruction) -> list[str]:
-    # Of a conditional's branches the last is taken for what runs: which one does is data.
+    # Of a conditional's branches the first is taken for what runs, that of what is not so: no
+    # row asks for a rule of sampling.
     branches = _BRANCHES.search(each.rest)
     if branches:
-        return [branches[1].split(",")[-1].strip().removeprefix("%")]
+        return [branches[1].split(",")[0].strip().removeprefix("%")]
     parts = _PARTS.search(each.rest)
     named = [part.strip().removeprefix("%") for part in parts[1].split(",")] if parts else []
     return named + _CALLED.findall(each.rest)

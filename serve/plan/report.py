@@ -66,9 +66,9 @@ def plan_text(plan: Plan, model: str, work: Workload) -> str:
         if copies_pages(step, plan.deployment)
     ]
     warnings += [
-        f"{_name(step)}: the cycles of {step.compiled.text.unknown} fusions are not known"
+        f"{_name(step)}: the cycles of {step.text.unknown} fusions are not known"
         for step in plan.steps
-        if step.compiled.text.unknown
+        if step.text.unknown
     ]
     lines += ["", *warnings] if warnings else []
     return "\n".join([*lines, "", _figures(plan), _NOTE])
@@ -87,7 +87,7 @@ def _share(name: str, size: int, hbm: int) -> str:
 
 
 def _name(step: StepCost) -> str:
-    return f"{step.name} {step.size}"
+    return f"{step.step.name} {step.step.work.tokens}"
 
 
 def _cells(step: StepCost) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ def _cells(step: StepCost) -> tuple[str, ...]:
         _ms(cost.total),
         f"{cost.total / step.floor:.2f}",
         *map(_ms, parts),
-        f"{step.size / cost.total:.0f}",
+        f"{step.step.work.tokens / cost.total:.0f}",
     )
 
 
@@ -156,10 +156,12 @@ def plan_json(plan: Plan, model: str, work: Workload) -> dict[str, Any]:
 
 
 def _step_json(step: StepCost, plan: Plan) -> dict[str, Any]:
-    cost, program = step.estimate, step.compiled
+    cost, text, work = step.estimate, step.text, step.step.work
     return {
-        "step": step.name,
-        "size": step.size,
+        "step": step.step.name,
+        "size": work.tokens,
+        "rows": work.rows,
+        "prompt_tokens": work.prompt,
         "floor": step.floor,
         "estimate": {
             "total": cost.total,
@@ -168,14 +170,22 @@ def _step_json(step: StepCost, plan: Plan) -> dict[str, Any]:
             "copies": cost.copies,
             "exchanges": cost.exchanges,
         },
-        "argument_bytes": program.argument_bytes,
-        "temporary_bytes": program.temporary_bytes,
-        "aliased_bytes": program.aliased_bytes,
+        "programs": [
+            {
+                "program": name,
+                "size": size,
+                "argument_bytes": program.argument_bytes,
+                "temporary_bytes": program.temporary_bytes,
+                "aliased_bytes": program.aliased_bytes,
+                "fused_cycles": program.text.cycles,
+            }
+            for (name, size), program in zip(step.step.keys, (step.forward, step.draw), strict=True)
+        ],
         "copied_bytes": step.copied,
         "pages_copied": copies_pages(step, plan.deployment),
-        "kernel_calls": program.text.kernels,
-        "fused_cycles": program.text.cycles,
-        "unknown_fusions": program.text.unknown,
+        "kernel_calls": text.kernels,
+        "fused_cycles": text.cycles,
+        "unknown_fusions": text.unknown,
         "exchanges": [
             {"kind": kind, "bytes": size, "count": count} for kind, size, count in step.exchanges
         ],

@@ -27,7 +27,10 @@ CallEvent = CallStarted | CallArguments | CallEnded
 
 
 class Sampled(Protocol):
-    """What an event must tell: the sampled id, if any, and how the choice ended, if it did."""
+    """What an event must tell: the sampled id, if any, and how the choice ended, if it did.
+
+    And whether the request predicted it.
+    """
 
     @property
     def token(self) -> int | None:
@@ -37,6 +40,11 @@ class Sampled(Protocol):
     @property
     def finish_reason(self) -> Ending | None:
         """Set on a choice's last event and only there."""
+        ...
+
+    @property
+    def predicted(self) -> bool:
+        """Whether the id was drafted from the request's prediction."""
         ...
 
 
@@ -97,6 +105,7 @@ class Assembler(Generic[E]):
 
     Attributes:
         tokens_kept: how many events have been released: the choice's completion tokens.
+        predicted_kept: how many of those were drafted from the request's prediction.
         finish_reason: how the choice ended; None while it runs.
     """
 
@@ -109,7 +118,7 @@ class Assembler(Generic[E]):
         *,
         stop_included: bool = False,
     ) -> None:
-        self.tokens_kept = 0
+        self.tokens_kept = self.predicted_kept = 0
         self.finish_reason: Ending | None = None
         self._tokenizer = tokenizer
         self._parser = parser
@@ -204,6 +213,7 @@ class Assembler(Generic[E]):
     def _released(self, events: Sequence[_Waiting[E]]) -> tuple[E, ...]:
         """Count events, and leave out those that have no part in the content."""
         self.tokens_kept += len(events)
+        self.predicted_kept += sum(each.event.predicted for each in events)
         return tuple(
             each.event
             for each in events

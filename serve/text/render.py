@@ -106,6 +106,15 @@ class Renderer:
             raise ConversationError("the messages render to an empty prompt; send some text")
         return ids
 
+    def answer_ids(self, text: str, most: int) -> list[int]:
+        """The first `most` ids of what an answer says after a prompt, spelled as prompts are.
+
+        Raises:
+            ValueError: the text has a lone surrogate.
+        """
+        beginning = text[: _CHARACTERS_EACH * most]
+        return self._tokenizer.encode(beginning, at_start=False)[:most]
+
     def end_ids(self, declared: Collection[int] = ()) -> frozenset[int]:
         """The ids that end a turn: those that the checkpoint declares, and the template's own.
 

@@ -16,6 +16,7 @@ from model.loading import load_model
 from model.memory_layout import parameter_places
 from model.mesh import make_mesh, sharding
 from model.parameters import parameter_specs
+from model.steps import RowTokens, step_inputs
 from serve.config import bundled_model
 from serve.engine.config import EngineConfig
 from serve.engine.runner import Runner
@@ -77,14 +78,15 @@ def test_weights_are_loaded_in_the_order_that_is_wished(monkeypatch: pytest.Monk
 
 def test_a_step_takes_parameters_as_they_lie():
     engine = EngineConfig(context_length=64, cache_tokens=128, max_rows=1)
-    logits = []
+    inputs, _ = step_inputs([RowTokens(0, 0, [3], [0])], 1, 1, engine.page_size)
+    hidden = []
     for change in (lambda value: value, reordered):
         model = tiny_model()
         model.parameters[GATE_UP] = change(model.parameters[GATE_UP])
         runner = Runner(model, engine)
-        step = runner._jobs()["decode", 1]()
-        inputs = np.array([[0], [0], [0]], np.int32)
-        result, _ = step(model.parameters, runner._cache, runner._rows.last_token, inputs)
-        logits.append(np.asarray(result))
-    assert np.abs(logits[0]).max() > 0.1
-    np.testing.assert_allclose(logits[1], logits[0], atol=1e-5)
+        step = runner._jobs()["forward", 1].make()
+        last, picks = runner._rows.last_token, np.zeros(1, np.int32)
+        picked, _, _ = step(model.parameters, runner._cache, last, inputs, picks)
+        hidden.append(np.asarray(picked))
+    assert np.abs(hidden[0]).max() > 0.1
+    np.testing.assert_allclose(hidden[1], hidden[0], atol=1e-5)

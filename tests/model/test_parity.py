@@ -6,7 +6,7 @@ than the contexts before stretching.
 """
 
 import json
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from model.attention import KEYS_PER_BLOCK
 from model.cache import Cache, empty_cache
 from model.families.registry import FAMILIES
 from model.loading import LoadedModel, load_model
 from model.mesh import make_mesh
-from model.parameters import decoder_with
-from model.steps import decode, forward_pages
+from model.paged import KEYS_PER_TURN
+from model.steps import RowTokens, forward, logits, step_inputs
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "models"
 VARIANTS = sorted(path.name for path in FIXTURES.iterdir() if path.is_dir())
@@ -29,7 +28,7 @@ PAGE_SIZE, CHUNK = 16, 16
 TOLERANCE = 1e-4
 # The context to serve: phi-4-mini's rotary embedding depends on it.
 CONTEXT = 128
-WIDTH = KEYS_PER_BLOCK // PAGE_SIZE * (CONTEXT // KEYS_PER_BLOCK)
+WIDTH = KEYS_PER_TURN // PAGE_SIZE * (CONTEXT // KEYS_PER_TURN)
 
 
 class Case:
@@ -41,8 +40,7 @@ class Case:
         expected = load_file(FIXTURES / name / "expected.safetensors")
         self.tokens, self.greedy = expected["tokens"], expected["greedy"]
         self.logits = expected["logits"]
-        self._forward = jax.jit(self._forward_impl)
-        self._decode = jax.jit(partial(decode, self.config))
+        self._step = jax.jit(self._step_impl)
 
     def cache(self) -> Cache:
         empty = empty_cache(
@@ -59,25 +57,21 @@ class Case:
         # Where the programs' own results lie: else the second call would compile again.
         return jax.device_put(empty, jax.devices()[0])
 
-    def _forward_impl(self, parameters, cache, tokens, positions):
-        decoder = decoder_with(self.config, parameters)
-        hidden, cache = forward_pages(decoder, cache, tokens, positions, jnp.asarray([1]))
-        return decoder.logits(hidden)[0], cache
+    def _step_impl(self, parameters, cache, inputs):
+        last, picks = jnp.zeros(2, jnp.int32), jnp.arange(inputs.tokens.shape[1])
+        picked, _, cache = forward(self.config, parameters, cache, last, inputs, picks)
+        return logits(self.config, parameters, picked), cache
 
-    def prefill(self, cache: Cache, first: int, count: int, length: int):
-        """Logits after `count` tokens from `first` on, in a chunk padded to `length`."""
-        tokens, positions = np.zeros((1, length), np.int32), np.full((1, length), -1, np.int32)
-        tokens[0, :count] = self.tokens[first : first + count]
-        positions[0, :count] = np.arange(first, first + count)
-        logits, cache = self._forward(self.model.parameters, cache, tokens, positions)
-        return np.asarray(logits)[:count], cache
+    def step(self, cache: Cache, tokens: Sequence[int], first: int, size: int):
+        """Logits after tokens of the second row, in a step of `size`."""
+        part = RowTokens(1, first, tokens, np.asarray(cache.tables[1]))
+        inputs, _ = step_inputs([part], size, 2, PAGE_SIZE)
+        found, cache = self._step(self.model.parameters, cache, inputs)
+        return np.asarray(found)[: len(tokens)], cache
 
-    def step(self, cache: Cache, token: int, position: int):
-        page = int(cache.tables[1, position // PAGE_SIZE])
-        rows = np.array([[1], [position], [page]], np.int32)
-        last = np.array([0, token], np.int32)
-        logits, cache = self._decode(self.model.parameters, cache, last, rows)
-        return np.asarray(logits)[0], cache
+    def prefill(self, cache: Cache, first: int, count: int, size: int):
+        """Logits after `count` tokens of the text from `first` on."""
+        return self.step(cache, self.tokens[first : first + count], first, size)
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
@@ -112,10 +106,10 @@ def test_decode_then_greedy(case: Case):
     cache = case.cache()
     last = np.zeros(case.model.config.vocab_size)
     for position, token in enumerate(case.tokens):
-        last, cache = case.step(cache, int(token), position)
+        (last,), cache = case.step(cache, [int(token)], position, 1)
         np.testing.assert_allclose(last, case.logits[position], atol=TOLERANCE)
     found: list[int] = []
     for position in range(len(case.tokens), len(case.tokens) + len(case.greedy)):
         found.append(int(np.argmax(last)))
-        last, cache = case.step(cache, found[-1], position)
+        (last,), cache = case.step(cache, found[-1:], position, 1)
     assert found == case.greedy.tolist()

@@ -1,4 +1,4 @@
-"""Prefill, chunked prefill and decode through pages against the naive reference."""
+"""Steps of prompts, chunks and running rows together, against the naive reference."""
 
 import math
 import re
@@ -22,7 +22,16 @@ from model.parameters import (
     random_parameters,
     turn,
 )
-from model.steps import decode, fork, logits, prefill
+from model.steps import (
+    LAST,
+    RowTokens,
+    StepInputs,
+    copy_pages,
+    forward,
+    logits,
+    seat,
+    step_inputs,
+)
 
 PAGE, PAGES, ROWS, WIDTH = 4, 128, 4, 64
 LENGTH = 150  # more than one block of 128 keys
@@ -65,19 +74,37 @@ def config(request) -> ModelConfig:
     return request.param
 
 
-def test_prefill_agrees_with_the_reference_at_every_position(config):
+class Stepper:
+    """Runs steps of one program per size, and makes logits after all of their tokens."""
+
+    def __init__(self, config: ModelConfig, parameters: Parameters, cache: Cache) -> None:
+        self.parameters, self.cache = parameters, cache
+
+        def run(parameters, cache, last, inputs):
+            picks = jnp.arange(len(inputs.tokens[0]))
+            picked, _, cache = forward(config, parameters, cache, last, inputs, picks)
+            return logits(config, parameters, picked), cache
+
+        self.run = jax.jit(run, donate_argnums=1)
+
+    def __call__(self, parts, size: int, last=(0,) * ROWS) -> list[np.ndarray]:
+        """Logits after each token of each part."""
+        inputs, firsts = step_inputs(parts, size, ROWS, PAGE)
+        scores, self.cache = self.run(self.parameters, self.cache, jnp.array(last), inputs)
+        return [
+            np.asarray(scores[first : first + len(part.tokens)])
+            for first, part in zip(firsts, parts, strict=True)
+        ]
+
+
+def test_a_prompt_agrees_with_the_reference_at_every_position(config):
     parameters, tokens = tiny_parameters(config), tokens_of(1)
-    rows = np.array([[0], [0], [len(tokens)]], np.int32)
-    run = jax.jit(partial(prefill, config))
-    tables = shuffled_tables(1)[:1]
-    last, hidden, _ = run(parameters, fresh_cache(config), jnp.array([tokens]), rows, tables)
-    expected = naive_logits(config, parameters, tokens)
-    everywhere = logits(config, parameters, hidden)[0]
-    np.testing.assert_allclose(everywhere, expected, atol=1e-4)
-    np.testing.assert_allclose(last[0], expected[-1], atol=1e-4)
+    step = Stepper(config, parameters, fresh_cache(config))
+    (scores,) = step([RowTokens(0, 0, tokens, shuffled_tables(1)[0])], 160)
+    np.testing.assert_allclose(scores, naive_logits(config, parameters, tokens), atol=1e-4)
 
 
-def test_chunked_prefill_then_decode_agrees_with_the_reference(config):
+def test_chunks_then_tokens_agree_with_the_reference(config):
     """With whole prompts in one chunk below."""
     parameters = tiny_parameters(config)
     expected = [naive_logits(config, parameters, text) for text in TEXTS]
@@ -107,30 +134,68 @@ def through_pages(
     """Row, position and logits of `TEXTS`, side by side in a shuffled pool: all but the last 20
     tokens in chunks, then one at a time."""
     tables = shuffled_tables(chunk)
-    run_prefill = jax.jit(partial(prefill, config), donate_argnums=1)
-    run_decode = jax.jit(partial(decode, config), donate_argnums=1)
-    cache = fresh_cache(config, dtype)
-    width = 64 if chunk <= 64 else 149
-    prompts = [len(text) - 20 for text in TEXTS]
-    for row, (text, prompt) in enumerate(zip(TEXTS, prompts, strict=True)):
-        for start in range(0, prompt, chunk):
-            part = text[start : min(start + chunk, prompt)]
-            padded = np.zeros((1, width), np.int32)
-            padded[0, : len(part)] = part
-            rows = np.array([[row], [start], [len(part)]], np.int32)
-            scores, _, cache = run_prefill(parameters, cache, padded, rows, tables[row : row + 1])
-            yield row, start + len(part) - 1, scores[0]
-    for step in range(20):
-        positions = [prompt + step for prompt in prompts]
-        last = np.zeros(ROWS, np.int32)
-        rows = np.zeros((3, 4), np.int32)
-        rows[0], rows[1] = ROWS, -1  # two padding rows
-        for row, position in enumerate(positions):
-            last[row] = TEXTS[row][position]
-            rows[:, row] = row, position, tables[row][position // PAGE]
-        scores, cache = run_decode(parameters, cache, jnp.array(last), rows)
-        for row, position in enumerate(positions):
-            yield row, position, scores[row]
+    step = Stepper(config, parameters, fresh_cache(config, dtype))
+    at = [0, 0]
+    while any(done < len(text) for done, text in zip(at, TEXTS, strict=True)):
+        rows, parts, last = [], [], [0] * ROWS
+        for row, (done, text) in enumerate(zip(at, TEXTS, strict=True)):
+            end = min(done + chunk, len(text) - 20) if done < len(text) - 20 else done + 1
+            if done == len(text):
+                continue
+            tokens = text[done:end]
+            if done >= len(text) - 20:
+                last[row], tokens = tokens[0], [LAST]
+            rows.append(row)
+            parts.append(RowTokens(row, done, tokens, tables[row]))
+            at[row] = end
+        size = 2 if all(len(part.tokens) == 1 for part in parts) else 16 if chunk < 9 else 300
+        for row, part, scores in zip(rows, parts, step(parts, size, last), strict=True):
+            for offset, after in enumerate(scores):
+                yield row, part.start + offset, after
+
+
+def test_everybody_in_one_step_gets_what_each_gets_alone():
+    """Rows of one token, of some drafts, of a chunk from nothing and of one amid a prompt."""
+    parameters = tiny_parameters()
+    texts = [tokens_of(seed, length) for seed, length in enumerate((140, 60, 50, 131))]
+    order = np.random.default_rng(9).permutation(2 * PAGES).astype(np.int32).reshape(4, -1)
+    starts = [139, 57, 0, 100]
+    empty = empty_cache(
+        TINY,
+        pages=2 * PAGES,
+        page_size=PAGE,
+        rows=ROWS,
+        table_width=WIDTH,
+        dtype=jnp.dtype("float32"),
+    )
+    step = Stepper(TINY, parameters, empty)
+    for row, (text, start) in enumerate(zip(texts, starts, strict=True)):
+        if start:
+            step([RowTokens(row, 0, text[:start], order[row])], 160)
+    parts = [
+        RowTokens(row, start, text[start:], order[row])
+        for row, (text, start) in enumerate(zip(texts, starts, strict=True))
+    ]
+    for text, part, scores in zip(texts, parts, step(parts, 96), strict=True):
+        expected = naive_logits(TINY, parameters, text)[part.start :]
+        np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
+def test_a_step_is_in_the_order_that_attention_relies_on():
+    parts = [
+        RowTokens(5, 8, [1, 2, 3], [7, 8, 9, 10]),
+        RowTokens(2, 3, [4], [11]),
+        RowTokens(0, 9, [LAST], [12, 13, 14]),
+    ]
+    (tokens, rows), firsts = step_inputs(parts, 8, 4, 4)
+    assert firsts == [2, 1, 0]
+    assert tokens.tolist() == [
+        [LAST, 4, 1, 2, 3, 0, 0, 0],
+        [0, 1, 2, 2, 2, 0, 0, 0],
+        [9, 3, 8, 9, 10, -1, -1, -1],
+        [14, 11, 9, 9, 9, 0, 0, 0],
+    ]
+    assert rows.tolist() == [[0, 2, 5, 4], [0, 1, 2, 8], [1, 1, 3, 0]]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 1)])
@@ -163,9 +228,15 @@ def test_a_cpu_widens_no_bfloat16_weight_and_no_pool(turned, rows):
     }
     cache = jax.eval_shape(partial(empty_cache, config, **sizes))
     parameters = jax.eval_shape(partial(random_parameters, config, dtype, 0))
-    inputs = [jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((rows,), (3, rows))]
-    step = jax.jit(partial(decode, config), donate_argnums=1)
-    text = step.lower(parameters, cache, *inputs).compile().as_text()
+    last, picks = (jax.ShapeDtypeStruct((rows,), jnp.int32) for _ in ("last", "picks"))
+    inputs = StepInputs(*(jax.ShapeDtypeStruct((count, rows), jnp.int32) for count in (4, 3)))
+
+    def step(parameters, cache, *rest):
+        picked, _, cache = forward(config, parameters, cache, *rest)
+        return logits(config, parameters, picked), cache
+
+    lowered = jax.jit(step, donate_argnums=1).lower(parameters, cache, last, inputs, picks)
+    text = lowered.compile().as_text()
     # What is computed inside of a fusion is not written to memory.
     text = "".join(part for part in text.split("\n\n") if not part.startswith("%fused"))
     shapes = {tuple(map(int, found.split(","))) for found in re.findall(r"f32\[([\d,]+)\]", text)}
@@ -176,51 +247,57 @@ def test_a_cpu_widens_no_bfloat16_weight_and_no_pool(turned, rows):
     assert rows * config.vocab_size <= largest < smallest
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("size", [1, 2, 4, 16, 64])
+def test_pages_are_written_in_place(size, dtype):
+    """Whatever is in a step: what it works in is smaller than one layer's keys."""
+    sizes = {"pages": 4096, "page_size": 16, "rows": 8, "table_width": WIDTH}
+    cache = jax.eval_shape(partial(empty_cache, TINY, dtype=jnp.dtype(dtype), **sizes))
+    parameters = jax.eval_shape(partial(random_parameters, TINY, jnp.dtype(dtype), 0))
+    numbers = partial(jax.ShapeDtypeStruct, dtype=jnp.int32)
+    inputs = StepInputs(numbers((4, size)), numbers((3, min(size, 8))))
+    step = jax.jit(partial(forward, TINY), donate_argnums=1)
+    lowered = step.lower(parameters, cache, numbers((8,)), inputs, numbers((8,)))
+    memory = lowered.compile().memory_analysis()
+    pool = math.prod(cache.layers[0].keys.shape) * cache.layers[0].keys.dtype.itemsize
+    assert memory.temp_size_in_bytes < pool
+    assert memory.alias_size_in_bytes >= 2 * TINY.num_layers * pool
+
+
 def test_a_rows_bits_do_not_depend_on_how_long_its_neighbour_is():
     parameters, tables = tiny_parameters(), shuffled_tables(5)
-    run_decode = jax.jit(partial(decode, TINY))
     cache = fresh_cache(TINY)
-    cache = cache._replace(
-        tables=cache.tables.at[:2].set(tables),
-        layers=jax.tree.map(
-            lambda pool: jax.random.normal(jax.random.key(0), pool.shape), cache.layers
-        ),
-    )
-    last = jnp.array([5, 9, 0, 0], jnp.int32)
+    random = partial(jax.random.normal, jax.random.key(0))
+    layers = jax.tree.map(lambda pool: random(pool.shape), cache.layers)
+    whole = seat(cache._replace(layers=layers), jnp.arange(2), jnp.asarray(tables))
 
     def first_row(neighbour: int) -> np.ndarray:
-        pages = [tables[0][10 // PAGE], tables[1][neighbour // PAGE]]
-        rows = np.array([[0, 1], [10, neighbour], pages], np.int32)
-        return np.asarray(run_decode(parameters, cache, last, rows)[0][0])
+        step = Stepper(TINY, parameters, jax.tree.map(jnp.copy, whole))
+        parts = [
+            RowTokens(row, position, [LAST], tables[row])
+            for row, position in enumerate((10, neighbour))
+        ]
+        return step(parts, 4, (5, 9, 0, 0))[0]
 
     np.testing.assert_array_equal(first_row(3), first_row(250))
 
 
 def test_padding_writes_nothing():
-    parameters = tiny_parameters()
-    cache = fresh_cache(TINY)
-    rows = np.array([[ROWS], [0], [0]], np.int32)
-    tables = np.full((1, WIDTH), 3, np.int32)
-    *_, after = jax.jit(partial(prefill, TINY))(
-        parameters, cache, np.ones((1, 16), np.int32), rows, tables
-    )
-    assert all(not np.any(leaf) for leaf in jax.tree.leaves(after))
+    step = Stepper(TINY, tiny_parameters(), fresh_cache(TINY))
+    step([], 16)
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(step.cache))
 
 
 def test_a_fork_continues_from_its_own_copy_of_the_last_page():
     parameters, tokens = tiny_parameters(), tokens_of(4, 11)  # two full pages and three tokens
-    table = np.arange(WIDTH, dtype=np.int32)[None]
-    rows = np.array([[0], [0], [10]], np.int32)
-    padded = np.zeros((1, 16), np.int32)
-    padded[0, :10] = tokens[:10]
-    *_, cache = jax.jit(partial(prefill, TINY))(parameters, fresh_cache(TINY), padded, rows, table)
-    forked = table.copy()
-    forked[0, 2] = 99
-    cache = jax.jit(fork)(cache, np.array([[2], [2], [99]], np.int32), forked)
+    table = list(range(WIDTH))
+    step = Stepper(TINY, parameters, fresh_cache(TINY))
+    step([RowTokens(0, 0, tokens[:10], table)], 16)
+    forked = [*table[:2], 99, *table[3:]]
+    cache = seat(step.cache, jnp.array([2, ROWS]), jnp.array([forked, table]))
+    step.cache = copy_pages(cache, jnp.array([2, PAGES]), jnp.array([99, PAGES]))
     # The original goes on with another token first: the fork must not see it.
     other = (tokens[10] + 1) % TINY.vocab_size
-    last = jnp.array([other, 0, tokens[10], 0], jnp.int32)
-    run_decode = jax.jit(partial(decode, TINY))
-    _, cache = run_decode(parameters, cache, last, np.array([[0], [10], [2]], np.int32))
-    scores, _ = run_decode(parameters, cache, last, np.array([[2], [10], [99]], np.int32))
+    step([RowTokens(0, 10, [other], table)], 4)
+    (scores,) = step([RowTokens(2, 10, [tokens[10]], forked)], 4)
     np.testing.assert_allclose(scores[0], naive_logits(TINY, parameters, tokens)[-1], atol=1e-4)

@@ -86,6 +86,7 @@ def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -
         "aliases": ["one"],
         "cors_origins": ["https://one.example"],
         "coordinator": "one.example:1",
+        "speculate": "ngram",
     }.get(name)
     if other is None:
         other = "text"
@@ -220,6 +221,14 @@ def test_a_snapshot_is_served_under_its_models_id(
     assert ServeConfig(model=place).served_id == wanted
     assert ServeConfig(model=tmp_path / "mine").served_id == wanted
     assert ServeConfig(model=place, model_id="other").served_id == "other"
+
+
+def test_a_deterministic_server_drafts_nothing() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^speculate is 'ngram' with deterministic, which drafts"
+    ):
+        ServeConfig(speculate="ngram", deterministic=True)
+    assert ServeConfig(deterministic=True).speculate == ServeConfig().speculate == "off"
 
 
 def test_a_circle_of_links_has_a_name(tmp_path: Path) -> None:

@@ -144,6 +144,13 @@ def test_that_programs_are_not_kept_is_told(
     assert caplog.messages[1:] == [f"compiled programs are not kept for the next start: {why}"]
 
 
+def test_what_is_drafted_is_the_engines_to_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.launch.load_engine", lambda _, **settings: settings)
+    for speculate in ("off", "ngram"):
+        loaded = _load(ServeConfig(speculate=speculate, compile_cache="off"), None)
+        assert loaded["speculate"] == speculate
+
+
 def test_what_a_person_is_told_when_it_is_ready() -> None:
     config = ServeConfig(model=Path("/models/mine"))
     assert ready_message(config, 8000, 4.25) == (

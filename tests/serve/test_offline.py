@@ -400,8 +400,8 @@ class Broken:
     """A device that compiles, and fails at the first step."""
 
     def compile(self, on_progress) -> None:
-        on_progress(0, 2)
-        on_progress(2, 2)
+        on_progress(0, 2, "compiling")
+        on_progress(2, 2, "")
 
     def execute(self, plan):
         raise MemoryError("no room on the device")

@@ -1,5 +1,7 @@
 """A constraint that a person can check by hand, without a grammar library."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from serve.engine.types import ConstraintError
@@ -53,6 +55,23 @@ class CountingMatcher:
         allowed[:] = 0
         for token in self._next | ends:
             allowed[token // 32] |= np.uint32(1 << token % 32)
+
+    def copy(self) -> "CountingMatcher":
+        copied = CountingMatcher(self.constraint)
+        copied.tokens = list(self.tokens)
+        return copied
+
+    def forced(self) -> list[int]:
+        """At `last` there is a choice: the answer may end."""
+        return []
+
+    def allows(self, tokens: Sequence[int]) -> int:
+        copied = self.copy()
+        for count, token in enumerate(tokens):
+            if token not in copied._next:
+                return count
+            copied.accept(token)
+        return len(tokens)
 
 
 def is_counted(tokens: list[int], last: int) -> bool:

@@ -3,8 +3,9 @@
     python -m support.on_eight_devices RESULTS.npz
 
 Runs in a process of its own, for the number of devices is settled when JAX starts. Results are
-named `model mesh what`: logits of a prompt in two chunks and of decoded tokens, sampled ids,
-and the shape of the part of the embedding, of the projections and of the pages on one device.
+named `model mesh what`: logits of two prompts in two chunks each beside rows that decode, and of
+decoded tokens, sampled ids, and the shape of the part of the embedding, of the projections and of
+the pages on one device.
 """
 
 import os
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +86,12 @@ MESHES_OF = {
 GPU_KERNEL_MESHES = ("data=2,model=4", "data=8,model=1")
 BY_TPU_KERNEL, TPU_KERNEL_MESH = "window and sinks", "data=2,model=4"
 
-PAGE_SIZE, POOL, WIDTH, ROWS, CHUNK, STEPS = 4, 64, 32, 8, 16, 6
+PAGE_SIZE, POOL, WIDTH, ROWS, STEPS = 4, 64, 32, 8, 6
+# Tokens of the steps that read prompts, padding among them, and what each reads of both prompts:
+# all devices can divide the first ones, and none the others.
+MIXED = ((40, 16), (19, 5))
+# Rows that decode meanwhile. Of 40 tokens each of eight devices has five: chunks are cut.
+BESIDE = range(2, 6)
 
 
 def random_values(config: ModelConfig) -> dict[str, np.ndarray]:
@@ -113,51 +120,27 @@ _sample = jax.jit(sample)
 
 
 def results(model: LoadedModel, layout: PageLayout = "by_head") -> Iterator[tuple[str, np.ndarray]]:
-    """Prompts of two rows, then steps of all eight rows, sampled from the logits."""
-    config, mesh, whole = model.config, model.mesh, replicated(model.mesh)
-
-    def program(function, donate, out, *arguments):
-        abstract = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(
-                x.shape, x.dtype, sharding=x.sharding if isinstance(x, jax.Array) else whole
-            ),
-            arguments,
-        )
-        return steps.compile_step(function, mesh, donate, out, *abstract)
-
-    cache = empty_cache(
-        config,
-        pages=POOL,
-        page_size=PAGE_SIZE,
-        rows=ROWS,
-        table_width=WIDTH,
-        dtype=model.dtype,
-        layout=layout,
-    )
-    places = cache_sharding(config, mesh, layout)
-    cache = jax.device_put(cache, places)
+    """Prompts of two rows beside others, then steps of all eight rows, sampled from the logits."""
+    config = model.config
+    forward = Stepper(model, layout)
+    scores = partial(jax.jit(partial(steps.logits, config)), model.parameters)
     generator = np.random.default_rng(5)
-    order = generator.permutation(POOL).astype(np.int32).reshape(ROWS, -1)
-    tables = np.zeros((ROWS, WIDTH), np.int32)
-    tables[:, : order.shape[1]] = order
-    prompts = generator.integers(0, config.vocab_size, (2, CHUNK + 5)).astype(np.int32)
-    prefill, everywhere, logits, prompt_logits = None, None, [], []
-    for row, prompt in enumerate(prompts):
-        for start in (0, CHUNK):
-            part = np.zeros((1, CHUNK), np.int32)
-            real = prompt[start : start + CHUNK]
-            part[0, : len(real)] = real
-            given = (part, np.array([[row], [start], [len(real)]], np.int32), tables[row : row + 1])
-            if prefill is None:
-                step = partial(steps.prefill, config)
-                out = (whole, whole, places)
-                prefill = program(step, (1,), out, model.parameters, cache, *given)
-            last, hidden, cache = prefill(model.parameters, cache, *given)
-            if everywhere is None:
-                scores = partial(steps.logits, config)
-                everywhere = program(scores, (), whole, model.parameters, hidden)
-            logits.append(np.asarray(last))
-            prompt_logits.append(everywhere(model.parameters, hidden)[0, : len(real)])
+    tables = generator.permutation(POOL).astype(np.int32).reshape(ROWS, -1)
+    length = sum(count for _, count in MIXED)
+    prompts = generator.integers(0, config.vocab_size, (2, length)).tolist()
+    rows = empty_rows(ROWS, config.vocab_size)._replace(last_token=jnp.arange(ROWS))
+    logits, prompt_logits, start = [], [], 0
+    for step, (size, count) in enumerate(MIXED):
+        parts = [
+            steps.RowTokens(row, start, prompts[row][start : start + count], tables[row])
+            for row in range(2)
+        ]
+        parts += [steps.RowTokens(row, step, (steps.LAST,), tables[row]) for row in BESIDE]
+        picked, hidden, firsts = forward(parts, size, rows.last_token)
+        logits.append(np.asarray(scores(picked))[: len(parts)])
+        everywhere = np.asarray(scores(hidden))
+        prompt_logits += [everywhere[first : first + count] for first in firsts[:2]]
+        start += count
     yield "prefill", np.concatenate(logits)
     yield "prompt", np.concatenate(prompt_logits)
 
@@ -165,29 +148,61 @@ def results(model: LoadedModel, layout: PageLayout = "by_head") -> Iterator[tupl
         Choice(SamplingParams(temperature=0.9 if row % 2 else 0.0, top_p=0.95, seed=row))
         for row in range(ROWS)
     ]
-    rows = empty_rows(ROWS, config.vocab_size)
     rows = load_rows(rows, jnp.arange(ROWS), row_settings(choices, ROWS))
-    rows = rows._replace(last_token=jnp.arange(ROWS))
-    at = np.array([CHUNK + 5] * 2 + [0] * (ROWS - 2), np.int32)
-    decode, logits, ids = None, [], []
+    at = np.array([length] * 2 + [len(MIXED)] * len(BESIDE) + [0] * 2, np.int32)
+    logits, ids = [], []
     for step in range(STEPS):
-        where = np.stack([np.arange(ROWS, dtype=np.int32), at + step])
-        pages = tables[where[0], where[1] // PAGE_SIZE]
-        given = (np.asarray(rows.last_token), np.stack([*where, pages]))
-        if decode is None:
-            forward = partial(steps.decode, config)
-            out = (whole, places)
-            decode = program(forward, (1,), out, model.parameters, cache, *given)
-        scores, cache = decode(model.parameters, cache, *given)
-        scores = np.asarray(scores)
-        rows, sampled = _sample(rows, scores, where + np.array([[0], [1]], np.int32))
-        logits.append(scores)
+        parts = [
+            steps.RowTokens(row, int(at[row]) + step, (steps.LAST,), tables[row])
+            for row in range(ROWS)
+        ]
+        picked, _, _ = forward(parts, ROWS, rows.last_token)
+        logits.append(np.asarray(scores(picked)))
+        where = np.stack([np.arange(ROWS, dtype=np.int32), at + step + 1])
+        rows, sampled = _sample(rows, logits[-1], where)
         ids.append(np.asarray(sampled))
     yield "decode", np.stack(logits)
     yield "ids", np.stack(ids)
     for name in ("embedding.weight", "blocks.0.attention.qkv", "blocks.0.mlp.gate_up"):
         yield name, np.array(model.parameters[name].addressable_shards[0].data.shape)
-    yield "pages", np.array(cache.layers[0][0].addressable_shards[0].data.shape)
+    yield "pages", np.array(forward.cache.layers[0][0].addressable_shards[0].data.shape)
+
+
+class Stepper:
+    """Runs steps of a model on its mesh, each number of tokens by a program of its own."""
+
+    def __init__(self, model: LoadedModel, layout: PageLayout) -> None:
+        self._model = model
+        sizes = {"pages": POOL, "page_size": PAGE_SIZE, "rows": ROWS, "table_width": WIDTH}
+        cache = empty_cache(model.config, dtype=model.dtype, layout=layout, **sizes)
+        self._places = cache_sharding(model.config, model.mesh, layout)
+        self.cache = jax.device_put(cache, self._places)
+        self._programs: dict[int, Any] = {}
+
+    def __call__(
+        self, parts: list[steps.RowTokens], size: int, last: jax.Array
+    ) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        """Hidden vectors after the last token of each part, those of all, and where parts begin."""
+        inputs, firsts = steps.step_inputs(parts, size, ROWS, PAGE_SIZE)
+        picks = np.zeros(ROWS, np.int32)
+        ends = [first + len(part.tokens) - 1 for first, part in zip(firsts, parts, strict=True)]
+        picks[: len(ends)] = ends
+        given = (self._model.parameters, self.cache, np.asarray(last), inputs, picks)
+        if size not in self._programs:
+            self._programs[size] = self._compiled(*given)
+        picked, hidden, self.cache = self._programs[size](*given)
+        return np.asarray(picked), np.asarray(hidden), firsts
+
+    def _compiled(self, *given: Any) -> Any:
+        config, mesh, whole = self._model.config, self._model.mesh, replicated(self._model.mesh)
+        abstract = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(
+                x.shape, x.dtype, sharding=x.sharding if isinstance(x, jax.Array) else whole
+            ),
+            given,
+        )
+        out = (whole, whole, self._places)
+        return steps.compile_step(partial(steps.forward, config), mesh, (1,), out, *abstract)
 
 
 def environment(devices: int = 8) -> dict[str, str]:

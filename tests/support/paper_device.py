@@ -8,7 +8,7 @@ differs therefore shows up as a wrong text.
 import numpy as np
 
 from serve.engine.config import EngineConfig
-from serve.engine.plan import Sampled, StepPlan, StepResult, Telling
+from serve.engine.plan import Pass, Place, Sampled, StepPlan, StepResult, Telling
 from serve.engine.types import GenerationRequest, PromptLogprobs
 
 VOCAB = 97
@@ -52,42 +52,65 @@ class PaperDevice:
         size = self.config.page_size
         return [self.pool[self.tables[slot][i // size]][i % size] for i in range(length)]
 
+    def enter(self, slot: int, position: int, pages: list[int]) -> None:
+        """Bring a slot's table up to date with the page of a token, as a step does."""
+        entry = position // self.config.page_size
+        table = self.tables.setdefault(slot, [])
+        table += [0] * (entry + 1 - len(table))
+        table[entry] = pages[entry]
+
     def execute(self, plan: StepPlan) -> StepResult:
         for sequence in plan.loads:
             self.choice[sequence.slot] = sequence.choice
-        for chunk in plan.prefill:
+        for seat in plan.seats:
+            self.tables[seat.slot] = list(seat.table)
+        prompts, groups = [], []
+        for each in plan.passes:
+            self.compute(each)
+            prompts += [
+                self.told(chunk.slot, chunk.start, chunk.telling)
+                for chunk in each.prefill
+                if chunk.telling is not None
+            ]
+            if places := each.places:
+                groups.append(places)
+        for source, target in plan.copies:
+            self.pool[target] = list(self.pool[source])
+        return StepResult([self.draw(places) for places in groups], prompts)
+
+    def draw(self, places: list[Place]) -> Sampled:
+        """After drafts as if they were right; remembered is what agrees with them."""
+        assert len(places) <= self.config.max_rows
+        tokens, agrees = [], True
+        for place in places:
+            agrees = place.before == 0 or (agrees and tokens[-1] == place.given)
+            tokens.append(self.sample(place.sequence.slot, place.position))
+            if agrees:
+                self.last[place.sequence.slot] = tokens[-1]
+        return Sampled(tokens, [None] * len(tokens))
+
+    def compute(self, each: Pass) -> None:
+        """All at once: every token is written before any is read."""
+        for chunk in each.prefill:
             assert 1 <= len(chunk.tokens) <= self.config.prefill_chunk
-            self.tables[chunk.slot] = list(chunk.table)
             for offset, token in enumerate(chunk.tokens):
+                self.enter(chunk.slot, chunk.start + offset, chunk.table)
                 self.write(chunk.slot, chunk.start + offset, token)
-        for new in plan.forks:
-            self.tables[new.slot] = list(new.table)
-            if new.source >= 0:
-                self.pool[new.target] = list(self.pool[new.source])
-        prompts = [
-            self.told(chunk.slot, chunk.start, chunk.telling)
-            for chunk in plan.prefill
-            if chunk.telling is not None
-        ]
-        groups = []
-        for chunk in plan.prefill:
-            if chunk.sampling:
-                length = chunk.start + len(chunk.tokens)
-                groups.append([self.sample(s.slot, length) for s in chunk.sampling])
-        if plan.decode:
-            assert len(plan.decode) <= self.config.max_rows
-            for row in plan.decode:
-                slot, entry = row.sequence.slot, row.position // self.config.page_size
-                table = self.tables[slot]
-                table[entry : entry + 1] = [row.page]
-                self.write(slot, row.position, self.last[slot])
-            groups.append([self.sample(r.sequence.slot, r.position + 1) for r in plan.decode])
-        return StepResult([Sampled(tokens, [None] * len(tokens)) for tokens in groups], prompts)
+        for row in each.decode:
+            slot = row.sequence.slot
+            for offset, token in enumerate((self.last[slot], *row.drafted)):
+                self.enter(slot, row.position + offset, row.sequence.pages)
+                self.write(slot, row.position + offset, token)
+        total = sum(1 + len(row.drafted) for row in each.decode)
+        total += sum(len(chunk.tokens) for chunk in each.prefill)
+        assert total <= self.config.token_buckets[-1]
+        assert len(each.decode) + len(each.prefill) <= self.config.max_rows
+        assert not (self.config.deterministic and each.prefill and each.decode)
 
     def told(self, slot: int, start: int, telling: Telling) -> PromptLogprobs:
         """As a log-probability, what the device makes of the text up to each place."""
-        count = len(telling.tokens)
-        values = [continuation(self.read(slot, start + place), 0) for place in range(1, count + 1)]
+        count, first = len(telling.tokens), start + telling.first
+        values = [continuation(self.read(slot, first + place), 0) for place in range(1, count + 1)]
         none = np.zeros((count, 0))
         return PromptLogprobs(
             np.array(telling.tokens), np.array(values), np.ones(count), none, none
@@ -96,5 +119,4 @@ class PaperDevice:
     def sample(self, slot: int, length: int) -> int:
         tokens = self.read(slot, length)
         assert -1 not in tokens, "a token was read that nobody wrote"
-        self.last[slot] = continuation(tokens, self.choice[slot])
-        return self.last[slot]
+        return continuation(tokens, self.choice[slot])

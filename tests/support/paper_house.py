@@ -36,19 +36,26 @@ class House:
         self.cancelled.update((name, each) for each in choices)
 
     def step(self) -> bool:
+        if self.scheduler.awaits_tokens:
+            self.commit()
         plan = self.scheduler.plan()
         tokens = None if plan is None else self.device.execute(plan)
-        if self.running is not None:
-            for name, cached, event in self.scheduler.commit(*self.running):
-                self.cached[name] = cached
-                if isinstance(event, PromptLogprobs):
-                    self.prompts[name].append(event)
-                    continue
-                assert (name, event.choice) not in self.cancelled
-                self.events[name, event.choice].append(event)
+        self.commit()
         self.running = None if plan is None else (plan, tokens)
         self.scheduler.check_integrity()
         return plan is not None
+
+    def commit(self) -> None:
+        if self.running is None:
+            return
+        running, self.running = self.running, None
+        for name, cached, event in self.scheduler.commit(*running):
+            self.cached[name] = cached
+            if isinstance(event, PromptLogprobs):
+                self.prompts[name].append(event)
+                continue
+            assert (name, event.choice) not in self.cancelled
+            self.events[name, event.choice].append(event)
 
     def run(self, limit: int = 10_000) -> int:
         steps = 0

@@ -38,7 +38,7 @@ def random_engine(size: int, rows: int = 4) -> Engine:
     )
     model = tiny_model(replace(TINY, vocab_size=size, context_length=CONTEXT))
     engine = Engine(Runner(model, config), config, EngineInfo(CONTEXT, size, "fp_test"))
-    engine.start(lambda deliveries: None, lambda report: None, lambda done, total: None)
+    engine.start(lambda deliveries: None, lambda report: None, lambda *_: None)
     return engine
 
 

@@ -62,18 +62,28 @@ EXPERTS = replace(
 )
 
 
+# A step of all rows, one with a chunk beside them, and what comes after either.
+PROGRAMS = {
+    "decode": ("forward", WORK.rows),
+    "mixed": ("forward", CHUNK),
+    "draw": ("draw", WORK.rows),
+}
+
+
 def compiled(config: ModelConfig, topology: str, mesh: MeshShape | None, step: str) -> Any:
-    """What a test asks of the program of one step."""
+    """What a test asks of one program."""
     deployment = deploy(config, parse_slice(topology), WORK, mesh)
-    spec = deployment.programs()[step, WORK.rows if step == "decode" else CHUNK]
+    spec = deployment.programs()[PROGRAMS[step]]
     program = compile_program(spec.lower())
-    parameters, cache = spec.arguments[:2]
+    parameters, state = spec.arguments[:2]
     weights = [
         x
         for name, x in parameters.items()
         if len(x.shape) > 1 and not {"router", "sinks"} & set(name.split("."))
     ]
-    parts = [prod(x.sharding.shard_shape(x.shape)) for x in cache.layers[0]]
+    parts = (
+        [] if step == "draw" else [prod(x.sharding.shard_shape(x.shape)) for x in state.layers[0]]
+    )
     return {
         "mesh": dict(deployment.mesh.shape),
         "fallback": deployment.backend.fallback,
@@ -81,10 +91,11 @@ def compiled(config: ModelConfig, topology: str, mesh: MeshShape | None, step: s
         "exchanges": [(each.kind, each.bytes) for each in program.text.exchanges],
         "copies": [each.values for each in program.text.copies],
         "rearranged": [each.values for each in program.text.copies if not each.fetched],
-        "pool": min(parts),
+        "pool": min(parts, default=0),
         "pool_bytes": sum(parts) * deployment.dtype.itemsize * LAYERS,
         "smallest_weight": min(prod(x.shape) for x in weights) * deployment.dtype.itemsize,
         "smallest_part": min(prod(x.sharding.shard_shape(x.shape)) for x in weights),
+        "logits": config.vocab_size * WORK.rows,
         "aliased_bytes": program.aliased_bytes,
     }
 
@@ -121,12 +132,14 @@ if __name__ == "__main__":
     found = {
         f"dense {topology} {step}": compiled(DENSE, topology, None, step)
         for topology in TOPOLOGIES
-        for step in ("decode", "prefill")
+        for step in ("decode", "mixed")
     }
-    for step in ("decode", "prefill"):
+    for step in ("decode", "mixed"):
         found[f"sinks v6e:2x2 {step}"] = compiled(SINKS, "v6e:2x2", None, step)
     found["many v5e:1x1 decode"] = compiled(MANY, "v5e:1x1", None, "decode")
     found["wide v5e:2x2 decode"] = compiled(WIDE, "v5e:2x2", None, "decode")
     found["experts v6e:2x2 decode"] = compiled(EXPERTS, "v6e:2x2", None, "decode")
-    found["rows v5e:2x4 decode"] = compiled(DENSE, "v5e:2x4", MeshShape(2, 4), "decode")
+    for step in ("decode", "mixed"):
+        found[f"rows v5e:2x4 {step}"] = compiled(DENSE, "v5e:2x4", MeshShape(2, 4), step)
+    found["dense v6e:2x4 draw"] = compiled(DENSE, "v6e:2x4", None, "draw")
     Path(sys.argv[1]).write_text(json.dumps(found))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from model.tokenizer import Tokenizer
+from serve.api.answering.usage import Completion
 from serve.engine.types import FinishReason, Generation, TokenEvent
 from serve.text.assemble import Assembler, CallEvent, Delta
 from serve.text.calls.events import Parser
@@ -65,6 +66,7 @@ class Answer:
             for parser in parsers
         ]
         self._open = choices
+        self._mispredicted = 0
         self._generation = generation
 
     def feed(self, batch: Sequence[TokenEvent]) -> list[ChoiceDelta]:
@@ -72,6 +74,8 @@ class Answer:
         changed: dict[int, list[Delta[TokenEvent]]] = {}
         for event in batch:
             assembler = self._assemblers[event.choice]
+            if assembler.finish_reason is None:
+                self._mispredicted += event.mispredicted
             deltas = assembler.feed(event)
             if deltas:
                 changed.setdefault(event.choice, []).extend(deltas)
@@ -87,9 +91,13 @@ class Answer:
         return self._open == 0
 
     @property
-    def completion_tokens(self) -> int:
-        """Tokens kept so far, over all choices."""
-        return sum(assembler.tokens_kept for assembler in self._assemblers)
+    def completion(self) -> Completion:
+        """What there is so far, over all choices."""
+        return Completion(
+            kept=sum(assembler.tokens_kept for assembler in self._assemblers),
+            predicted=sum(assembler.predicted_kept for assembler in self._assemblers),
+            mispredicted=self._mispredicted,
+        )
 
 
 def _merged(index: int, deltas: list[Delta[TokenEvent]]) -> ChoiceDelta:

@@ -52,7 +52,7 @@ class Run:
         """What the next batch of events adds to the choices."""
         deltas = self.answer.feed(batch)
         self.clock.tick(deltas)
-        self.exchange.completion_tokens = self.answer.completion_tokens
+        self.exchange.completion_tokens = self.answer.completion.tokens
         return deltas
 
     def check_finished(self) -> None:
@@ -82,6 +82,6 @@ class Run:
         """Token counts so far."""
         return Usage(
             prompt=self.prompt_tokens,
-            completion=self.answer.completion_tokens,
+            completion=self.answer.completion,
             cached=self.generation.cached_tokens,
         )

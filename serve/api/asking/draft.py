@@ -85,19 +85,27 @@ class Drafter:
         form, tools = answer_form(wire, self.settings.max_json_depth), asked_tools(wire)
         check_sizes(form, tools, self.settings.max_grammar_bytes)
         context = self.info.context_length
+        renderer = self.conversations.renderer
         prompt = self.conversations.prompt(wire.messages, form, tools, context)
+        most = token_bound(wire, len(prompt), context, self.settings.max_answer_tokens)
+        predicted, room = wire.prediction, context - len(prompt)
         submission = GenerationRequest(
             id=completion_id,
             prompt=prompt,
-            max_tokens=token_bound(wire, len(prompt), context, self.settings.max_answer_tokens),
+            max_tokens=most,
             sampling=sampling,
             choices=wire.choices,
             end_ids=self.end_ids,
             tells_stop_id=bool(wire.include_stop_str_in_output),
             prompt_logprobs=wire.prompt_logprobs,
+            prediction=[] if predicted is None else renderer.answer_ids(predicted.text, room),
         )
-        thoughts = self.conversations.renderer.template.thoughts
-        no_effect = without_effect(wire.messages, wire.tools or (), shows_thoughts=bool(thoughts))
+        no_effect = without_effect(
+            wire.messages,
+            wire.tools or (),
+            predicted,
+            shows_thoughts=bool(renderer.template.thoughts),
+        )
         banned = wire.bad_words or ()
         return Prepared(_without_prompt(wire), submission, form, tools, no_effect, banned)
 
@@ -112,6 +120,7 @@ def _without_prompt(wire: ChatRequest) -> ChatRequest:
         "tool_choice": None,
         "functions": wire.functions and [],
         "function_call": None,
+        "prediction": None,
         "guided_json": wire.guided_json and {},
         "guided_regex": wire.guided_regex and "",
         "guided_choice": wire.guided_choice and [],

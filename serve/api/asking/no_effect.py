@@ -10,6 +10,7 @@ from itertools import chain, islice
 from serve.api.wire.faults import path_of
 from serve.api.wire.messages import THOUGHTS, AssistantMessage, Message, ToolMessage
 from serve.api.wire.no_effect import marked_fields
+from serve.api.wire.prediction import Prediction
 from serve.api.wire.tools import CustomToolDefinition, FunctionToolDefinition
 
 # A header of that many is about a kilobyte.
@@ -19,6 +20,7 @@ MOST_NAMED = 16
 def without_effect(
     messages: Sequence[Message],
     tools: Sequence[FunctionToolDefinition | CustomToolDefinition],
+    prediction: Prediction | None = None,
     *,
     shows_thoughts: bool,
 ) -> str:
@@ -27,9 +29,14 @@ def without_effect(
     Args:
         messages: valid ones.
         tools: valid ones.
+        prediction: a valid one, if any.
         shows_thoughts: whether the model's template takes an assistant's earlier thoughts.
     """
-    paths = chain(_of_messages(messages, shows_thoughts), marked_fields(list(tools), ("tools",)))
+    paths = chain(
+        _of_messages(messages, shows_thoughts),
+        marked_fields(list(tools), ("tools",)),
+        marked_fields(prediction, ("prediction",)),
+    )
     named = list(islice(paths, MOST_NAMED))
     more = sum(1 for _ in paths)
     return ", ".join([*named, f"and {more} more"] if more else named)

@@ -37,16 +37,22 @@ class Drafted:
     """What a worker made of a body, quick to unpickle.
 
     Attributes:
-        prepared: with an empty prompt.
+        prepared: with an empty prompt and prediction.
         prompt: its ids.
+        prediction: its ids.
     """
 
     prepared: Prepared
     prompt: "array[int]"
+    prediction: "array[int]"
 
     def whole(self) -> Prepared:
         """As `Drafter.draft` returns it."""
-        submission = replace(self.prepared.submission, prompt=self.prompt.tolist())
+        submission = replace(
+            self.prepared.submission,
+            prompt=self.prompt.tolist(),
+            prediction=self.prediction.tolist(),
+        )
         return replace(self.prepared, submission=submission)
 
 
@@ -102,6 +108,7 @@ def _reply(drafter: Drafter, body: Body, completion_id: str) -> Reply:
     # Whatever it is: the server answers and logs it, and this process goes on.
     except Exception:  # noqa: BLE001
         return Failed(traceback.format_exc())
-    prompt = array("i", prepared.submission.prompt)
-    submission = replace(prepared.submission, prompt=())
-    return Drafted(replace(prepared, submission=submission), prompt)
+    submission = prepared.submission
+    prompt, prediction = array("i", submission.prompt), array("i", submission.prediction)
+    emptied = replace(prepared, submission=replace(submission, prompt=(), prediction=()))
+    return Drafted(emptied, prompt, prediction)

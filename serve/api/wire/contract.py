@@ -254,7 +254,17 @@ CONTRACT: tuple[Row, ...] = (
         "serve/api/test_tools.py::test_functions_are_called_in_the_older_form",
         default="auto with `functions`, else none",
     ),
-    _later("prediction", "Content that the answer is expected to have."),
+    Row(
+        "prediction",
+        "honoured",
+        "type `content` with a text, or with 1 to 1,024 text parts, which are joined; not empty",
+        "What the answer is expected to say, like a file that is to be changed a little. Its "
+        "tokens are drafts: several are verified in one step, and those are kept that would have "
+        "been drawn anyway. So it changes the time, and nothing of the answer. `usage` counts "
+        "drafts that are in the answer and those that were refused. With --deterministic nothing "
+        "is drafted. See docs/performance.md.",
+        "serve/api/test_prediction.py::test_usage_counts_what_was_drafted",
+    ),
     _later("prompt_cache_key", "Groups requests that share a prompt's beginning."),
     _later("prompt_cache_retention", "How long a prompt's cache is kept."),
     _later("reasoning_effort", "How much the model reasons."),

@@ -98,10 +98,11 @@ class CustomToolCall(_ToolCall):
         return self.custom.name
 
 
-_TextOnly = Annotated[TextPart, kind("type", ["text"], ["image_url", "input_audio", "file"])]
+# What is read as text, without any other kind of content.
+TextOnlyPart = Annotated[TextPart, kind("type", ["text"], ["image_url", "input_audio", "file"])]
 _Content = Annotated[
     Annotated[str, Tag(TAG + "string")]
-    | Annotated[list[_TextOnly], MinLen(1), Most(MOST_PARTS), Tag(TAG + "array")],
+    | Annotated[list[TextOnlyPart], MinLen(1), Most(MOST_PARTS), Tag(TAG + "array")],
     *string_or_array("content parts"),
 ]
 _AssistantPart = Annotated[
@@ -118,7 +119,7 @@ _AssistantContent = Annotated[
 _Result = Annotated[
     Annotated[
         Annotated[str, Tag(TAG + "string")]
-        | Annotated[list[_TextOnly], Most(MOST_PARTS), Tag(TAG + "array")],
+        | Annotated[list[TextOnlyPart], Most(MOST_PARTS), Tag(TAG + "array")],
         *string_or_array("content parts"),
     ]
     | None,

@@ -20,6 +20,7 @@ from serve.api.wire.guided import (
 )
 from serve.api.wire.messages import MOST_MESSAGES, Message, check_tool_answers
 from serve.api.wire.most import Most
+from serve.api.wire.prediction import Prediction
 from serve.api.wire.response_format import ResponseFormat
 from serve.api.wire.strict import Strict
 from serve.api.wire.tools import (
@@ -168,7 +169,7 @@ class ChatRequest(Strict):
         Annotated[list[LegacyFunction], Most(MOST_TOOLS)] | None, BeforeValidator(empty_is_none)
     ] = None
     function_call: FunctionCallChoice | None = None
-    prediction: Annotated[object, *later()] = None
+    prediction: Prediction | None = None
     prompt_cache_key: Annotated[object, *later()] = None
     prompt_cache_retention: Annotated[object, *later()] = None
     reasoning_effort: Annotated[object, *later()] = None

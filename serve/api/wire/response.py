@@ -39,7 +39,7 @@ class PromptTokensDetails(_Answer):
 
 
 class CompletionTokensDetails(_Answer):
-    """Of the answer's tokens."""
+    """Of the answers' tokens, and those of a prediction that are in no answer: rejected."""
 
     accepted_prediction_tokens: int
     audio_tokens: int
@@ -48,7 +48,10 @@ class CompletionTokensDetails(_Answer):
 
 
 class Usage(_Answer):
-    """Tokens of the prompt and of all choices; end-of-turn tokens are not counted."""
+    """Tokens of the prompt and of all choices, rejected ones of a prediction among them.
+
+    End-of-turn tokens are not counted.
+    """
 
     prompt_tokens: int
     completion_tokens: int

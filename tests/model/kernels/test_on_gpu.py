@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(jax.default_backend() != "gpu", reason="there is no CUDA device"),
 ]
 WIDTHS = (16, 64, 128, 256)
-PAGE, PAGES, TABLE, ROWS, PROMPT = 16, 64, 16, 4, 100
+PAGE, PAGES, TABLE, ROWS, PROMPT, TOKENS, DECODED = 16, 64, 16, 4, 100, 128, 12
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -29,7 +29,7 @@ def test_the_kernel_agrees_with_the_plain_backend(width, group):
 
 
 def logits(layout: PageLayout) -> np.ndarray:
-    """After prompts of different lengths, and after each of eight more tokens."""
+    """After prompts of different lengths beside answers, and after decoding all together."""
     layer = LayerConfig(plain_rope(10_000.0, 64))
     config = ModelConfig(
         vocab_size=128,
@@ -56,20 +56,24 @@ def logits(layout: PageLayout) -> np.ndarray:
     )
     random = np.random.default_rng(0)
     tables = random.permutation(PAGES).astype(np.int32).reshape(ROWS, TABLE)
-    prefill = jax.jit(partial(steps.prefill, config), donate_argnums=1)
-    decode = jax.jit(partial(steps.decode, config), donate_argnums=1)
+    forward = jax.jit(partial(steps.forward, config), donate_argnums=1)
+    lengths = [PROMPT - 20 * row for row in range(ROWS)]
+    ids = [random.integers(0, 128, length).tolist() for length in lengths]
     found: list[jax.Array] = []
-    for row in range(ROWS):
-        ids = random.integers(0, 128, (1, PROMPT)).astype(np.int32)
-        where = np.array([[row], [0], [PROMPT - 20 * row]], np.int32)
-        scores, _, cache = prefill(parameters, cache, ids, where, tables[row : row + 1])
-        found.append(scores)
-    for step in range(8):
-        at = np.array([PROMPT - 20 * row + step for row in range(ROWS)], np.int32)
-        slots = np.arange(ROWS, dtype=np.int32)
-        where = np.stack([slots, at, tables[slots, at // PAGE]])
-        scores, cache = decode(parameters, cache, jnp.arange(ROWS) + step, where)
-        found.append(scores)
+    for step in range(DECODED):
+        # Each row reads its prompt in the step of its number, beside those that decode by then.
+        parts = [
+            steps.RowTokens(row, 0, ids[row], tables[row])
+            if step == row
+            else steps.RowTokens(row, lengths[row] + step - row - 1, (steps.LAST,), tables[row])
+            for row in range(min(step + 1, ROWS))
+        ]
+        inputs, firsts = steps.step_inputs(parts, TOKENS if step < ROWS else ROWS, ROWS, PAGE)
+        ends = [first + len(part.tokens) - 1 for first, part in zip(firsts, parts, strict=True)]
+        picks = np.array(ends + [0] * (ROWS - len(ends)), np.int32)
+        last = jnp.arange(ROWS, dtype=jnp.int32) + step
+        hidden, _, cache = forward(parameters, cache, last, inputs, picks)
+        found.append(steps.logits(config, parameters, hidden[: len(ends)]))
     return np.concatenate([np.asarray(each, np.float32) for each in found])
 
 

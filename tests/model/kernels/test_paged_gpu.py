@@ -7,14 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.step_views import Rows, step_view
 from support.tiny import TINY, tiny_parameters
 
 from model import steps
-from model.attention import PagedAttention, PageView, Scoring, attend_pages
+from model.attention import Scoring
 from model.backends import choose_backend
 from model.cache import GpuPages, LayerCache, PageLayout, empty_cache
 from model.kernels import paged_gpu
 from model.kernels.paged_gpu import GpuAttention, attend_one, paged_attention, trial
+from model.paged import PagedAttention, StepView, attend_flat
 
 HEADS, GROUP, WIDTH, PAGE, TABLE, ROWS = 2, 3, 32, 16, 24, 4
 POOL = ROWS * TABLE
@@ -40,48 +42,82 @@ def pages(dtype: str = "float32") -> GpuPages:
     return GpuPages(normal(1, *shape, dtype=dtype), normal(2, *shape, dtype=dtype))
 
 
-def view(positions: list[list[int]]) -> PageView:
-    order = np.random.default_rng(3).permutation(POOL).astype(np.int32).reshape(ROWS, TABLE)
-    return PageView(jnp.asarray(order[: len(positions)]), jnp.asarray(positions, jnp.int32))
+def view(rows: Rows, size: int) -> StepView:
+    order = np.random.default_rng(3).permutation(POOL).reshape(ROWS, TABLE)
+    return step_view(size, rows, order)
 
 
 @pytest.mark.usefixtures("interpreted")
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("softcap", [None, 3.0])
 def test_decode_agrees_with_the_plain_backend(dtype, softcap):
-    q = normal(0, ROWS, 1, HEADS, GROUP, WIDTH, dtype=dtype)
-    where = view([[0], [15], [130], [TABLE * PAGE - 1]])
+    q = normal(0, ROWS, HEADS, GROUP, WIDTH, dtype=dtype)
+    where = view([(TABLE * PAGE - 1, 1), (130, 1), (15, 1), (0, 1)], ROWS)
     scoring = Scoring(0.4, softcap=softcap)
-    found = np.asarray(attend_one(q, pages(dtype), where, scoring), np.float32)
-    wanted = np.asarray(attend_pages(q, pages(dtype), where, scoring), np.float32)
+    found = attend_one(q, pages(dtype), where.tables, where.positions, scoring)
+    wanted = np.asarray(attend_flat(q, pages(dtype), where, scoring), np.float32)
     assert np.abs(wanted).max() > 0.5
-    np.testing.assert_allclose(found, wanted, atol=TOLERANCES[dtype], rtol=0)
+    np.testing.assert_allclose(
+        np.asarray(found, np.float32), wanted, atol=TOLERANCES[dtype], rtol=0
+    )
+
+
+PLAIN = Scoring(0.4)
 
 
 @pytest.mark.usefixtures("interpreted")
 @pytest.mark.parametrize(
-    ("positions", "scoring"),
+    ("size", "rows", "scoring", "by_kernel"),
     [
-        ([[20], [300]], Scoring(0.4)),
-        ([[20], [300]], Scoring(0.4, window=7)),
-        ([[20], [300]], Scoring(0.4, sinks=jnp.ones((HEADS, GROUP)))),
-        ([[380, 381, 382, -1]], Scoring(0.4)),
+        (2, [(300, 1), (20, 1)], PLAIN, True),
+        (4, [(300, 1), (20, 1)], PLAIN, True),
+        (2, [(300, 1), (20, 1)], Scoring(0.4, window=7), False),
+        (2, [(300, 1), (20, 1)], Scoring(0.4, sinks=jnp.ones((HEADS, GROUP))), False),
+        (16, [(370, 13)], PLAIN, True),
+        (16, [(300, 1), (20, 1), (0, 2), (127, 9)], PLAIN, True),
+        # As many rows as the step can have, and no padding.
+        (5, [(300, 1), (20, 1), (0, 3)], PLAIN, True),
     ],
-    ids=["decode", "a window", "sinks", "a prompt"],
+    ids=[
+        *("decode", "decode with padding", "a window", "sinks"),
+        *("a prompt", "decode beside prompts", "decode beside a prompt, no padding"),
+    ],
 )
-def test_new_keys_are_written_where_the_plain_backend_writes_them(positions, scoring):
-    where = view(positions)
-    rows, length = where.positions.shape
-    q = normal(0, rows, length, HEADS, GROUP, WIDTH)
-    k, v = normal(4, rows, length, HEADS, WIDTH), normal(5, rows, length, HEADS, WIDTH)
+def test_a_step_is_that_of_the_plain_backend(size, rows, scoring, by_kernel, monkeypatch):
+    where, calls = view(rows, size), []
+    kernel = paged_gpu.paged_attention
+
+    def counted(*args: object, **settings: object) -> jax.Array:
+        calls.append(args)
+        return kernel(*args, **settings)
+
+    monkeypatch.setattr(paged_gpu, "paged_attention", counted)
+    q = normal(0, size, 1, HEADS, GROUP, WIDTH)
+    k, v = normal(4, size, 1, HEADS, WIDTH), normal(5, size, 1, HEADS, WIDTH)
+    where = where._replace(
+        **{name: getattr(where, name)[:size] for name in ("tables", "starts", "counts")}
+    )
     found, cache = GpuAttention(where)(q, k, v, pages(), scoring)
+    assert bool(calls) == by_kernel
     wanted, plain = PagedAttention(where)(q, k, v, LayerCache(*pages()), scoring)
     real = np.asarray(where.positions) >= 0
+    assert np.abs(np.asarray(wanted)[real]).max() > 0.5
     np.testing.assert_allclose(found[real], wanted[real], atol=1e-5, rtol=0)
     assert isinstance(cache, GpuPages)
     assert plain is not None
     for mine, theirs in zip(cache, plain, strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_rows_of_one_token_are_the_kernels_and_others_are_not(monkeypatch):
+    """With a kernel that finds ones, rows of one token have ones, and nobody else."""
+    monkeypatch.setattr(paged_gpu, "paged_attention", lambda q, *_, **__: jnp.ones_like(q))
+    where = view([(300, 1), (20, 1), (0, 2), (127, 9)], 13)
+    q, kv = normal(0, 13, 1, HEADS, GROUP, WIDTH), normal(4, 13, 1, HEADS, WIDTH)
+    found, _ = GpuAttention(where)(q, kv, kv, pages(), PLAIN)
+    ones = np.all(np.asarray(found) == 1.0, axis=(1, 2, 3, 4))
+    assert ones.tolist() == [True] * 2 + [False] * 11
 
 
 def decode_for_cuda(layout: PageLayout) -> str:
@@ -95,8 +131,11 @@ def decode_for_cuda(layout: PageLayout) -> str:
         dtype=jnp.dtype("float32"),
         layout=layout,
     )
-    step = jax.jit(partial(steps.decode, WIDE))
-    traced = step.trace(parameters, cache, jnp.zeros(2, jnp.int32), jnp.zeros((3, 2), jnp.int32))
+    step = jax.jit(partial(steps.forward, WIDE))
+    parts = [steps.RowTokens(slot, 3, (steps.LAST,), [slot]) for slot in range(2)]
+    inputs, _ = steps.step_inputs(parts, 2, 2, PAGE)
+    row_numbers = jnp.zeros(2, jnp.int32)
+    traced = step.trace(parameters, cache, row_numbers, inputs, row_numbers)
     return traced.lower(lowering_platforms=("cuda",)).as_text()
 
 

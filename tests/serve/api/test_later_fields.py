@@ -3,7 +3,6 @@ from typing import Any
 import pytest
 
 REFUSED: list[tuple[str, Any]] = [
-    ("prediction", {"type": "content", "content": "x"}),
     ("prompt_cache_key", "k"),
     ("prompt_cache_retention", "24h"),
     ("reasoning_effort", "low"),

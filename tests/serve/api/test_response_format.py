@@ -68,7 +68,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     )
     model = tiny_model(replace(TINY, vocab_size=VOCABULARY, context_length=CONTEXT))
     engine = Engine(Runner(model, config), config, EngineInfo(CONTEXT, VOCABULARY, "fp_test"))
-    engine.start(lambda deliveries: None, lambda report: None, lambda done, total: None)
+    engine.start(lambda deliveries: None, lambda report: None, lambda *_: None)
     yield engine
     engine.stop()
 

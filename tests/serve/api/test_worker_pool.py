@@ -74,17 +74,20 @@ async def test_a_process_makes_what_would_be_made_here(pool: WorkerPool, make_dr
     asked = body(
         "Grüße", tools=[tool], response_format=form, seed=3, stop=["x"], logit_bias={"7": 1}, n=2,
         metadata={"a": "b"}, stream=True, user="me",
+        prediction={"type": "content", "content": "Grüße zurück"},
     )  # fmt: skip
     there = await pool.draft(asked, "chatcmpl-1", "")
     here = make_drafter().draft(asked, "chatcmpl-1")
     assert there == here
-    assert type(there.submission.prompt) is list
+    assert type(there.submission.prompt) is type(there.submission.prediction) is list
+    assert there.submission.prediction == list("Grüße zurück".encode())
     assert there.submission.id == "chatcmpl-1"
     # What answers are made with, and nothing that would be kept for nothing.
     wire = there.wire
     assert (wire.stops, wire.choices, wire.stream, wire.caller) == (("x",), 2, True, "me")
     assert (wire.metadata, wire.constrained_by) == ({"a": "b"}, "tools")
     assert not wire.messages
+    assert wire.prediction is None
     told = await pool.draft(body(prompt_logprobs=3), "chatcmpl-2", "")
     assert (told.wire.prompt_logprobs, told.submission.prompt_logprobs) == (3, 3)
 

@@ -20,7 +20,7 @@ def engines() -> Iterator[dict[bool, Engine]]:
     with compiled_quickly():
         engines = {flag: engine_of(deterministic=flag) for flag in (False, True)}
         for engine in engines.values():
-            engine.start(lambda deliveries: None, lambda report: None, lambda done, total: None)
+            engine.start(lambda deliveries: None, lambda report: None, lambda *_: None)
     yield engines
     for engine in engines.values():
         engine.stop()

@@ -138,9 +138,7 @@ async def test_rows_put_back_go_on_where_their_constraints_were(engines):
         wanted = await answers_of(bridge)
     engine = engine_of(cache_tokens=CONTEXT + 16, max_rows=4)
     bridge = EngineBridge(engine)
-    await asyncio.to_thread(
-        engine.start, bridge.on_step, lambda report: None, lambda done, total: None
-    )
+    await asyncio.to_thread(engine.start, bridge.on_step, lambda report: None, lambda *_: None)
     found = await answers_of(bridge)
     preemptions = engine.stats.preemptions
     await asyncio.to_thread(engine.stop)
@@ -166,7 +164,7 @@ async def test_masks_are_timed_and_only_where_there_are_any():
     reports: list[StepReport] = []
     engine = engine_of(max_rows=4)
     bridge = EngineBridge(engine)
-    await asyncio.to_thread(engine.start, bridge.on_step, reports.append, lambda done, total: None)
+    await asyncio.to_thread(engine.start, bridge.on_step, reports.append, lambda *_: None)
     await answers(bridge, request([1], 20))
     assert sum(len(report.mask_seconds) for report in reports) == 0
     ((*_, last),) = await events_of(bridge, request([1], 30, temperature=0.0, **counting(20)))

@@ -218,9 +218,7 @@ async def test_rows_put_back_keep_their_penalties():
     for cache_tokens in (8 * context, context + 64):
         engine = engine_of(context_length=context, cache_tokens=cache_tokens, max_rows=4)
         bridge = EngineBridge(engine)
-        await asyncio.to_thread(
-            engine.start, bridge.on_step, lambda report: None, lambda done, total: None
-        )
+        await asyncio.to_thread(engine.start, bridge.on_step, lambda report: None, lambda *_: None)
         asked = [
             request(
                 prompt_of(seed, 6 + seed),
@@ -304,7 +302,7 @@ async def test_a_full_queue_is_refused_and_says_so():
     bridge = EngineBridge(engine)
     with pytest.raises(EngineUnavailableError, match="starting"):
         bridge.submit(request([1], 1))
-    await asyncio.to_thread(engine.start, bridge.on_step, print, lambda done, total: None)
+    await asyncio.to_thread(engine.start, bridge.on_step, print, lambda *_: None)
     with pytest.raises(ValueError, match="12 choices never fit: rows and queue hold 11 together"):
         bridge.submit(request([1], 1, choices=12))
     with engine_held(engine):
@@ -330,9 +328,7 @@ async def test_a_dead_engine_tells_everybody(caplog):
 
     engine = engine_of(max_rows=4, prefill_chunk=16)
     bridge = EngineBridge(engine)
-    await asyncio.to_thread(
-        engine.start, bridge.on_step, lambda report: None, lambda done, total: None
-    )
+    await asyncio.to_thread(engine.start, bridge.on_step, lambda report: None, lambda *_: None)
     runner, calls = engine._runner, iter(range(1000))
     execute = runner.execute
 

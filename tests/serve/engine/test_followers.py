@@ -58,11 +58,13 @@ async def test_a_follower_that_runs_what_is_told_ends_with_the_same_bits():
     followers = Recorded()
     leader = Runner(tiny_model(), CONFIG, followers)
     engine = Engine(leader, CONFIG, EngineInfo(CONTEXT, TINY.vocab_size, "fp_test"))
-    engine.start(lambda deliveries: None, lambda report: None, lambda done, total: None)
+    engine.start(lambda deliveries: None, lambda report: None, lambda *_: None)
     assert followers.waited == [0]
     async with bridged(engine) as bridge:
         await asyncio.gather(*(events_of(bridge, each) for each in mixture()))
         assert engine.stats.preemptions
+        # Alone, so that its second choice forks at once, amid a page.
+        await events_of(bridge, request(prompt_of(7, 37), 5, seed=7, choices=2))
     engine.stop()
 
     parts = [pickle.loads(sent) for sent in followers.sent]
@@ -70,7 +72,7 @@ async def test_a_follower_that_runs_what_is_told_ends_with_the_same_bits():
     called = {call.program for part in parts[::2] for call in part.calls}
     called |= {call.program for part in parts[1::2] for call in part.masks}
     assert called == {
-        *("prefill", "prompt_logprobs", "decode", "fork"),
+        *("forward", "prompt_logprobs", "seat", "copy"),
         *("load", "load_bias", "load_prompts", "load_masks", "recount"),
     }
 

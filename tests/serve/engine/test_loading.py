@@ -14,6 +14,7 @@ def test_rows_have_room_for_all_end_ids_of_the_checkpoint_and_for_the_templates(
     shutil.copytree(bundled.directory(), copy)
     declared = {"eos_token_id": list(range(300, 320))}
     (copy / "generation_config.json").write_text(json.dumps(declared))
-    loaded = load_engine(copy, rows=2, context=64, cache_tokens=64)
+    loaded = load_engine(copy, rows=2, context=64, cache_tokens=64, speculate="ngram")
     assert loaded.end_ids == set(range(300, 320))
     assert loaded.runner._rows.settings.early_ids.shape == (2, 21 + MAX_STOP_IDS)
+    assert loaded.engine._config.ngrams

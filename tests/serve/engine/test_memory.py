@@ -1,7 +1,6 @@
 """What an engine needs against what there is, by numbers that can be checked by hand."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +33,7 @@ from serve.engine.memory import (
     warn_if_not_free,
     working_bytes,
 )
-from serve.engine.runner import Runner
+from serve.engine.runner import Job, Runner
 from serve.offline import LocalModel
 
 GIB = 2**30
@@ -167,35 +166,33 @@ def test_the_device_refuses_at_the_start(
 
 def test_the_compiler_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = Runner(tiny_model(), config())
-    monkeypatch.setattr(runner, "_jobs", lambda: {("prefill", 64): exhausted})
-    with pytest.raises(
-        EngineConfigError, match=r"for a step of 64 prompt tokens .*; lower prefill"
-    ):
-        runner.compile(lambda done, total: None)
+    monkeypatch.setattr(runner, "_jobs", lambda: {("forward", 64): Job("", exhausted)})
+    with pytest.raises(EngineConfigError, match=r"for a step of 64 tokens .*; lower prefill"):
+        runner.compile(lambda *_: None)
 
 
 @pytest.mark.parametrize(
     ("program", "said", "remedy"),
     [
-        (("prefill", 64), "a step of 64 prompt tokens takes", LOWER_CHUNK),
-        (("decode", 8), "a step of 8 rows (decode) takes", LOWER_ROWS),
-        (("sample", 8), "a step of 8 rows (sample) takes", LOWER_ROWS),
-        (("fork", 8), "copying 8 pages takes", LOWER_PAGE),
+        (("forward", 64), "a step of 64 tokens takes", LOWER_CHUNK),
+        (("draw", 8), "sampling for 8 rows (draw) takes", LOWER_ROWS),
+        (("logprobs", 8), "sampling for 8 rows (logprobs) takes", LOWER_ROWS),
+        (("copy", 8), "copying 8 pages takes", LOWER_PAGE),
     ],
 )
 def test_a_program_that_could_never_run_is_refused_once_it_is_compiled(
     program: tuple[str, int], said: str, remedy: str
 ) -> None:
-    def compiled(size: int) -> Callable[[], Any]:
+    def compiled(size: int) -> Job:
         stats = SimpleNamespace(
             temp_size_in_bytes=size, output_size_in_bytes=9, alias_size_in_bytes=9
         )
-        return lambda: SimpleNamespace(memory_analysis=lambda: stats)
+        return Job("", lambda: SimpleNamespace(memory_analysis=lambda: stats))
 
     runner = Runner(tiny_model(), config())
     runner._jobs = lambda: {("load", 8): compiled(1), program: compiled(2**60)}
     with pytest.raises(EngineConfigError) as refusal:
-        runner.compile(lambda done, total: None)
+        runner.compile(lambda *_: None)
     assert str(refusal.value).startswith(said)
     assert str(refusal.value).endswith(remedy)
 

@@ -71,9 +71,7 @@ async def test_a_prompt_in_any_number_of_chunks(engines, length, deterministic):
 async def test_a_chunk_of_more_places_than_one_call_tells():
     engine = engine_of(prefill_chunk=128, max_rows=1)
     bridge = EngineBridge(engine)
-    await asyncio.to_thread(
-        engine.start, bridge.on_step, lambda report: None, lambda done, total: None
-    )
+    await asyncio.to_thread(engine.start, bridge.on_step, lambda report: None, lambda *_: None)
     asked = telling(prompt_of(1, 90), 3, 4)
     generation = await told(bridge, asked)
     await asyncio.to_thread(engine.stop)
@@ -146,9 +144,7 @@ async def test_rows_that_are_put_back_are_told_once():
     """In a pool of little more than one context, rows give way amid prompts and answers."""
     engine = engine_of(cache_tokens=CONTEXT + 16, max_rows=4)
     bridge = EngineBridge(engine)
-    await asyncio.to_thread(
-        engine.start, bridge.on_step, lambda report: None, lambda done, total: None
-    )
+    await asyncio.to_thread(engine.start, bridge.on_step, lambda report: None, lambda *_: None)
     asked = [
         replace(telling(prompt_of(seed, 20 + 8 * seed), 36), caller=f"{seed}") for seed in range(6)
     ]
@@ -175,6 +171,15 @@ class Nothing:
         allowed[:] = 0
         allowed[END // 32] = 1 << END % 32
 
+    def copy(self) -> "Nothing":
+        return self
+
+    def forced(self) -> list[int]:
+        return []
+
+    def allows(self, tokens: object) -> int:
+        return 0
+
 
 async def test_an_answer_that_ends_before_its_first_token(engines):
     """Its end is known while the last chunk is still computed: it is told after that."""
@@ -199,6 +204,7 @@ class Unready:
 
 def test_a_step_is_not_done_while_a_prompt_is_still_to_be_told():
     """Commands are taken until then: what is told may take longer than the chunk."""
-    told = [ToldPrompt(Telling(Sequence(request([1, 2], 1), 0, 0), [2]), [(Unready(),)])]
+    telling = Telling(Sequence(request([1, 2], 1), 0, 0), 0, [2])
+    told = [ToldPrompt(telling, [((Unready(),), slice(0, 1))])]
     assert Step(None, [], [], None, 0.0).ready
     assert not Step(None, told, [], None, 0.0).ready

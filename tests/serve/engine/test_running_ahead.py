@@ -13,7 +13,7 @@ CHUNK = 32
 
 
 class Gated:
-    """Logits of a chunk amid a prompt, which the device has not done before a gate is opened."""
+    """What a chunk amid a prompt picks, which the device has not done before a gate is opened."""
 
     def __init__(self, gate: threading.Event) -> None:
         self.gate = gate
@@ -30,13 +30,17 @@ class GatedDevice:
 
     def __init__(self) -> None:
         self.gate = threading.Event()
-        self.starts: list[int] = []
+        self.starts: list[list[int]] = []
 
     def gated(self, program: Callable) -> Callable:
-        def run(parameters, cache, tokens, rows, tables):
-            logits, hidden, cache = program(parameters, cache, tokens, rows, tables)
-            self.starts.append(int(rows[1, 0]))
-            return logits if rows[2, 0] < CHUNK else Gated(self.gate), hidden, cache
+        def run(parameters, cache, last, inputs, picks):
+            picked, hidden, cache = program(parameters, cache, last, inputs, picks)
+            positions = inputs.tokens[2]
+            chunks = [positions[first] for _, first, count in inputs.rows.T if count > 1]
+            if chunks:
+                self.starts.append([int(start) for start in chunks])
+            whole = len(chunks) == 1 and (positions >= 0).sum() == CHUNK
+            return Gated(self.gate) if whole else picked, hidden, cache
 
         return run
 
@@ -49,7 +53,7 @@ def engine(engines) -> Engine:
 @pytest.fixture
 def device(engine, monkeypatch):
     made, programs = GatedDevice(), engine._runner._programs
-    for key in [key for key in programs if key[0] == "prefill"]:
+    for key in [key for key in programs if key[0] == "forward"]:
         monkeypatch.setitem(programs, key, made.gated(programs[key]))
     yield made
     made.gate.set()
@@ -66,7 +70,7 @@ async def test_chunks_run_ahead_by_one_and_a_cancel_stops_them(engine, device):
         long = bridge.submit(request(prompt_of(901, 90), 1))
         await until(lambda: len(device.starts) >= 2)
         await asyncio.sleep(0.05)
-        assert device.starts == [0, 32]
+        assert device.starts == [[0], [32]]
 
         # The device still runs the first chunk, and the long prompt has gone all the same.
         long.cancel()
@@ -77,10 +81,10 @@ async def test_chunks_run_ahead_by_one_and_a_cancel_stops_them(engine, device):
         await until(lambda: engine.stats.waiting == 1)
         device.gate.set()
         assert len((await short)[0]) == 3
-    assert device.starts == [0, 32, 0]
+    assert device.starts == [[0], [32], [0]]
 
 
-async def test_a_short_prompt_goes_between_the_chunks_of_a_long_one(engine, device):
+async def test_a_short_prompt_goes_with_the_next_chunk_of_a_long_one(engine, device):
     async with bridged(engine) as bridge:
         long = asyncio.create_task(answers(bridge, request(prompt_of(903, 90), 2)))
         await until(lambda: len(device.starts) == 2)
@@ -88,4 +92,4 @@ async def test_a_short_prompt_goes_between_the_chunks_of_a_long_one(engine, devi
         await until(lambda: engine.stats.waiting == 1)
         device.gate.set()
         await asyncio.gather(short, long)
-    assert device.starts == [0, 32, 0, 64]
+    assert device.starts == [[0], [32], [0, 64]]

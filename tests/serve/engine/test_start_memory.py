@@ -15,7 +15,7 @@ from serve.engine.loading import load_engine
 
 cache = Path(sys.argv[1])
 loaded = load_engine(directory(), rows=16, cache_tokens=4096, compile_cache=cache)
-loaded.runner.compile(lambda done, total: None)
+loaded.runner.compile(lambda *_: None)
 status = Path("/proc/self/status").read_text().splitlines()
 print(next(int(line.split()[1]) >> 10 for line in status if line.startswith("VmRSS")))
 """

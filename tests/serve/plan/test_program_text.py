@@ -1,4 +1,4 @@
-from serve.plan.program_text import Copy, Exchange, read_program
+from serve.plan.program_text import Copy, Exchange, ProgramText, read_program
 
 # As the compiler writes it, shortened: types with their layouts, S(1) for the core's own memory.
 PROGRAM = """\
@@ -80,3 +80,33 @@ def test_copies_to_where_they_are_used_and_others():
     fetched = Copy(values=4096, bytes=8192, fetched=True, beside=True)
     moved = Copy(values=256, bytes=1024, fetched=False, beside=False)
     assert read_program(PROGRAM).copies == (fetched, moved)
+
+
+CHOICE = """\
+%left (p.1: f32[8]) -> f32[8] {
+  ROOT %fusion.1 = f32[8]{0} fusion(%p.1), kind=kLoop, calls=%x, \
+backend_config={"window_config":{"estimated_cycles":"3"}}
+}
+
+%right (p.2: f32[8]) -> f32[8] {
+  ROOT %fusion.2 = f32[8]{0} fusion(%p.2), kind=kLoop, calls=%y, \
+backend_config={"window_config":{"estimated_cycles":"500"}}
+}
+
+ENTRY %main (p.0: pred[], p.3: f32[8]) -> f32[8] {
+  ROOT %conditional = f32[8]{0} conditional(%p.0, %p.3, %p.3), \
+branch_computations={%left, %right}
+}
+"""
+
+
+def test_of_branches_the_first_counts():
+    assert read_program(CHOICE).cycles == 3
+
+
+def test_programs_one_after_the_other():
+    first = ProgramText((Exchange("all-reduce", 8),), (), kernels=1, cycles=20, unknown=300)
+    copy = Copy(4, 8, fetched=True, beside=True)
+    then = ProgramText((Exchange("all-gather", 9),), (copy,), kernels=4, cycles=50, unknown=600)
+    exchanges = (Exchange("all-reduce", 8), Exchange("all-gather", 9))
+    assert first.then(then) == ProgramText(exchanges, (copy,), 5, 70, 900)

@@ -16,6 +16,7 @@ from serve.text.calls.tools import CustomTool, FunctionTool
 class Event:
     token: int | None
     finish_reason: Any = None
+    predicted: bool = False
 
 
 class Pieces:

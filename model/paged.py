@@ -1,0 +1,270 @@
+"""Attention of a flat batch of tokens through page tables, in plain JAX.
+
+A step's tokens lie side by side, whoever's they are: the one token of each row that decodes,
+then chunks of prompts and drafts. Rows of one token are attended together, rows of several in
+blocks of queries, one block after the other. Either way keys come in turns with a running
+maximum and sum (Milakov and Gimelshein 2018), and no more of them than somebody sees: how many
+rows, blocks and turns there are is found on the device, so that one program serves every step.
+
+What a row's result is does not depend on its neighbours: which keys a turn has follows from the
+row alone, and a product of many rows is one small product for each of them.
+"""
+
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from model.attention import NO_SCORE, Scoring
+from model.axes import HEAD_DIM, KV_HEADS, TOKENS
+from model.cache import LayerCache, Pool, write
+from model.mesh import constrain
+
+KEYS_PER_TURN = 128
+QUERIES_PER_BLOCK = 64
+Pages = TypeVar("Pages", bound=LayerCache)
+
+
+class StepView(NamedTuple):
+    """Where a step's tokens are, and what each of its rows can see.
+
+    Tokens of a row follow one another, at consecutive positions. Rows of one token come first,
+    those with the most keys to see before the others, then rows of several, then padding.
+
+    Attributes:
+        tables: page table of each row.
+        starts: index of each row's first token; N for rows without tokens.
+        counts: tokens of each row; 0 for padding.
+        rows: row of each token; any for padding.
+        positions: position of each token in its row; -1 for padding.
+    """
+
+    tables: Int[Array, "S M"]
+    starts: Int[Array, " S"]
+    counts: Int[Array, " S"]
+    rows: Int[Array, " N"]
+    positions: Int[Array, " N"]
+
+
+class PagedAttention:
+    """Attention through the page tables, in plain JAX: the reference backend."""
+
+    def __init__(self, view: StepView) -> None:
+        self.view = view
+
+    def __call__(
+        self,
+        q: Float[Array, "N 1 K G H"],
+        k: Float[Array, "N 1 K H"],
+        v: Float[Array, "N 1 K H"],
+        cache: Pool | None,
+        scoring: Scoring,
+    ) -> tuple[Float[Array, "N 1 K G H"], Pool | None]:
+        """Write, then attend; see `attention.Attend`."""
+        if not isinstance(cache, LayerCache):
+            raise TypeError("paged attention needs a layer's pages by head")
+        cache = written(cache, k[:, 0], v[:, 0], self.view)
+        return attend_flat(q[:, 0], cache, self.view, scoring)[:, None], cache
+
+
+def token_slots(view: StepView, page_size: int, pages: int) -> Int[Array, " N"]:
+    """The slot of each token in a pool (page · page_size + offset); out of range for padding."""
+    page = view.tables[view.rows, jnp.maximum(view.positions, 0) // page_size]
+    slots = page * page_size + view.positions % page_size
+    return jnp.where(view.positions >= 0, slots, pages * page_size)
+
+
+def written(
+    cache: Pages, k: Float[Array, "N K H"], v: Float[Array, "N K H"], view: StepView
+) -> Pages:
+    """The pages with the tokens' keys and values in them; padding is dropped."""
+    # All tokens' keys go into every copy of the pages, whoever computes the tokens.
+    k, v = (constrain(each, (TOKENS, KV_HEADS, HEAD_DIM)) for each in (k, v))
+    slots = constrain(token_slots(view, cache.page_size, cache.keys.shape[1]), (TOKENS,))
+    return cache._replace(keys=write(cache.keys, k, slots), values=write(cache.values, v, slots))
+
+
+class _Sums(NamedTuple):
+    """What is known after some turns of keys: the highest score, and the sums relative to it."""
+
+    best: Float[Array, "*queries"]
+    total: Float[Array, "*queries"]
+    out: Float[Array, "*queries H"]
+
+    def after(
+        self,
+        scores: Float[Array, "*queries s"],
+        seen: Bool[Array, "*#queries s"],
+        values: Float[Array, "*batch s H"],
+    ) -> "_Sums":
+        """With another turn's keys."""
+        scores = jnp.where(seen, scores, NO_SCORE)
+        best = jnp.maximum(self.best, scores.max(axis=-1))
+        shrink = jnp.exp(self.best - best)
+        weights = jnp.where(seen, jnp.exp(scores - best[..., None]), 0.0)
+        part = jnp.einsum("...qs,...sh->...qh", weights, values)
+        total = self.total * shrink + _sum(weights)
+        return _Sums(best, total, self.out * shrink[..., None] + part)
+
+    def result(self) -> Float[Array, "*queries H"]:
+        """The attended values; 0 for a query that has seen nothing."""
+        return self.out / jnp.maximum(self.total, jnp.finfo(jnp.float32).tiny)[..., None]
+
+
+def _start(sinks: Float[Array, "*#queries"] | None, shape: tuple[int, ...], width: int) -> _Sums:
+    out = jnp.zeros((*shape, width), jnp.float32)
+    if sinks is None:
+        return _Sums(jnp.full(shape, NO_SCORE, jnp.float32), jnp.zeros(shape, jnp.float32), out)
+    best = jnp.broadcast_to(sinks.astype(jnp.float32), shape)
+    return _Sums(best, jnp.ones(shape, jnp.float32), out)
+
+
+def attend_flat(
+    q: Float[Array, "N K G H"], cache: LayerCache, view: StepView, scoring: Scoring
+) -> Float[Array, "N K G H"]:
+    """Attend to the keys that each token's position and window let it see.
+
+    Args:
+        q: the queries.
+        cache: a layer's pages, with the queries' own keys and values in them.
+        view: where the queries are.
+        scoring: the layer's.
+    """
+    queries = q.astype(jnp.float32)
+    out = _attend_singles(queries[: len(view.tables)], cache, view, scoring)
+    if len(q) > 1:
+        out = _attend_blocks(queries, cache, view, scoring, out)
+    return out.astype(q.dtype)
+
+
+def _attend_singles(
+    q: Float[Array, "S K G H"], cache: LayerCache, view: StepView, scoring: Scoring
+) -> Float[Array, "S K G H"]:
+    """The rows of one token; 0 for the others."""
+    rows, heads, group, width = q.shape
+    block_pages = max(1, KEYS_PER_TURN // cache.page_size)
+    block = block_pages * cache.page_size
+    queries = jnp.moveaxis(q, 1, 0)
+    positions = jnp.where(view.counts == 1, view.positions[:rows], -1)
+    first = _first_block(positions, scoring.window, block)
+    turns = positions // block + 1 - first
+    # Each is code of its own, which takes time to compile.
+    widths = (1, rows) if rows > 1 else (1,)
+    steps = jnp.arange(block)
+
+    def attend_first(count: int, turn: jax.Array, sums: _Sums) -> _Sums:
+        """A turn of the first `count` rows."""
+        index = first[:count] + turn
+        pages = index[:, None] * block_pages + jnp.arange(block_pages)
+        pages = jnp.take_along_axis(view.tables[:count], pages, axis=1, mode="clip")
+        keys, values = _read(cache.keys, pages), _read(cache.values, pages)
+        scores = scoring.scores(jnp.einsum("krgh,krsh->krgs", queries[:, :count], keys))
+        seen = _seen(index[:, None] * block + steps, positions[:count], scoring.window)
+        old = _Sums(*(part[:, :count] for part in sums))
+        new = old.after(scores, seen[:, None], values)
+        update = partial(jax.lax.dynamic_update_slice_in_dim, start_index=0, axis=1)
+        return _Sums(*(update(part, ours) for part, ours in zip(sums, new, strict=True)))
+
+    branches = [partial(attend_first, count) for count in widths]
+
+    def attend_turn(turn: jax.Array, sums: _Sums) -> _Sums:
+        count = jnp.max(jnp.where(turns > turn, jnp.arange(1, rows + 1), 0))
+        choice = jnp.sum(count > jnp.asarray(widths[:-1], jnp.int32), dtype=jnp.int32)
+        return jax.lax.switch(choice, branches, turn, sums)
+
+    sinks = None if scoring.sinks is None else scoring.sinks[:, None]
+    sums = _start(sinks, (heads, rows, group), width)
+    sums = jax.lax.fori_loop(0, jnp.max(turns), attend_turn, sums)
+    return jnp.moveaxis(sums.result(), 0, 1)
+
+
+def _attend_blocks(
+    q: Float[Array, "N K G H"],
+    cache: LayerCache,
+    view: StepView,
+    scoring: Scoring,
+    out: Float[Array, "S K G H"],
+) -> Float[Array, "N K G H"]:
+    """The rows of several tokens, in blocks of queries, put into `out`."""
+    tokens, heads, group, width = q.shape
+    size = min(QUERIES_PER_BLOCK, tokens)
+    block_pages = max(1, KEYS_PER_TURN // cache.page_size)
+    block = block_pages * cache.page_size
+    blocks = jnp.where(view.counts > 1, -(-view.counts // size), 0)
+    ends = jnp.cumsum(blocks)
+    # A block may reach beyond its row's tokens, into the next row's or behind the last: what it
+    # makes of those is overwritten by the next block, or cut off, or stands where padding is.
+    queries = jnp.pad(q, ((0, size), (0, 0), (0, 0), (0, 0)))
+
+    def attend_block(number: jax.Array, out: jax.Array) -> jax.Array:
+        row = jnp.sum(ends <= number, dtype=jnp.int32)
+        offset = (number - (ends[row] - blocks[row])) * size
+        token = view.starts[row] + offset
+        ours = jax.lax.dynamic_slice_in_dim(queries, token, size)
+        ours = jnp.moveaxis(ours, 1, 0).reshape(heads, size * group, width)
+        count = jnp.minimum(view.counts[row] - offset, size)
+        position = view.positions[view.starts[row]] + offset
+        positions = jnp.repeat(position + jnp.arange(size), group)
+
+        def attend_turn(index: jax.Array, sums: _Sums) -> _Sums:
+            pages = index * block_pages + jnp.arange(block_pages)
+            pages = view.tables[row].at[pages].get(mode="clip")[None]
+            keys, values = _read(cache.keys, pages), _read(cache.values, pages)
+            scores = scoring.scores(jnp.einsum("kqh,ksh->kqs", ours, keys[:, 0]))
+            seen = _seen(index * block + jnp.arange(block), positions, scoring.window)
+            return sums.after(scores, seen, values[:, 0])
+
+        sinks = None if scoring.sinks is None else jnp.tile(scoring.sinks, (1, size))
+        sums = _start(sinks, (heads, size * group), width)
+        first = _first_block(position, scoring.window, block)
+        last = (position + count - 1) // block
+        sums = jax.lax.fori_loop(first, last + 1, attend_turn, sums)
+        result = jnp.moveaxis(sums.result().reshape(heads, size, group, width), 0, 1)
+        return jax.lax.dynamic_update_slice_in_dim(out, result, token, axis=0)
+
+    out = jnp.pad(out, ((0, tokens + size - len(out)), (0, 0), (0, 0), (0, 0)))
+    return jax.lax.fori_loop(0, ends[-1], attend_block, out)[:tokens]
+
+
+def _first_block(
+    positions: Int[Array, "*rows"], window: int | None, block: int
+) -> Int[Array, "*rows"]:
+    """The first block of keys that a query at each position sees."""
+    if window is None:
+        return jnp.zeros_like(positions)
+    return jnp.maximum(positions - window + 1, 0) // block
+
+
+def _seen(
+    keys: Int[Array, "*#queries s"], positions: Int[Array, "*queries"], window: int | None
+) -> Bool[Array, "*queries s"]:
+    """Which keys, given by their positions, each query sees."""
+    seen = keys <= positions[..., None]
+    return seen if window is None else seen & (keys > positions[..., None] - window)
+
+
+def _sum(x: Float[Array, "*batch s"]) -> Float[Array, "*batch"]:
+    """The sum over the last axis, in an order that does not depend on the other axes.
+
+    XLA's CPU backend chooses an order of its own where there are few others.
+    """
+    while x.shape[-1] % 2 == 0:
+        half = x.shape[-1] // 2
+        x = x[..., :half] + x[..., half:]
+    return sum((x[..., index] for index in range(1, x.shape[-1])), x[..., 0])
+
+
+def _read(pool: Num[Array, "K P page H"], pages: Int[Array, "r m"]) -> Float[Array, "K r s H"]:
+    """The vectors of the given pages, in order and in float32.
+
+    As one list of flat pieces: of anything else XLA's CPU backend makes several times the work.
+    """
+    heads, count, page_size, width = pool.shape
+    flat = pool.reshape(heads * count, page_size * width)
+    pieces = (jnp.arange(heads)[:, None] * count + pages.reshape(-1)).reshape(-1)
+    found = flat.at[pieces].get(mode="promise_in_bounds")
+    if pool.dtype == jnp.uint16:
+        found = jax.lax.bitcast_convert_type(found, jnp.bfloat16)
+    return found.reshape(heads, len(pages), -1, width).astype(jnp.float32)
