@@ -266,7 +266,7 @@ class ServeConfig:
         help="Tokens that the key-value cache holds for all rows together.",
         metavar="TOKENS",
         low=0,
-        default_text="0: a full context for every row, bounded by memory",
+        default_text="0: all rows' contexts as memory allows; on a CPU 256 a row or two contexts",
         beyond="waits, or is put back and computed anew",
         why="The memory of the device.",
     )

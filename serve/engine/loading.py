@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 # What the cache may take of the memory that is there: on a host that other programs share,
 # and on an accelerator after the weights are loaded.
 _HOST_SHARE = 0.125
+# On a host, where memory that nobody needs is missed elsewhere: so many whole contexts, or so many
+# tokens for each row.
+_HOST_CONTEXTS, _HOST_ROW_TOKENS = 2, 256
 DEVICE_SHARE = 0.85
 
 
@@ -163,7 +166,11 @@ def _context_length(context: int, config: ModelConfig) -> int:
 
 
 def _default_cache_tokens(model: LoadedModel, config: EngineConfig) -> int:
-    """Every row's whole context, or what memory allows, but at least one context."""
+    """What is of use, as far as memory allows, but at least one context.
+
+    On an accelerator every row's whole context; on a host less.
+    """
+    wanted = config.max_rows * config.context_length
     stats = jax.local_devices()[0].memory_stats()
     if stats:
         spare = stats["bytes_limit"] - stats["bytes_in_use"]
@@ -171,9 +178,11 @@ def _default_cache_tokens(model: LoadedModel, config: EngineConfig) -> int:
         memory = DEVICE_SHARE * spare * parts_on(model.mesh, KV_HEADS)
     else:
         memory = _HOST_SHARE * host_memory().physical
+        contexts, rows = _HOST_CONTEXTS * config.context_length, config.max_rows
+        wanted = min(wanted, max(contexts, rows * _HOST_ROW_TOKENS))
     fits = int(memory) // _cached_bytes(model)
     most = MOST_CACHE_TOKENS // config.page_size * config.page_size
-    wanted = min(config.max_rows * config.context_length, fits, most)
+    wanted = min(wanted, fits, most)
     if jax.process_count() > 1:
         # One pool for all hosts: the one with the least memory decides.
         wanted = int(process_allgather(np.int32(wanted)).min())
