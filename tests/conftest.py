@@ -40,6 +40,7 @@ _SHARING = {
             "client",
             "clients",
             "controls",
+            "drafts",
             "hosts",
             "load",
             "logprobs",
@@ -50,7 +51,13 @@ _SHARING = {
     ],
     "engines": [
         f"tests/serve/engine/test_{name}.py"
-        for name in ("constraints", "engine", "prompt_logprobs", "running_ahead")
+        for name in (
+            "constraints",
+            "drafted_answers",
+            "engine",
+            "prompt_logprobs",
+            "running_ahead",
+        )
     ],
 }
 _GROUPS = {file: group for group, files in _SHARING.items() for file in files}
