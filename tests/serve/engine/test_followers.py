@@ -70,7 +70,7 @@ async def test_a_follower_that_runs_what_is_told_ends_with_the_same_bits():
     parts = [pickle.loads(sent) for sent in followers.sent]
     assert [type(part) for part in parts] == [Forward, Drawing] * (len(parts) // 2)
     called = {call.program for part in parts[::2] for call in part.calls}
-    called |= {call.program for part in parts[1::2] for call in part.masks}
+    called |= {call.program for part in parts[1::2] for calls in part.masks for call in calls}
     assert called == {
         *("forward", "prompt_logprobs", "seat", "copy"),
         *("load", "load_bias", "load_prompts", "load_masks", "recount"),

@@ -159,7 +159,7 @@ def test_the_steps_of_a_plan():
     steps = steps_of(ENGINE)
     assert [(each.name, each.work.rows, each.work.prompt) for each in steps] == [
         ("decode", 4, 0),
-        ("decode", 16, 0),
+        ("decode", 32, 0),
         ("decode", 64, 0),
         ("prefill", 0, 512),
         ("mixed", 63, 449),
@@ -176,7 +176,7 @@ def test_the_steps_of_a_plan():
         ({"max_rows": 1}, ("prefill", 512, 1)),
         ({"deterministic": True}, ("prefill", 512, 64)),
         # A chunk is no longer than the context.
-        ({"context_length": 100}, ("mixed", 192, 64)),
+        ({"context_length": 100}, ("mixed", 256, 64)),
     ],
 )
 def test_the_last_step_of_a_plan(change, last):
