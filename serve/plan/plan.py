@@ -161,7 +161,7 @@ def steps_of(engine: EngineConfig) -> list[Step]:
         forward = bucket(work.tokens, engine.token_buckets)
         return Step(name, work, forward, bucket(work.sampled, rows))
 
-    counts = dict.fromkeys((rows[0], rows[len(rows) // 2], rows[-1]))
+    counts = dict.fromkeys((rows[0], rows[(len(rows) - 1) // 2], rows[-1]))
     steps = [step("decode", count, 0) for count in counts]
     steps.append(step("prefill", 0, min(engine.prompt_tokens(0, 1), context)))
     others = engine.max_rows - 1

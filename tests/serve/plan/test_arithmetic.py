@@ -159,7 +159,7 @@ def test_the_steps_of_a_plan():
     steps = steps_of(ENGINE)
     assert [(each.name, each.work.rows, each.work.prompt) for each in steps] == [
         ("decode", 4, 0),
-        ("decode", 32, 0),
+        ("decode", 16, 0),
         ("decode", 64, 0),
         ("prefill", 0, 512),
         ("mixed", 63, 449),
