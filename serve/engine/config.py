@@ -25,7 +25,7 @@ class EngineConfig:
         prefill_chunk: most prompt tokens run in one step, a power of two, at least a page
             and at least 16.
         prefill_beside: a step that also continues answers has about so many tokens in all, if at
-            most half as many prompts wait as answers run; a power of two, at most
+            most a quarter as many prompts wait as answers run; a power of two, at most
             `prefill_chunk`; 0 for that.
         queue_limit: most choices that wait while all rows are taken, but for callers who have less
             than their share.
@@ -140,8 +140,8 @@ class EngineConfig:
         """How many tokens of prompts a step computes at most.
 
         Alone they may fill the largest program. Beside running answers the step is as short
-        as `prefill_beside` says, so that nobody who reads waits long; but where more than half as
-        many prompts wait as answers run, it may be longer.
+        as `prefill_beside` says, so that nobody who reads waits long; but where more than a quarter
+        as many prompts wait as answers run, it may be longer.
 
         Args:
             running: answers that the step continues.
@@ -150,7 +150,7 @@ class EngineConfig:
         if self.deterministic or not running:
             return self.prefill_chunk
         beside = self.prefill_beside or self.prefill_chunk
-        wanted = min(beside * max(2 * waiting, running) // running, self.prefill_chunk)
+        wanted = min(beside * max(4 * waiting, running) // running, self.prefill_chunk)
         whole = bucket(min(max(wanted, 2 * running), self.token_buckets[-1]), self.token_buckets)
         return min(whole - running, self.prefill_chunk)
 

@@ -37,8 +37,9 @@ def test_no_step_is_compiled_that_nothing_fills(settings, sizes):
     [
         (0, 1, 256),
         (4, 1, 60),  # As if in all 64 are wanted.
-        (4, 2, 60),
-        (4, 4, 124),  # As many wait as run.
+        (8, 2, 56),
+        (4, 2, 124),  # Half as many wait as run.
+        (4, 4, 252),
         (3, 13, 253),
         (8, 10, 248),
         (40, 1, 88),  # Never less than run.
