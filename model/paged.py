@@ -23,8 +23,22 @@ from model.cache import LayerCache, Pool, write
 from model.mesh import constrain
 
 KEYS_PER_TURN = 128
-QUERIES_PER_BLOCK = 64
 Pages = TypeVar("Pages", bound=LayerCache)
+
+
+class Sizes(NamedTuple):
+    """How the work is cut.
+
+    Attributes:
+        keys: of one turn, at least a page.
+        queries: of a block of one row's.
+    """
+
+    keys: int = KEYS_PER_TURN
+    queries: int = 64
+
+
+FOR_CPU = Sizes()
 
 
 class StepView(NamedTuple):
@@ -122,7 +136,11 @@ def _start(sinks: Float[Array, "*#queries"] | None, shape: tuple[int, ...], widt
 
 
 def attend_flat(
-    q: Float[Array, "N K G H"], cache: LayerCache, view: StepView, scoring: Scoring
+    q: Float[Array, "N K G H"],
+    cache: LayerCache,
+    view: StepView,
+    scoring: Scoring,
+    sizes: Sizes = FOR_CPU,
 ) -> Float[Array, "N K G H"]:
     """Attend to the keys that each token's position and window let it see.
 
@@ -131,22 +149,20 @@ def attend_flat(
         cache: a layer's pages, with the queries' own keys and values in them.
         view: where the queries are.
         scoring: the layer's.
+        sizes: see there; the result depends on them in its last bits.
     """
-    queries = q.astype(jnp.float32)
-    out = _attend_singles(queries[: len(view.tables)], cache, view, scoring)
-    if len(q) > 1:
-        out = _attend_blocks(queries, cache, view, scoring, out)
-    return out.astype(q.dtype)
+    alone = _attend_singles(q[: len(view.tables)], cache, view, scoring, sizes)
+    return with_blocks(alone, q, cache, view, scoring, sizes)
 
 
 def _attend_singles(
-    q: Float[Array, "S K G H"], cache: LayerCache, view: StepView, scoring: Scoring
+    q: Float[Array, "S K G H"], cache: LayerCache, view: StepView, scoring: Scoring, sizes: Sizes
 ) -> Float[Array, "S K G H"]:
     """The rows of one token; 0 for the others."""
     rows, heads, group, width = q.shape
-    block_pages = max(1, KEYS_PER_TURN // cache.page_size)
+    block_pages = max(1, sizes.keys // cache.page_size)
     block = block_pages * cache.page_size
-    queries = jnp.moveaxis(q, 1, 0)
+    queries = jnp.moveaxis(q.astype(jnp.float32), 1, 0)
     positions = jnp.where(view.counts == 1, view.positions[:rows], -1)
     first = _first_block(positions, scoring.window, block)
     turns = positions // block + 1 - first
@@ -180,23 +196,30 @@ def _attend_singles(
     return jnp.moveaxis(sums.result(), 0, 1)
 
 
-def _attend_blocks(
+def with_blocks(
+    alone: Float[Array, "S K G H"],
     q: Float[Array, "N K G H"],
     cache: LayerCache,
     view: StepView,
     scoring: Scoring,
-    out: Float[Array, "S K G H"],
+    sizes: Sizes,
 ) -> Float[Array, "N K G H"]:
-    """The rows of several tokens, in blocks of queries, put into `out`."""
+    """What the first S tokens attend to if they are alone in their rows, and all the others.
+
+    Rows of several tokens go in blocks of queries; where there are none, nothing is computed. See
+    `attend_flat` for the arguments.
+    """
     tokens, heads, group, width = q.shape
-    size = min(QUERIES_PER_BLOCK, tokens)
-    block_pages = max(1, KEYS_PER_TURN // cache.page_size)
+    if tokens == 1:
+        return alone.astype(q.dtype)
+    size = min(sizes.queries, tokens)
+    block_pages = max(1, sizes.keys // cache.page_size)
     block = block_pages * cache.page_size
     blocks = jnp.where(view.counts > 1, -(-view.counts // size), 0)
     ends = jnp.cumsum(blocks)
     # A block may reach beyond its row's tokens, into the next row's or behind the last: what it
     # makes of those is overwritten by the next block, or cut off, or stands where padding is.
-    queries = jnp.pad(q, ((0, size), (0, 0), (0, 0), (0, 0)))
+    queries = jnp.pad(q.astype(jnp.float32), ((0, size), (0, 0), (0, 0), (0, 0)))
 
     def attend_block(number: jax.Array, out: jax.Array) -> jax.Array:
         row = jnp.sum(ends <= number, dtype=jnp.int32)
@@ -224,8 +247,10 @@ def _attend_blocks(
         result = jnp.moveaxis(sums.result().reshape(heads, size, group, width), 0, 1)
         return jax.lax.dynamic_update_slice_in_dim(out, result, token, axis=0)
 
-    out = jnp.pad(out, ((0, tokens + size - len(out)), (0, 0), (0, 0), (0, 0)))
-    return jax.lax.fori_loop(0, ends[-1], attend_block, out)[:tokens]
+    out = jnp.pad(
+        alone.astype(jnp.float32), ((0, tokens + size - len(alone)), (0, 0), (0, 0), (0, 0))
+    )
+    return jax.lax.fori_loop(0, ends[-1], attend_block, out)[:tokens].astype(q.dtype)
 
 
 def _first_block(

@@ -21,7 +21,6 @@ from model.axes import EMBED, TOKENS
 from model.backends import attend_with
 from model.cache import Cache
 from model.config import ModelConfig
-from model.decoder import Decoder
 from model.mesh import constrain
 from model.paged import StepView
 from model.parameters import Parameters, decoder_with
@@ -129,19 +128,14 @@ def forward(
     tables = cache.tables.at[of_tokens, entries].set(pages, mode="drop")
     tokens = jnp.where(ids == LAST, last_token.at[of_tokens].get(mode="clip"), ids)
     view = StepView(tables.at[slots].get(mode="clip"), starts, counts, rows, positions)
+    attend = attend_with(cache.layers[0], view)
     decoder = decoder_with(config, parameters)
-    hidden, layers = run_flat(decoder, cache, tokens, view)
+    hidden, layers = decoder(tokens[:, None], positions[:, None], attend, cache.layers)
+    if layers is None:
+        raise ValueError("a decoder over pages returns its pages")
     # Gathered before the picks: those of rows cut into parts would be summed over all of them.
     hidden = constrain(hidden[:, 0], (TOKENS, EMBED))
     return hidden[picks], hidden, Cache(layers, tables)
-
-
-def run_flat(
-    decoder: Decoder, cache: Cache, tokens: Int[Array, " N"], view: StepView
-) -> tuple[Float[Array, "N 1 D"], Any]:
-    """Hidden vectors of a flat batch of tokens, and the layers' pages with them."""
-    attend = attend_with(cache.layers[0], view)
-    return decoder(tokens[:, None], view.positions[:, None], attend, cache.layers)
 
 
 def logits(

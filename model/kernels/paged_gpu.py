@@ -19,8 +19,10 @@ from model.attention import Scoring
 from model.axes import HEAD_DIM, HEAD_GROUP, KV_HEADS, PAGE, PAGES, ROWS
 from model.cache import GpuPages, Pool
 from model.mesh import partition
-from model.paged import KEYS_PER_TURN, StepView, attend_flat, written
+from model.paged import KEYS_PER_TURN, Sizes, StepView, attend_flat, with_blocks, written
 
+# Few turns: each of a loop whose length the device finds makes it wait for the host.
+_SIZES = Sizes(keys=1024, queries=256)
 _MOST_SPLITS = 16
 _TRIAL_ROWS, _TRIAL_PAGE, _TRIAL_KEYS = 4, 16, 512
 _TRIAL_TOLERANCE = 2e-2
@@ -45,20 +47,11 @@ class GpuAttention:
             raise TypeError("attention on GPU needs a layer's pages for GPU")
         cache = written(cache, k[:, 0], v[:, 0], self.view)
         view, queries = self.view, q[:, 0]
-
-        def plainly(queries: jax.Array) -> jax.Array:
-            return attend_flat(queries, cache, view, scoring)
-
         if scoring.window is not None or scoring.sinks is not None:
-            return plainly(queries)[:, None], cache
+            return attend_flat(queries, cache, view, scoring, _SIZES)[:, None], cache
         # Rows of one token come first: the kernel has every token that may be one of them.
-        rows = len(view.counts)
-        ones = _attend_on_shards(queries[:rows], cache, view, scoring)
-        ones = jnp.zeros_like(queries).at[:rows].set(ones)
-        several = jnp.any(view.counts > 1)
-        others = jax.lax.cond(several, plainly, jnp.zeros_like, queries)
-        alone = (view.counts[view.rows] == 1)[:, None, None, None]
-        return jnp.where(alone, ones, others)[:, None], cache
+        alone = _attend_on_shards(queries[: len(view.counts)], cache, view, scoring)
+        return with_blocks(alone, queries, cache, view, scoring, _SIZES)[:, None], cache
 
 
 def _attend_on_shards(

@@ -10,7 +10,7 @@ import pytest
 
 from model.attention import Scoring
 from model.cache import LayerCache
-from model.paged import KEYS_PER_TURN, QUERIES_PER_BLOCK, StepView, attend_flat
+from model.paged import FOR_CPU, KEYS_PER_TURN, StepView, attend_flat
 
 HEADS, WIDTH, PAGE, TABLE, PAGES = 2, 8, 16, 40, 512
 SCALE = 0.5
@@ -225,7 +225,7 @@ def test_turns_that_no_window_reaches_are_not_read(steps, read):
         assert np.isnan(out).any() == (turn in read), f"turn {turn}"
 
 
-@pytest.mark.parametrize("tokens", [1, 2, QUERIES_PER_BLOCK + 1])
+@pytest.mark.parametrize("tokens", [1, 2, FOR_CPU.queries + 1])
 def test_a_step_of_padding_is_finite(tokens):
     generator = np.random.default_rng(7)
     nobody = Row(np.empty((0, HEADS, 3, WIDTH), np.float32), np.zeros(TABLE, np.int32), 0)
