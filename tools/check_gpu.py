@@ -92,7 +92,7 @@ def served(trial: bool) -> Any:
         model, programs = Path(directory) / "model", Path(directory) / "programs"
         shape = (_TINY if trial else _SERVED).split()
         run("tools.make_random_checkpoint", [str(model), *shape], left())
-        with Served(model, ("--compile-cache", str(programs))) as server:
+        with Served(model, ("--compile-cache", str(programs)), left()) as server:
             loads = [load(server.url, streams, trial, left()) for streams in _STREAMS]
             return {"ready_seconds": server.ready_seconds, "loads": loads}
 
@@ -118,7 +118,7 @@ def main(result: Path, trial: bool) -> None:
         began = time.monotonic()
         try:
             found[name] = part()
-        except PartError as error:
+        except (PartError, click.ClickException) as error:
             found[name], failed = {"error": str(error)}, True
         found[f"{name}_seconds"] = round(time.monotonic() - began, 1)
         result.write_text(json.dumps(found, indent=2) + "\n")

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from threading import TIMEOUT_MAX, Timer
 
 import click
 import httpx
@@ -13,9 +14,18 @@ STOP_SECONDS = 30
 
 
 class Served:
-    """A `parlance serve` process, from entering to leaving the block."""
+    """A `parlance serve` process, from entering to leaving the block.
 
-    def __init__(self, model: Path, flags: tuple[str, ...]) -> None:
+    Args:
+        model: its checkpoint.
+        flags: more of the command line.
+        start_seconds: after which it is given up if it is not ready; None for never.
+    """
+
+    def __init__(
+        self, model: Path, flags: tuple[str, ...], start_seconds: float | None = None
+    ) -> None:
+        self._start_seconds = start_seconds
         self._command = [sys.executable, "-m", "serve", "serve", "--model", str(model)]
         self._command += ["--port", "0", "--log-level", "warning", *flags]
         self.url = ""
@@ -25,11 +35,17 @@ class Served:
         self._process = subprocess.Popen(  # noqa: S603  (our own command)
             self._command, stdout=subprocess.PIPE, text=True
         )
-        for line in self._process.stdout or ():
-            if found := READY.search(line):
-                self.url, self.ready_seconds = found[1], float(found[2])
-                return self
-        raise click.ClickException("the server did not start; see its message above")
+        given_up = Timer(self._start_seconds or TIMEOUT_MAX, self._process.kill)
+        given_up.daemon = True
+        given_up.start()
+        try:
+            for line in self._process.stdout or ():
+                if found := READY.search(line):
+                    self.url, self.ready_seconds = found[1], float(found[2])
+                    return self
+        finally:
+            given_up.cancel()
+        raise click.ClickException("the server did not start; see its message above, if any")
 
     def __exit__(self, *exception: object) -> None:
         self._process.terminate()

@@ -104,7 +104,7 @@ class EngineConfig:
     def row_buckets(self) -> tuple[int, ...]:
         """Numbers of tokens sampled together that are compiled: of 1, 4, 16, 32, … to `max_rows`.
 
-        Of 8 it takes a twentieth less of a step than of 16, and of a start a tenth more.
+        None for 8: sampling takes long to compile for what it takes of a step.
         """
         if self.deterministic:
             return (self.max_rows,)
@@ -168,7 +168,7 @@ def default_beside(platform: str, prefill_chunk: int) -> int:
     """`EngineConfig.prefill_beside` for a platform, as JAX names it.
 
     An accelerator has read the weights before it has multiplied some hundred tokens by them. A CPU
-    takes twice as long for 64 tokens as for four.
+    takes three times as long for 64 tokens as for four.
     """
     few = max(MIN_PREFILL_BUCKET, prefill_chunk // 4)
     return min(few, prefill_chunk) if platform == "cpu" else prefill_chunk

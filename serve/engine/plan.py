@@ -1,6 +1,7 @@
 """What one engine step does: the scheduler writes it, the runner executes it and answers."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -114,7 +115,7 @@ class ConstrainedRow(NamedTuple):
     drafts: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pass:
     """What is computed in one pass over the weights, and then sampled from together.
 
@@ -126,7 +127,7 @@ class Pass:
     prefill: list[PrefillChunk]
     decode: list[DecodeRow]
 
-    @property
+    @cached_property
     def places(self) -> list[Place]:
         """The tokens to be sampled."""
         places = [
@@ -134,13 +135,11 @@ class Pass:
             for chunk in self.prefill
             for sequence in chunk.sampling
         ]
-        for sequence, position, drafted in (
-            (row.sequence, row.position + 1, row.drafted) for row in self.decode
-        ):
-            places.append(Place(sequence, position))
+        for row in self.decode:
+            places.append(Place(row.sequence, row.position + 1))
             places += [
-                Place(sequence, position + before, before, given)
-                for before, given in enumerate(drafted, start=1)
+                Place(row.sequence, row.position + 1 + before, before, given)
+                for before, given in enumerate(row.drafted, start=1)
             ]
         return places
 
@@ -175,11 +174,6 @@ class StepPlan:
     def prefill_tokens(self) -> int:
         """Prompt tokens run in the step."""
         return sum(len(chunk.tokens) for chunk in self.prefill)
-
-    @property
-    def drafts(self) -> bool:
-        """Whether it is open how many tokens some row gets."""
-        return any(row.draft is not None for row in self.decode)
 
     def samples(self) -> list[list[Place]]:
         """The tokens to be sampled, grouped by sampling call, in execution order."""

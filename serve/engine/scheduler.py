@@ -1,21 +1,19 @@
 """Which sequence does what in the next step, and what came of the last one.
 
 Who waits, and whose turn it is, is the affair of `fair_queue.py` and `turns.py`; who has which row
-that of `slots.py`, and which pages that of `holdings.py`. Knows nothing of devices, threads or
-text. `plan` decides a step and advances the counters as if it had run; `commit` takes the tokens
-when they come back, one step later. What a step writes, all steps planned after it can read,
-because the device runs them in order: so pages may be shared, freed and given out again at planning
-time.
+that of `slots.py`, which pages that of `holdings.py`, which drafts that of `speculation.py`. Knows
+nothing of devices, threads or text. `plan` decides a step and advances the counters as if it had
+run; `commit` takes the tokens when they come back, one step later. What a step writes, all steps
+planned after it can read, because the device runs them in order: so pages may be shared, freed and
+given out again at planning time.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from itertools import islice, zip_longest
+from itertools import islice
 from typing import NamedTuple
 
 from serve.engine.config import EngineConfig
-from serve.engine.drafts import Draft, Source, drafter_of
 from serve.engine.fair_queue import FairQueue
 from serve.engine.holdings import Holdings
 from serve.engine.plan import (
@@ -29,6 +27,7 @@ from serve.engine.plan import (
 )
 from serve.engine.sequence import Phase, Sequence
 from serve.engine.slots import Seniority, Slots
+from serve.engine.speculation import Speculation, foretold, kept
 from serve.engine.turns import Turns
 from serve.engine.types import (
     ConstraintError,
@@ -61,15 +60,6 @@ def _whole(sequence: Sequence, draft: list[int]) -> list[int]:
     return draft
 
 
-def _foretold(event: TokenEvent, draft: Draft | None, before: int, agrees: bool) -> TokenEvent:
-    """An event that also says whether its token was predicted, or is in the place of one."""
-    if draft is None or draft.source is not Source.PREDICTION:
-        return event
-    if agrees:
-        return replace(event, predicted=True)
-    return replace(event, mispredicted=len(draft.tokens) - before)
-
-
 class Scheduler:
     """Continuous batching over row slots and cache pages.
 
@@ -87,9 +77,9 @@ class Scheduler:
         holding: Callable[[Sequence, list[int]], list[int]] = _whole,
     ) -> None:
         self._config = config
-        self._holding = holding
         self._on_end = on_end
         self._holdings = Holdings(config)
+        self._speculation = Speculation(config, self._holdings, holding)
         self._queue = FairQueue()
         self._turns = Turns(config.page_size, self._queue.rows)
         self._slots = Slots(config.max_rows)
@@ -106,8 +96,7 @@ class Scheduler:
 
     def submit(self, request: GenerationRequest) -> None:
         """Queue a request's choices."""
-        config = self._config
-        drafter = None if config.deterministic else drafter_of(request, config.ngrams)
+        drafter = self._speculation.drafter(request)
         sequences = [
             Sequence(request, choice, self._arrivals + choice, drafter and drafter.sibling())
             for choice in range(request.choices)
@@ -143,7 +132,8 @@ class Scheduler:
         if not decode and not prefill:
             return None
         self._steps += 1
-        decode = self._with_drafts(decode, prefill)
+        margin = len(self._slots.running)
+        decode = self._speculation.with_drafts(decode, prefill, margin)
         plan.passes.extend(self._passes(prefill, decode))
         return plan
 
@@ -193,40 +183,6 @@ class Scheduler:
             sequence.computed = position + 1
             sequence.sampled += 1
         return rows
-
-    def _with_drafts(self, decode: list[DecodeRow], prefill: list[PrefillChunk]) -> list[DecodeRow]:
-        """The rows with drafts, as far as the step and the free pages have room for them."""
-        config = self._config
-        tokens = len(decode) + sum(len(chunk.tokens) for chunk in prefill)
-        places = len(decode) + sum(len(chunk.sampling) for chunk in prefill)
-        room = min(config.draft_tokens - tokens, config.max_rows - places)
-        rows: list[DecodeRow] = []
-        for number, row in enumerate(decode):
-            most = room // (len(decode) - number)
-            draft = self._draft(row.sequence, row.position, most)
-            if draft is not None:
-                room -= len(draft.tokens)
-                row.sequence.draft = draft
-            rows.append(DecodeRow(row.sequence, row.position, draft))
-        return rows
-
-    def _draft(self, sequence: Sequence, position: int, most: int) -> Draft | None:
-        drafter = sequence.drafter
-        if drafter is None:
-            return None
-        # Only the planned token is in flight: the answer is known to its end.
-        most = min(most, sequence.request.max_tokens - sequence.sampled)
-        if sequence.in_flight > 1 or most < 1:
-            drafter.follow(sequence.tokens)
-            return None
-        while most > 0 and (position + most) // self._config.page_size >= len(sequence.pages):
-            if not self._holdings.grow(sequence, len(self._slots.running)):
-                most = len(sequence.pages) * self._config.page_size - 1 - position
-        draft = drafter.propose(sequence.tokens, sequence.matcher, most)
-        if draft is None or sequence.matcher is None:
-            return draft
-        tokens = self._holding(sequence, draft.tokens)
-        return draft._replace(tokens=tokens) if tokens else None
 
     @property
     def awaits_tokens(self) -> bool:
@@ -411,34 +367,19 @@ class Scheduler:
             for telling, part in zip(plan.tellings(), result.prompts, strict=True)
         ]
         for places, sampled in zip(plan.samples(), result.sampled, strict=True):
-            agrees = True
-            outcomes = zip(places, sampled.tokens, sampled.logprobs, strict=True)
-            for (place, token, logprobs), after in zip_longest(outcomes, places[1:]):
-                sequence = place.sequence
-                kept = place.before == 0 or agrees
-                agrees = kept and after is not None and after.before > 0 and after.given == token
+            for outcome in kept(places, sampled):
+                place, sequence = outcome.place, outcome.place.sequence
                 # A choice that ended or was cancelled while the step ran.
-                if not kept or sequence.phase is Phase.FINISHED:
+                if sequence.phase is Phase.FINISHED:
                     continue
                 if place.before:
                     sequence.sampled += 1
                     sequence.computed += 1
-                event = self._accept(sequence, token, logprobs)
-                event = _foretold(event, sequence.draft, place.before, agrees)
-                deliveries.append(self._delivery(sequence, event))
+                event = self._accept(sequence, outcome.token, outcome.logprobs)
+                deliveries.append(self._delivery(sequence, foretold(event, outcome)))
         for row in plan.decode:
-            self._learn(row)
+            self._speculation.learn(row)
         return deliveries
-
-    def _learn(self, row: DecodeRow) -> None:
-        """Tell a row's drafter what came of its draft."""
-        sequence, draft = row.sequence, row.draft
-        if draft is None or sequence.drafter is None:
-            return
-        sequence.draft = None
-        # The row was fed its token at `position`, which was its latest.
-        accepted = len(sequence.tokens) - row.position - 2
-        sequence.drafter.learn(max(0, accepted), len(draft.tokens))
 
     def end(self, sequence: Sequence, failure: ConstraintError | None) -> Delivery:
         """End a running choice that has nothing left to sample, with `stop` or its failure."""

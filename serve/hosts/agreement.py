@@ -15,7 +15,6 @@ _SETTINGS = (
     "page_size",
     "cache_tokens",
     "prefill_chunk",
-    "prefill_beside",
     "deterministic",
 )
 

@@ -5,6 +5,7 @@ from support.paper_device import PaperDevice, continuation, expected_answer
 from sampling.params import SamplingParams
 from serve.engine.config import EngineConfig
 from serve.engine.scheduler import Scheduler
+from serve.engine.sequence import Phase
 from serve.engine.types import GenerationRequest, PromptLogprobs, TokenEvent
 
 
@@ -56,6 +57,9 @@ class House:
                 continue
             assert (name, event.choice) not in self.cancelled
             self.events[name, event.choice].append(event)
+        for each in self.scheduler._slots.running:
+            if each.phase is Phase.DECODING and not each.in_flight:
+                assert each.computed == len(each.tokens) - 1
 
     def run(self, limit: int = 10_000) -> int:
         steps = 0

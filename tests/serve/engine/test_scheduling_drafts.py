@@ -7,7 +7,7 @@ import pytest
 from support.paper_device import expected_answer
 from support.paper_house import House, house
 
-from serve.engine import scheduler
+from serve.engine import speculation
 from serve.engine.config import EngineConfig
 from serve.engine.drafts import Draft, Source
 from serve.engine.types import GenerationRequest
@@ -15,6 +15,8 @@ from serve.engine.types import GenerationRequest
 
 class Oracle:
     """Drafts that are right as often as is wanted."""
+
+    source = Source.NGRAM
 
     def __init__(self, request: GenerationRequest, choice: int, rng: random.Random, right: float):
         self.request, self.choices = request, count()
@@ -34,7 +36,7 @@ class Oracle:
         drafted = self.answer[done : done + length]
         drafted += [self.rng.randrange(97) for _ in range(length - len(drafted))]
         drafted = [t if self.rng.random() < self.right else (t + 1) % 97 for t in drafted]
-        return Draft(drafted, Source.NGRAM) if drafted else None
+        return Draft(drafted, self.source) if drafted else None
 
     def follow(self, tokens):
         pass
@@ -57,7 +59,7 @@ def drafts(monkeypatch):
             oracles.append(Oracle(request, 0, rng, right))
             return oracles[-1]
 
-        monkeypatch.setattr(scheduler, "drafter_of", oracle)
+        monkeypatch.setattr(speculation, "drafter_of", oracle)
         return oracles
 
     return install
@@ -74,6 +76,22 @@ def test_right_drafts_come_several_at_a_step(drafts):
     assert accepted == sum(proposed for _, proposed in oracles[0].learnt)
     assert accepted > 8
     assert steps <= 24 - accepted + 2
+
+
+@pytest.mark.parametrize("source", Source, ids=lambda source: source.value)
+def test_drafts_of_a_prediction_are_counted_and_no_others(drafts, monkeypatch, source):
+    monkeypatch.setattr(Oracle, "source", source)
+    oracles = drafts(5, 0.7)
+    h = house(max_rows=4, draft_tokens=4)
+    h.submit("a", [1, 2, 3], tokens=40)
+    h.run()
+    h.check_answers()
+    right = sum(accepted for accepted, _ in oracles[0].learnt)
+    wrong = sum(proposed - accepted for accepted, proposed in oracles[0].learnt)
+    assert right > 5 < wrong
+    events, told = h.events["a", 0], source is Source.PREDICTION
+    assert sum(event.predicted for event in events) == right * told
+    assert sum(event.mispredicted for event in events) == wrong * told
 
 
 def test_wrong_drafts_change_nothing(drafts):
