@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -29,6 +30,18 @@ async def status(peer: Http1Peer) -> int | None:
     return None if answer is None else answer.status
 
 
+async def admitted(url: str) -> Http1Peer:
+    """A client that the server serves, as soon as it does."""
+    async with asyncio.timeout(10):
+        while True:
+            peer = await Http1Peer.to(url)
+            with suppress(ConnectionError):
+                await peer.send(LIVE)
+                if await status(peer) == 200:
+                    return peer
+            peer.writer.close()
+
+
 async def test_connections(make_house: Any, listening: Any, log: Any) -> None:
     # From one network no more than is left for others.
     async with listening(make_house().app, max_connections=4) as url:
@@ -41,10 +54,7 @@ async def test_connections(make_house: Any, listening: Any, log: Any) -> None:
             "serve.protocol.connection: connections are refused: 2 are open"
         ]
         first.writer.close()
-        await asyncio.sleep(0.05)
-        fourth = await Http1Peer.to(url)
-        await fourth.send(LIVE)
-        assert await status(fourth) == 200
+        fourth = await admitted(url)
         # It is full again, and that is told again.
         fifth = await Http1Peer.to(url)
         assert await fifth.at_end()
