@@ -32,13 +32,18 @@ class Sizes(NamedTuple):
     Attributes:
         keys: of one turn, at least a page.
         queries: of a block of one row's.
+        rows: of one token, that are attended together; 0 for all.
+        apart: whether pages are copied together by themselves, before anything else; for CPU.
     """
 
     keys: int = KEYS_PER_TURN
     queries: int = 64
+    rows: int = 0
+    apart: bool = False
 
 
-FOR_CPU = Sizes()
+# What few rows see stays in the cache of a processor between copying and multiplying.
+FOR_CPU = Sizes(rows=2, apart=True)
 
 
 class StepView(NamedTuple):
@@ -80,7 +85,14 @@ class PagedAttention:
         if not isinstance(cache, LayerCache):
             raise TypeError("paged attention needs a layer's pages by head")
         cache = written(cache, k[:, 0], v[:, 0], self.view)
-        return attend_flat(q[:, 0], cache, self.view, scoring)[:, None], cache
+        out = jax.lax.platform_dependent(
+            q[:, 0],
+            cache,
+            self.view,
+            cpu=partial(attend_flat, scoring=scoring),
+            default=partial(attend_flat, scoring=scoring, sizes=Sizes()),
+        )
+        return out[:, None], cache
 
 
 def token_slots(view: StepView, page_size: int, pages: int) -> Int[Array, " N"]:
@@ -114,10 +126,10 @@ class _Sums(NamedTuple):
         values: Float[Array, "*batch s H"],
     ) -> "_Sums":
         """With another turn's keys."""
-        scores = jnp.where(seen, scores, NO_SCORE)
+        scores = jnp.where(seen, scores, -jnp.inf)
         best = jnp.maximum(self.best, scores.max(axis=-1))
         shrink = jnp.exp(self.best - best)
-        weights = jnp.where(seen, jnp.exp(scores - best[..., None]), 0.0)
+        weights = jnp.exp(scores - best[..., None])
         part = jnp.einsum("...qs,...sh->...qh", weights, values)
         total = self.total * shrink + _sum(weights)
         return _Sums(best, total, self.out * shrink[..., None] + part)
@@ -160,40 +172,40 @@ def _attend_singles(
 ) -> Float[Array, "S K G H"]:
     """The rows of one token; 0 for the others."""
     rows, heads, group, width = q.shape
+    together = min(sizes.rows or rows, rows)
     block_pages = max(1, sizes.keys // cache.page_size)
     block = block_pages * cache.page_size
+    beyond = -rows % together
     queries = jnp.moveaxis(q.astype(jnp.float32), 1, 0)
+    queries = jnp.pad(queries, ((0, 0), (0, beyond), (0, 0), (0, 0)))
     positions = jnp.where(view.counts == 1, view.positions[:rows], -1)
-    first = _first_block(positions, scoring.window, block)
-    turns = positions // block + 1 - first
-    # Each is code of its own, which takes time to compile.
-    widths = (1, rows) if rows > 1 else (1,)
-    steps = jnp.arange(block)
-
-    def attend_first(count: int, turn: jax.Array, sums: _Sums) -> _Sums:
-        """A turn of the first `count` rows."""
-        index = first[:count] + turn
-        pages = index[:, None] * block_pages + jnp.arange(block_pages)
-        pages = jnp.take_along_axis(view.tables[:count], pages, axis=1, mode="clip")
-        keys, values = _read(cache.keys, pages), _read(cache.values, pages)
-        scores = scoring.scores(jnp.einsum("krgh,krsh->krgs", queries[:, :count], keys))
-        seen = _seen(index[:, None] * block + steps, positions[:count], scoring.window)
-        old = _Sums(*(part[:, :count] for part in sums))
-        new = old.after(scores, seen[:, None], values)
-        update = partial(jax.lax.dynamic_update_slice_in_dim, start_index=0, axis=1)
-        return _Sums(*(update(part, ours) for part, ours in zip(sums, new, strict=True)))
-
-    branches = [partial(attend_first, count) for count in widths]
-
-    def attend_turn(turn: jax.Array, sums: _Sums) -> _Sums:
-        count = jnp.max(jnp.where(turns > turn, jnp.arange(1, rows + 1), 0))
-        choice = jnp.sum(count > jnp.asarray(widths[:-1], jnp.int32), dtype=jnp.int32)
-        return jax.lax.switch(choice, branches, turn, sums)
-
+    positions = jnp.pad(positions, (0, beyond), constant_values=-1)
+    tables = jnp.pad(view.tables, ((0, beyond), (0, 0)))
     sinks = None if scoring.sinks is None else scoring.sinks[:, None]
-    sums = _start(sinks, (heads, rows, group), width)
-    sums = jax.lax.fori_loop(0, jnp.max(turns), attend_turn, sums)
-    return jnp.moveaxis(sums.result(), 0, 1)
+
+    def attend_group(number: jax.Array, out: jax.Array) -> jax.Array:
+        start = number * together
+        ours = jax.lax.dynamic_slice_in_dim(queries, start, together, axis=1)
+        position = jax.lax.dynamic_slice_in_dim(positions, start, together)
+        table = jax.lax.dynamic_slice_in_dim(tables, start, together)
+        first = _first_block(position, scoring.window, block)
+
+        def attend_turn(turn: jax.Array, sums: _Sums) -> _Sums:
+            index = (first + turn)[:, None]
+            pages = index * block_pages + jnp.arange(block_pages)
+            pages = jnp.take_along_axis(table, pages, axis=1, mode="clip")
+            keys, values = _read(cache, pages, sizes.apart)
+            scores = scoring.scores(jnp.einsum("krgh,krsh->krgs", ours, keys))
+            seen = _seen(index * block + jnp.arange(block), position, scoring.window)
+            return sums.after(scores, seen[:, None], values)
+
+        sums = _start(sinks, (heads, together, group), width)
+        sums = jax.lax.fori_loop(0, jnp.max(position // block + 1 - first), attend_turn, sums)
+        return jax.lax.dynamic_update_slice_in_dim(out, sums.result(), start, axis=1)
+
+    groups = -(-jnp.sum(positions >= 0, dtype=jnp.int32) // together)
+    out = jax.lax.fori_loop(0, groups, attend_group, jnp.zeros_like(queries))
+    return jnp.moveaxis(out, 0, 1)[:rows]
 
 
 def with_blocks(
@@ -234,7 +246,7 @@ def with_blocks(
         def attend_turn(index: jax.Array, sums: _Sums) -> _Sums:
             pages = index * block_pages + jnp.arange(block_pages)
             pages = view.tables[row].at[pages].get(mode="clip")[None]
-            keys, values = _read(cache.keys, pages), _read(cache.values, pages)
+            keys, values = _read(cache, pages, sizes.apart)
             scores = scoring.scores(jnp.einsum("kqh,ksh->kqs", ours, keys[:, 0]))
             seen = _seen(index * block + jnp.arange(block), positions, scoring.window)
             return sums.after(scores, seen, values[:, 0])
@@ -281,15 +293,35 @@ def _sum(x: Float[Array, "*batch s"]) -> Float[Array, "*batch"]:
     return sum((x[..., index] for index in range(1, x.shape[-1])), x[..., 0])
 
 
-def _read(pool: Num[Array, "K P page H"], pages: Int[Array, "r m"]) -> Float[Array, "K r s H"]:
-    """The vectors of the given pages, in order and in float32.
+def _read(
+    cache: LayerCache, pages: Int[Array, "r m"], apart: bool
+) -> tuple[Float[Array, "K r s H"], Float[Array, "K r s H"]]:
+    """Keys and values in the given pages, in order and in float32."""
+    copied = partial(_copied, cache, pages)
+    if apart:
+        # XLA's CPU backend merges the copying with what reads it, and then copies number by
+        # number. It merges nothing across a branch, and takes this one for what it may not take.
+        shapes = jax.eval_shape(copied)
+        nothing = tuple(jnp.zeros(shape.shape, shape.dtype) for shape in shapes)
+        keys, values = jax.lax.cond(pages[0, 0] >= 0, copied, lambda: nothing)
+    else:
+        keys, values = copied()
+    shape = (len(cache.keys), len(pages), -1, cache.keys.shape[-1])
+    return keys.reshape(shape), values.reshape(shape)
 
-    As one list of flat pieces: of anything else XLA's CPU backend makes several times the work.
-    """
-    heads, count, page_size, width = pool.shape
-    flat = pool.reshape(heads * count, page_size * width)
+
+def _copied(
+    cache: LayerCache, pages: Int[Array, "r m"]
+) -> tuple[Float[Array, "pieces _"], Float[Array, "pieces _"]]:
+    """The given pages of each head, one after the other, as long flat pieces."""
+    heads, count, page_size, width = cache.keys.shape
     pieces = (jnp.arange(heads)[:, None] * count + pages.reshape(-1)).reshape(-1)
-    found = flat.at[pieces].get(mode="promise_in_bounds")
-    if pool.dtype == jnp.uint16:
-        found = jax.lax.bitcast_convert_type(found, jnp.bfloat16)
-    return found.reshape(heads, len(pages), -1, width).astype(jnp.float32)
+
+    def of(pool: Num[Array, "K P page H"]) -> Float[Array, "pieces _"]:
+        flat = pool.reshape(heads * count, page_size * width)
+        found = flat.at[pieces].get(mode="promise_in_bounds")
+        if pool.dtype == jnp.uint16:
+            found = jax.lax.bitcast_convert_type(found, jnp.bfloat16)
+        return found.astype(jnp.float32)
+
+    return of(cache.keys), of(cache.values)
