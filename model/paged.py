@@ -1,10 +1,10 @@
 """Attention of a flat batch of tokens through page tables, in plain JAX.
 
 A step's tokens lie side by side, whoever's they are: the one token of each row that decodes,
-then chunks of prompts and drafts. Rows of one token are attended together, rows of several in
-blocks of queries, one block after the other. Either way keys come in turns with a running
+then chunks of prompts and drafts. Rows of one token are attended in groups, rows of several in
+blocks of queries, one group or block after the other. Either way keys come in turns with a running
 maximum and sum (Milakov and Gimelshein 2018), and no more of them than somebody sees: how many
-rows, blocks and turns there are is found on the device, so that one program serves every step.
+groups, blocks and turns there are is found on the device, so that one program serves every step.
 
 What a row's result is does not depend on its neighbours: which keys a turn has follows from the
 row alone, and a product of many rows is one small product for each of them.
@@ -42,8 +42,9 @@ class Sizes(NamedTuple):
     apart: bool = False
 
 
-# What few rows see stays in the cache of a processor between copying and multiplying.
-FOR_CPU = Sizes(rows=2, apart=True)
+# What one row sees stays in a processor's cache between copying and multiplying, and no row pays
+# for a longer one.
+FOR_CPU = Sizes(rows=1, apart=True)
 
 
 class StepView(NamedTuple):
