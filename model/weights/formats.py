@@ -7,7 +7,7 @@ from model.families.registry import Family
 from model.weights.manifest import MANIFEST
 from model.weights.orbax import DIRECTORY, OrbaxWeights
 from model.weights.published import PublishedWeights
-from model.weights.safetensors import holds_safetensors
+from model.weights.safetensors import SafetensorsStore, holds_safetensors
 
 Weights = OrbaxWeights | PublishedWeights
 
@@ -25,7 +25,7 @@ def open_weights(directory: Path, family: Family, config: ModelConfig) -> Weight
         )
     if ours:
         return OrbaxWeights(directory, config)
-    return PublishedWeights(directory, family, config)
+    return PublishedWeights(directory, SafetensorsStore(directory), family, config)
 
 
 def identifying_files(directory: Path) -> list[Path]:

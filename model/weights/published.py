@@ -1,4 +1,4 @@
-"""The weights of a published checkpoint: safetensors under a family's names, made into ours.
+"""The weights of a published checkpoint: tensors under a family's names, made into ours.
 
 Everything that headers can tell is checked before a byte of data is read. On a CPU a parameter
 is written straight into the memory that it stays in; elsewhere its tensors go to the devices,
@@ -27,7 +27,7 @@ from model.parameters import ParameterSpec, parameter_specs
 from model.weights.copying import copy_view, empty_aligned
 from model.weights.groups import groups_by_size
 from model.weights.moves import copies
-from model.weights.safetensors import FileTensor, MappedTensors, read_tensors
+from model.weights.tensors import TensorInfo, TensorStore
 
 # More threads than this wait for the same memory.
 _MAX_THREADS = 8
@@ -46,14 +46,21 @@ class PublishedWeights:
 
     turned = True
 
-    def __init__(self, directory: Path, family: Family, config: ModelConfig) -> None:
-        """Read and check the headers.
+    def __init__(
+        self, directory: Path, store: TensorStore, family: Family, config: ModelConfig
+    ) -> None:
+        """Check what is stored against what is needed.
+
+        Args:
+            directory: the checkpoint, for messages.
+            store: its tensors.
+            family: where each parameter is among them.
+            config: the decoder as published.
 
         Raises:
-            CheckpointError: a file is missing or damaged, or the tensors are not those that
-                the family and the config ask for.
+            CheckpointError: the tensors are not those that the family and the config ask for.
         """
-        tensors = read_tensors(directory)
+        tensors = store.listed()
         self.config = config
         self._stored = {
             name: _present(stored, tensors) for name, stored in family.weights(config).items()
@@ -86,10 +93,10 @@ class PublishedWeights:
         }
         self.counts = {name: math.prod(self._specs[name].shape) for name in self._stored}
         self.sizes = {
-            name: sum(part.end - part.begin for part in parts)
+            name: sum(part.size for part in parts)
             for name, parts in zip(self._stored, needed, strict=True)
         }
-        self._tensors = MappedTensors({name: tensors[name] for name in used})
+        self._tensors = store.opened(used)
 
     def groups(self, limit: int) -> list[list[str]]:
         """The parameters in groups of up to `limit` stored bytes, or of one larger parameter."""
@@ -138,7 +145,7 @@ class PublishedWeights:
         return value
 
 
-def _present(stored: Stored, tensors: Mapping[str, FileTensor]) -> Stored:
+def _present(stored: Stored, tensors: Mapping[str, TensorInfo]) -> Stored:
     """The first of a parameter's places of which the checkpoint has any tensor."""
     place: Stored | None = stored
     while place is not None:
@@ -162,7 +169,7 @@ def _make(
 
 
 def _built_dtype(
-    name: str, spec: ParameterSpec, stored: Stored, parts: Sequence[FileTensor]
+    name: str, spec: ParameterSpec, stored: Stored, parts: Sequence[TensorInfo]
 ) -> jnp.dtype:
     """The dtype that a parameter has as it is stored.
 

@@ -10,7 +10,7 @@ says is checked before a byte is used. Knows nothing of what the tensors mean.
 import json
 import math
 import mmap
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,7 @@ import numpy as np
 from model.config import CheckpointError, read_json
 from model.foreign import other_form
 from model.unreadable import git_pointer, not_read
+from model.weights.tensors import TensorInfo
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -38,24 +39,19 @@ _MAX_HEADER_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class FileTensor:
+class FileTensor(TensorInfo):
     """A tensor in a file.
 
     Attributes:
-        name: in the checkpoint.
-        file: that holds it.
-        kind: its dtype as the format spells it; see `DTYPES`.
-        shape: its shape.
         begin: position of its first byte in the file.
-        end: position after its last.
     """
 
-    name: str
-    file: Path
-    kind: str
-    shape: tuple[int, ...]
     begin: int
-    end: int
+
+    @property
+    def end(self) -> int:
+        """Position after its last byte."""
+        return self.begin + self.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -170,7 +166,7 @@ def _tensor(name: str, path: Path, entry: Mapping[str, Any], data: int) -> FileT
     shape = tuple(entry["shape"])
     if not all(type(number) is int and number >= 0 for number in (begin, end, *shape)):
         raise ValueError(f"{name} has shape {shape} and data_offsets {[begin, end]}")
-    return FileTensor(name, path, str(entry["dtype"]), shape, data + begin, data + end)
+    return FileTensor(name, path, str(entry["dtype"]), shape, end - begin, data + begin)
 
 
 def _check_offsets(path: Path, tensors: Iterable[FileTensor], data: int, size: int) -> None:
@@ -185,10 +181,10 @@ def _check_offsets(path: Path, tensors: Iterable[FileTensor], data: int, size: i
         # The bits of an unknown dtype are unknown too; it is refused when it is used.
         if tensor.kind in DTYPES:
             needed = math.prod(tensor.shape) * tensor.dtype.itemsize
-            if tensor.end - tensor.begin != needed:
+            if tensor.size != needed:
                 raise CheckpointError(
                     f"{path} has a damaged header: {tensor.name} is {tensor.kind} of shape "
-                    f"{tensor.shape} in {tensor.end - tensor.begin} bytes; it needs {needed}"
+                    f"{tensor.shape} in {tensor.size} bytes; it needs {needed}"
                 )
         position = tensor.end
     if position != size:
@@ -196,6 +192,25 @@ def _check_offsets(path: Path, tensors: Iterable[FileTensor], data: int, size: i
             f"{path} is {size} bytes long and its header describes {position}: it is "
             f"{'truncated' if size < position else 'not what was written'}; download it again"
         )
+
+
+class SafetensorsStore:
+    """A directory of safetensors files as a `TensorStore`, its headers read and checked.
+
+    Raises:
+        CheckpointError: see `read_tensors`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._tensors = read_tensors(directory)
+
+    def listed(self) -> Mapping[str, FileTensor]:
+        """See `TensorStore`."""
+        return self._tensors
+
+    def opened(self, names: Collection[str]) -> "MappedTensors":
+        """See `TensorStore`."""
+        return MappedTensors({name: self._tensors[name] for name in names})
 
 
 class MappedTensors:

@@ -23,7 +23,7 @@ from model.loading import load_model
 from model.mesh import make_mesh
 from model.weights import published
 from model.weights.published import PublishedWeights
-from model.weights.safetensors import INDEX, SINGLE
+from model.weights.safetensors import INDEX, SINGLE, SafetensorsStore
 
 QWEN3 = LLAMA | {"architectures": ["Qwen3ForCausalLM"], "tie_word_embeddings": True}
 
@@ -108,7 +108,8 @@ def test_builds_that_compute(tmp_path, monkeypatch):
         name: Stored(stored.tensors, double) if name == "norm.weight" else stored
         for name, stored in family.weights(config).items()
     }
-    loaded = PublishedWeights(tmp_path, family._replace(weights=lambda _: weights), config)
+    store = SafetensorsStore(tmp_path)
+    loaded = PublishedWeights(tmp_path, store, family._replace(weights=lambda _: weights), config)
     ((_, value),) = loaded.load(["norm.weight"], jnp.dtype("float32"), make_mesh(), config)
     expected = random_tensors()["model.norm.weight"].astype(np.float32) * 2
     np.testing.assert_array_equal(value, expected)
