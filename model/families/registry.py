@@ -21,6 +21,7 @@ from model.families.qwen import (
 )
 from model.families.stored import Stored
 from model.foreign import check_directory
+from model.gguf_pointer import config_source
 
 
 class Family(NamedTuple):
@@ -71,8 +72,8 @@ def read_family(directory: Path) -> tuple[Family, ModelConfig]:
             that we don't have.
     """
     check_directory(directory)
-    path = directory / "config.json"
-    config = read_json(path)
+    config = read_json(directory / "config.json")
+    path = config_source(directory)
     names = config.get("architectures")
     # As text, for a list or an object cannot be looked up.
     name = str(names[0]) if isinstance(names, list) and len(names) == 1 else None

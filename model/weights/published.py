@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,30 @@ from model.weights.tensors import TensorInfo, TensorStore
 _MAX_THREADS = 8
 
 
+class Told(NamedTuple):
+    """How to speak of a checkpoint whose tensors are not those that its config asks for.
+
+    Attributes:
+        config: where the config is.
+        whole: what to do where tensors are missing.
+        fitting: what to do where others are there, or of another shape.
+    """
+
+    config: str
+    whole: str
+    fitting: str
+
+
+IN_A_DIRECTORY = Told(
+    "config.json",
+    "give the whole checkpoint, with the config.json that belongs to it",
+    "give the config.json that belongs to it",
+)
+IN_ONE_FILE = Told(
+    "its own metadata", "download it again", "download it again, or have it converted anew"
+)
+
+
 class PublishedWeights:
     """A checkpoint whose headers fit the model; nothing of its data has been read.
 
@@ -47,15 +72,21 @@ class PublishedWeights:
     turned = True
 
     def __init__(
-        self, directory: Path, store: TensorStore, family: Family, config: ModelConfig
+        self,
+        place: Path,
+        store: TensorStore,
+        family: Family,
+        config: ModelConfig,
+        told: Told = IN_A_DIRECTORY,
     ) -> None:
         """Check what is stored against what is needed.
 
         Args:
-            directory: the checkpoint, for messages.
+            place: the checkpoint, for messages.
             store: its tensors.
             family: where each parameter is among them.
             config: the decoder as published.
+            told: how to speak of what does not fit.
 
         Raises:
             CheckpointError: the tensors are not those that the family and the config ask for.
@@ -75,8 +106,7 @@ class PublishedWeights:
                     "make embeddings and write no text are published; give a model that writes text"
                 )
             raise CheckpointError(
-                f"{directory} lacks the tensor {missing[0]} ({len(missing)} are missing); "
-                "give the whole checkpoint, with the config.json that belongs to it"
+                f"{place} lacks the tensor {missing[0]} ({len(missing)} are missing); {told.whole}"
             )
         ignored = re.compile("|".join(family.unused))
         if extra := sorted(
@@ -84,11 +114,11 @@ class PublishedWeights:
         ):
             raise CheckpointError(
                 f"{tensors[extra[0]].file} has the tensor {extra[0]}, for which this architecture "
-                f"has no use ({len(extra)} such tensors); give the config.json that belongs to it"
+                f"has no use ({len(extra)} such tensors); {told.fitting}"
             )
         needed = [[tensors[name] for name in stored.tensors] for stored in self._stored.values()]
         self.dtypes = {
-            name: _built_dtype(name, self._specs[name], stored, parts)
+            name: _built_dtype(name, self._specs[name], stored, parts, told)
             for (name, stored), parts in zip(self._stored.items(), needed, strict=True)
         }
         self.counts = {name: math.prod(self._specs[name].shape) for name in self._stored}
@@ -169,7 +199,7 @@ def _make(
 
 
 def _built_dtype(
-    name: str, spec: ParameterSpec, stored: Stored, parts: Sequence[TensorInfo]
+    name: str, spec: ParameterSpec, stored: Stored, parts: Sequence[TensorInfo], told: Told
 ) -> jnp.dtype:
     """The dtype that a parameter has as it is stored.
 
@@ -192,8 +222,8 @@ def _built_dtype(
         )
     given = " and ".join(f"{part.name} {part.shape}" for part in parts)
     raise CheckpointError(
-        f"{parts[0].file} does not fit config.json: {given} cannot be {name} {spec.shape}; "
-        "give the config.json that belongs to the checkpoint"
+        f"{parts[0].file} does not fit {told.config}: {given} cannot be {name} {spec.shape}; "
+        f"{told.fitting}"
     )
 
 

@@ -9,7 +9,6 @@ says is checked before a byte is used. Knows nothing of what the tensors mean.
 
 import json
 import math
-import mmap
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from model.config import CheckpointError, read_json
 from model.foreign import other_form
 from model.unreadable import git_pointer, not_read
+from model.weights.mapped import MappedFiles
 from model.weights.tensors import TensorInfo
 
 SINGLE = "model.safetensors"
@@ -218,30 +218,13 @@ class MappedTensors:
 
     def __init__(self, tensors: Mapping[str, FileTensor]) -> None:
         self._tensors = tensors
-        self._maps = {file: _map(file) for file in {tensor.file for tensor in tensors.values()}}
-        self._starts = {
-            np.frombuffer(mapped, np.uint8).ctypes.data: mapped for mapped in self._maps.values()
-        }
+        self._files = MappedFiles(tensor.file for tensor in tensors.values())
 
     def __getitem__(self, name: str) -> np.ndarray:
         """The tensor, read-only; its bytes are read from the file when they are touched."""
         tensor = self._tensors[name]
-        mapped = self._maps[tensor.file]
-        return np.ndarray(tensor.shape, tensor.dtype, buffer=mapped, offset=tensor.begin)
+        return self._files.array(tensor.file, tensor.begin, tensor.shape, tensor.dtype)
 
     def release(self, view: np.ndarray) -> None:
-        """Take the pages under a view out of this process's memory; they can be read again."""
-        if not hasattr(mmap, "MADV_DONTNEED") or not view.size:
-            return
-        low, high = np.lib.array_utils.byte_bounds(view)
-        start = max(address for address in self._starts if address <= low)
-        first = (low - start) // mmap.PAGESIZE * mmap.PAGESIZE
-        self._starts[start].madvise(mmap.MADV_DONTNEED, first, high - start - first)
-
-
-def _map(path: Path) -> mmap.mmap:
-    try:
-        with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be mapped into memory ({error})") from error
+        """See `OpenTensors`."""
+        self._files.release(view)
