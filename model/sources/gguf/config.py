@@ -246,18 +246,13 @@ def _qwen3(keys: _Keys) -> dict[str, Any]:
 
 
 def _qwen3_moe(keys: _Keys) -> dict[str, Any]:
-    """Which layers have experts is told by their tensors alone."""
     experts = _experts(keys)
-    layers = range(keys.number("block_count"))
     return _qwen3(keys) | {
         "architectures": ["Qwen3MoeForCausalLM"],
         "num_experts": experts["num_local_experts"],
         "num_experts_per_tok": experts["num_experts_per_tok"],
         "moe_intermediate_size": keys.number("expert_feed_forward_length"),
         "norm_topk_prob": keys.truth("expert_weights_norm", default=True),
-        "mlp_only_layers": [
-            layer for layer in layers if keys.tensor(f"blk.{layer}.ffn_gate_inp.weight") is None
-        ],
     }
 
 
