@@ -155,6 +155,13 @@ def tensors_of(
             part = _EXPERTS[rest.split(".")[-2]]
             stacks.setdefault(f"blk.{layer}.{part}.weight", []).append(value)
     made |= {part: np.stack(values) for part, values in stacks.items()}
+    # What llama.cpp reads as float32 alone.
+    made = {
+        part: value.astype(np.float32)
+        if value.ndim < 2 or part.endswith((".bias", ".ffn_gate_inp.weight"))
+        else value
+        for part, value in made.items()
+    }
     ropes = config.get("rope_parameters") or {}
     if ropes.get("rope_type") == "llama3":
         made["rope_freqs.weight"] = llama3_factors(config)
@@ -240,7 +247,7 @@ def _ggml_blocks(blocks: np.ndarray, scales: np.ndarray) -> np.ndarray:
 def write_gguf(
     path: Path,
     metadata: Mapping[str, Any],
-    tensors: Mapping[str, np.ndarray],
+    tensors: Mapping[str, np.ndarray | tuple[np.ndarray, gguf.GGMLQuantizationType]],
     kind: gguf.GGMLQuantizationType | None = None,
     **settings: Any,
 ) -> Path:
@@ -249,7 +256,7 @@ def write_gguf(
     Args:
         path: the file.
         metadata: `general.architecture` among it.
-        tensors: floats, or the bytes of MXFP4 blocks.
+        tensors: floats, the bytes of MXFP4 blocks, or bytes with the kind that they are of.
         kind: quantizes matrices whose rows can be.
         settings: of the package's writer.
     """
@@ -258,14 +265,16 @@ def write_gguf(
         if key != "general.architecture":
             add_value(writer, key, value)
     for name, value in tensors.items():
-        if value.dtype == np.uint8:
+        if isinstance(value, tuple):
+            writer.add_tensor(name, value[0], raw_dtype=value[1])
+        elif value.dtype == np.uint8:
             writer.add_tensor(name, np.ascontiguousarray(value), raw_dtype=TYPES.MXFP4)
+        elif kind and _in_few_bits(name, value, kind):
+            packed = gguf.quantize(np.ascontiguousarray(value, np.float32), kind)
+            writer.add_tensor(name, packed, raw_dtype=kind)
         elif str(value.dtype) == "bfloat16":
             raw = np.ascontiguousarray(value).view(np.uint16)
             writer.add_tensor(name, raw.view(np.uint8), raw_dtype=TYPES.BF16)
-        elif kind and value.ndim > 1 and value.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0] == 0:
-            packed = gguf.quantize(np.ascontiguousarray(value, np.float32), kind)
-            writer.add_tensor(name, packed, raw_dtype=kind)
         else:
             writer.add_tensor(name, np.ascontiguousarray(value))
     writer.write_header_to_file()
@@ -273,6 +282,11 @@ def write_gguf(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def _in_few_bits(name: str, value: np.ndarray, kind: gguf.GGMLQuantizationType) -> bool:
+    matrix = value.ndim > 1 and not name.endswith((".bias", ".ffn_gate_inp.weight"))
+    return matrix and value.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0] == 0
 
 
 def add_value(writer: gguf.GGUFWriter, key: str, value: Any) -> None:

@@ -195,12 +195,12 @@ def _scaling(keys: _Keys, context: int) -> dict[str, Any] | None:
             "beta_fast": keys.fraction("rope.scaling.yarn_beta_fast", 32.0),
             "beta_slow": keys.fraction("rope.scaling.yarn_beta_slow", 1.0),
         }
+    keys.ignore("rope.scaling.original_context_length")
     # The second is the older key; zero is none.
     for key in ("rope.scaling.factor", "rope.scale_linear"):
-        if keys.has(key) and kind == "linear" and not keys.zero(key):
+        if kind == "linear" and keys.has(key) and not keys.zero(key):
             return {"rope_type": "linear", "factor": keys.fraction(key)}
-    if kind == "none" or keys.zero("rope.scaling.factor"):
-        keys.ignore("rope.scaling.factor", "rope.scale_linear")
+        keys.require(key, 0.0, 1.0)
     return None
 
 
