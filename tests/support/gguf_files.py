@@ -347,16 +347,24 @@ def byte_level_vocabulary(path: Path, pre: str) -> dict[str, Any]:
 
 
 def sentence_piece_vocabulary(path: Path) -> dict[str, Any]:
-    """The vocabulary of a SentencePiece model with scores."""
+    """The vocabulary of a SentencePiece model with scores, and what is added to it beside."""
     schema: Any = sentencepiece_model_pb2
     model = schema.ModelProto()
     model.ParseFromString(path.read_bytes())
+    rows = [(piece.piece, piece.score, piece.type) for piece in model.pieces]
+    beside = path.with_name("tokenizer.json")
+    if beside.exists():
+        for entry in json.loads(beside.read_text(encoding="utf-8"))["added_tokens"]:
+            kind = rows[entry["id"]][2] if entry["id"] < len(rows) else 4
+            row = (entry["content"], -1000.0, kind if not entry["special"] or kind == 2 else 3)
+            rows[entry["id"] : entry["id"] + 1] = [row]
+    tokens, scores, types = map(list, zip(*rows, strict=True))
     return {
         "tokenizer.ggml.model": "llama",
         "tokenizer.ggml.pre": "default",
-        "tokenizer.ggml.tokens": [piece.piece for piece in model.pieces],
-        "tokenizer.ggml.scores": [piece.score for piece in model.pieces],
-        "tokenizer.ggml.token_type": [piece.type for piece in model.pieces],
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.scores": scores,
+        "tokenizer.ggml.token_type": types,
         "tokenizer.ggml.add_space_prefix": model.normalizer_spec.add_dummy_prefix,
         "tokenizer.ggml.bos_token_id": model.trainer_spec.bos_id,
         "tokenizer.ggml.eos_token_id": model.trainer_spec.eos_id,
