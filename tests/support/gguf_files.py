@@ -134,7 +134,8 @@ def tensors_of(
     name = _ARCHITECTURES[config["architectures"][0]]
     made: dict[str, np.ndarray] = {}
     stacks: dict[str, list[np.ndarray]] = {}
-    for hub, value in tensors.items():
+    for hub, stored in tensors.items():
+        value = stored
         if name.startswith("gemma") and hub.endswith("norm.weight"):
             value = (value.astype(np.float32) + 1).astype(np.float32)
         if name == "llama" and (".q_proj." in hub or ".k_proj." in hub):
@@ -335,7 +336,9 @@ def byte_level_vocabulary(path: Path, pre: str) -> dict[str, Any]:
     types = [1 if token in spellings else 5 for token in range(len(tokens))]
     for token, entry in added.items():
         types[token] = 3 if entry["special"] else 4
-    merges = [entry if isinstance(entry, str) else " ".join(entry) for entry in spec["model"]["merges"]]
+    merges = [
+        entry if isinstance(entry, str) else " ".join(entry) for entry in spec["model"]["merges"]
+    ]
     return {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": pre,
@@ -356,7 +359,12 @@ def sentence_piece_vocabulary(path: Path) -> dict[str, Any]:
     if beside.exists():
         for entry in json.loads(beside.read_text(encoding="utf-8"))["added_tokens"]:
             kind = rows[entry["id"]][2] if entry["id"] < len(rows) else 4
-            row = (entry["content"], -1000.0, kind if not entry["special"] or kind == 2 else 3)
+            spelling = entry["content"]
+            if entry["special"]:
+                kind = kind if kind == 2 else 3
+            else:
+                spelling = spelling.replace("\u2581", " ")
+            row = (spelling, -1000.0, kind)
             rows[entry["id"] : entry["id"] + 1] = [row]
     tokens, scores, types = map(list, zip(*rows, strict=True))
     return {

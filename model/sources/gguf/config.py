@@ -1,8 +1,8 @@
 """A hub's `config.json` out of a GGUF file's metadata.
 
-What each key means is llama.cpp's: `gguf-py/gguf/constants.py` for their names,
-`convert_hf_to_gguf.py` for what is written there, `src/llama-model.cpp` for what holds where a key
-is missing. A key of the architecture that is not read here could change the numbers, and is refused.
+What each key means is llama.cpp's: `gguf-py/gguf/constants.py` has their names,
+`convert_hf_to_gguf.py` writes them, and `src/llama-model.cpp` says what holds where one is missing.
+A key of the architecture that is not read here could change the numbers, and is refused.
 """
 
 import math
@@ -58,11 +58,11 @@ class _Keys:
 
     def __init__(self, source: Gguf, architecture: str) -> None:
         self._prefix = f"{architecture}."
-        own = {
-            key: value for key, value in source.metadata.items() if key.startswith(self._prefix)
-        }
+        own = {key: value for key, value in source.metadata.items() if key.startswith(self._prefix)}
         self._own = own
-        self._keys = ConfigKeys({key: _plain(value) for key, value in own.items()}, str(source.path))
+        self._keys = ConfigKeys(
+            {key: _plain(value) for key, value in own.items()}, str(source.path)
+        )
         self.source = source
         self.architecture = architecture
 
@@ -233,7 +233,7 @@ def _llama(keys: _Keys) -> dict[str, Any]:
     }
 
 
-def _qwen2(keys: _Keys) -> dict[str, Any]:
+def _qwen2(_: _Keys) -> dict[str, Any]:
     return {"architectures": ["Qwen2ForCausalLM"], "hidden_act": "silu"}
 
 
@@ -307,7 +307,7 @@ def _phi3(keys: _Keys) -> dict[str, Any]:
     if short is None or long is None:
         keys.require("rope.scaling.attn_factor", 1.0)
         return config
-    scaling = {"rope_type": "longrope", "short_factor": short, "long_factor": long}
+    scaling: dict[str, Any] = {"rope_type": "longrope", "short_factor": short, "long_factor": long}
     told = keys.fraction("rope.scaling.attn_factor", 1.0)
     if keys.has("rope.scaling.attn_factor") and told != _shortest(_long_scale(context, original)):
         scaling["attention_factor"] = told
@@ -369,8 +369,8 @@ def _factors(keys: _Keys, name: str) -> list[float] | None:
         return None
     if tensor.kind != GGMLQuantizationType.F32 or len(tensor.shape) != 1:
         raise CheckpointError(
-            f"{tensor.file} has {name} as {tensor.kind.name} of shape {tensor.shape}, and it must be "
-            "a row of F32; download it again"
+            f"{tensor.file} has {name} as {tensor.kind.name} of shape {tensor.shape}, and it must "
+            "be a row of F32; download it again"
         )
     values = np.fromfile(tensor.file, "<f4", tensor.shape[0], offset=tensor.begin)
     return [_shortest(value) for value in values]

@@ -6,7 +6,6 @@ are. It is kept, under a name that follows from the file and from how it is read
 
 import hashlib
 import json
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any

@@ -161,8 +161,8 @@ class _Vocabulary:
             found = [token for token in found if self.tokens[token] != "<|end|>"]
         if not found:
             raise CheckpointError(
-                f"{self.source.path} names no token that ends a turn (tokenizer.ggml.eos_token_id); "
-                "give a GGUF file that does"
+                f"{self.source.path} names no token that ends a turn "
+                "(tokenizer.ggml.eos_token_id); give a GGUF file that does"
             )
         return found
 
@@ -184,14 +184,19 @@ class _Vocabulary:
 
     def _byte_level(self) -> dict[str, Any]:
         name = self.source.metadata.get("tokenizer.ggml.pre")
-        if name not in SPLITTERS:
+        if not isinstance(name, str) or name not in SPLITTERS:
             raise CheckpointError(
                 f"{self.source.path} cuts texts in the way {name!r} (tokenizer.ggml.pre), which is "
                 f"not supported; supported: {', '.join(SPLITTERS)}"
             )
         splitter = SPLITTERS[name]
         splits = [
-            {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+            {
+                "type": "Split",
+                "pattern": {"Regex": pattern},
+                "behavior": "Isolated",
+                "invert": False,
+            }
             for pattern in splitter.patterns
         ]
         bytes_only = {"add_prefix_space": False, "trim_offsets": True, "use_regex": False}
@@ -253,7 +258,7 @@ class _Vocabulary:
                 "merges": _merges_by_score(self._mergeable(), scores),
                 "unk_token": None if unknown is None else self.tokens[unknown],
                 "fuse_unk": True,
-                "byte_fallback": _BYTES <= set(self.tokens),
+                "byte_fallback": _BYTES.issubset(self.tokens),
             },
             "begins": True,
         }
@@ -323,7 +328,7 @@ def _merges_by_score(pieces: Mapping[str, int], scores: Sequence[float]) -> list
     return [pair for _, _, pair in pairs]
 
 
-def _numbers(source: Gguf, key: str, least: int, default: list[int] | None) -> list[Any]:
+def _numbers(source: Gguf, key: str, least: int, default: Sequence[int] | None) -> list[Any]:
     """A number for each token."""
     value = source.metadata.get(f"tokenizer.ggml.{key}", default)
     numbers = value.tolist() if isinstance(value, np.ndarray) else value

@@ -32,6 +32,8 @@ from model.weights.mapped import MappedFiles
 from model.weights.tensors import OpenTensors
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "models"
+
+
 def config_of(name: str) -> dict:
     return json.loads((FIXTURES / name / "config.json").read_text())
 
@@ -161,9 +163,7 @@ def test_a_family_in_few_bits_has_the_values_of_the_bits(tmp_path):
         name: value.astype(np.float32) if ".gate." in name else rounded(value)
         for name, value in tensors.items()
     }
-    wanted = load_model(
-        write_published(tmp_path / "hub", hub, config), make_mesh(), "float32"
-    )
+    wanted = load_model(write_published(tmp_path / "hub", hub, config), make_mesh(), "float32")
     file = from_hub(FIXTURES / "mixtral", tmp_path / "model.gguf", kind=kind)
     kinds = {tensor.kind for tensor in read_gguf(file).tensors.values()}
     assert kinds == {TYPES.F32, TYPES.BF16, kind}

@@ -11,7 +11,11 @@ from support.gguf_files import TYPES, write_gguf
 from model.config import CheckpointError
 from model.weights.gguf_file import part_files, read_gguf
 
-METADATA = {"general.architecture": "llama", "llama.block_count": 2, "llama.block_words": ["a", "ä"]}
+METADATA = {
+    "general.architecture": "llama",
+    "llama.block_count": 2,
+    "llama.block_words": ["a", "ä"],
+}
 # The name's length and characters, the number of axes, and then what a test changes.
 NAME = struct.pack("<Q", 5) + b"first" + struct.pack("<I", 2)
 

@@ -139,7 +139,9 @@ def test_numbers_are_the_shortest_of_their_float32(tmp_path):
 def test_one_number_for_all_layers_may_be_said_of_each(tmp_path):
     config = with_metadata(tmp_path, {"llama.attention.head_count_kv": [2, 2]})
     assert config["num_key_value_heads"] == 2
-    with pytest.raises(CheckpointError, match=r"another llama\.attention\.head_count_kv .*\(1, 2\)"):
+    with pytest.raises(
+        CheckpointError, match=r"another llama\.attention\.head_count_kv .*\(1, 2\)"
+    ):
         with_metadata(tmp_path, {"llama.attention.head_count_kv": [1, 2]})
 
 
@@ -213,7 +215,7 @@ def test_a_vocabulary_alone_is_no_model(tmp_path):
 def test_a_model_without_an_embedding(tmp_path):
     other = {"output.weight": np.zeros((300, 32), np.float32)}
     path = write_gguf(tmp_path / "model.gguf", metadata_of(CONFIG), other)
-    with pytest.raises(CheckpointError, match="lacks the tensor token_embd.weight"):
+    with pytest.raises(CheckpointError, match=r"lacks the tensor token_embd\.weight"):
         hub_config(read_gguf(path))
 
 

@@ -96,7 +96,9 @@ def test_a_place_that_cannot_be_written(tmp_path, file):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("content", ["{}", '{"files": []}', '{"files": "a.gguf"}', '{"files": [1]}'])
+@pytest.mark.parametrize(
+    "content", ["{}", '{"files": []}', '{"files": "a.gguf"}', '{"files": [1]}']
+)
 def test_a_pointer_that_names_no_files(tmp_path, content):
     (tmp_path / POINTER).write_text(content)
     with pytest.raises(CheckpointError, match="names no files"):

@@ -96,7 +96,9 @@ def test_tokens_stand_for_the_same_bytes(from_gguf, name):
     hub, found = published.tokenizer(name), from_gguf[name]
     assert found.vocab_size == hub.vocab_size
     for token in range(hub.vocab_size):
-        assert found.token_bytes(token) == hub.token_bytes(token)
+        # The hub's Phi-3 has text for its end, which no SentencePiece model has.
+        if (name, token) != ("phi3", 2):
+            assert found.token_bytes(token) == hub.token_bytes(token)
     assert found.controls == hub.controls
 
 
@@ -221,9 +223,7 @@ def test_reserved_tokens_at_the_end_are_no_tokens(tmp_path):
 
 def test_phi3s_control_tokens_swallow_white_space(tmp_path):
     tokenizer = made(tmp_path, of_hub("phi3"), **{"general.name": "Phi-3 Mini"})
-    strips = {
-        spelling: tokenizer.strips[token] for spelling, token in tokenizer.controls.items()
-    }
+    strips = {spelling: tokenizer.strips[token] for spelling, token in tokenizer.controls.items()}
     assert strips["<s>"] == strips["<unk>"] == (False, False)
     assert strips["</s>"] == (False, True)
     assert made(tmp_path, of_hub("phi3")).strips[2] == (False, False)
@@ -233,7 +233,9 @@ def test_templates_and_recommended_sampling(tmp_path):
     path, words = tmp_path / "model.gguf", tiny(("<end>", 3))
     assert "chat_template" not in files_of(path, words)["tokenizer_config.json"]
     one = {"tokenizer.chat_template": "{{ messages }}"}
-    assert files_of(path, words, **one)["tokenizer_config.json"]["chat_template"] == "{{ messages }}"
+    assert (
+        files_of(path, words, **one)["tokenizer_config.json"]["chat_template"] == "{{ messages }}"
+    )
     two = one | {"tokenizer.chat_template.tool_use": "{{ tools }}"}
     assert files_of(path, words, **two)["tokenizer_config.json"]["chat_template"] == [
         {"name": "default", "template": "{{ messages }}"},
