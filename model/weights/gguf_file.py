@@ -74,7 +74,7 @@ class Gguf:
 
     Attributes:
         files: all parts.
-        metadata: of the first part; arrays of numbers are NumPy's.
+        metadata: of the first part: texts, numbers, truths and lists of one of these.
         tensors: of all parts, by name.
         heads: a digest of what each part has before its data.
     """
@@ -250,19 +250,17 @@ class _Reader:
         if kind == _Types.STRING:
             return self._string()
         if kind != _Types.ARRAY:
-            return self._numbers(kind, 1).item()
+            return self._numbers(kind, 1)[0]
         of, count = self._number("<I"), self._number("<Q")
         if of != _Types.STRING:
             return self._numbers(of, count)
-        # Each takes eight bytes at least, so that the list is never longer than the file.
-        self._room(8 * count)
         return [self._string() for _ in range(count)]
 
-    def _numbers(self, kind: int, count: int) -> np.ndarray:
+    def _numbers(self, kind: int, count: int) -> list[Any]:
         if kind not in _SCALARS:
             raise self._damaged(f"it has a value of kind {kind} at byte {self._at}")
         dtype = _SCALARS[kind]
-        return np.frombuffer(self._bytes(count * dtype.itemsize), dtype)
+        return np.frombuffer(self._bytes(count * dtype.itemsize), dtype).tolist()
 
     def _number(self, form: str) -> int:
         return struct.unpack(form, self._bytes(struct.calcsize(form)))[0]

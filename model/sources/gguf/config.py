@@ -7,7 +7,7 @@ A key of the architecture that is not read here could change the numbers, and is
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gguf import GGMLQuantizationType
@@ -60,9 +60,7 @@ class _Keys:
         self._prefix = f"{architecture}."
         own = {key: value for key, value in source.metadata.items() if key.startswith(self._prefix)}
         self._own = own
-        self._keys = ConfigKeys(
-            {key: _plain(value) for key, value in own.items()}, str(source.path)
-        )
+        self._keys = ConfigKeys(own, str(source.path))
         self.source = source
         self.architecture = architecture
 
@@ -89,9 +87,7 @@ class _Keys:
     def flags(self, key: str) -> list[bool] | None:
         """One truth for each layer, or None where there is no such list."""
         value = self._own.get(self._prefix + key)
-        if not isinstance(value, np.ndarray) or value.dtype != bool:
-            return None
-        return [bool(flag) for flag in self._keys.take(self._prefix + key, list)]
+        return self._keys.take(self._prefix + key, list) if isinstance(value, list) else None
 
     def ignore(self, *keys: str) -> None:
         """Keys that change nothing here."""
@@ -116,24 +112,20 @@ class _Keys:
     def _one(self, key: str, kind: type, default: Any) -> Any:
         whole = self._prefix + key
         value = self._own.get(whole)
-        if isinstance(value, np.ndarray):
-            different = np.unique(value)
-            if different.size != 1:
+        if isinstance(value, list):
+            different = list(dict.fromkeys(cast("list[Any]", value)))
+            if len(different) != 1:
                 raise CheckpointError(
                     f"{self.source.path} has another {whole} for some layers than for others "
                     f"({', '.join(map(str, different[:4]))}), which is not supported; give another "
                     "model"
                 )
-            number = ConfigKeys({whole: different[0].item()}, str(self.source.path))
+            number = ConfigKeys({whole: different[0]}, str(self.source.path))
             self.ignore(key)
             return number.positive(whole, kind)
         if default is None:
             return self._keys.positive(whole, kind)
         return self._keys.positive(whole, kind, default)
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _shortest(value: float | np.float32) -> float:
@@ -278,8 +270,8 @@ def _gemma3(keys: _Keys) -> dict[str, Any]:
         return config | {
             "sliding_window_pattern": keys.number("attention.sliding_window_pattern", 6)
         }
-    kinds = {True: "sliding_attention", False: "full_attention"}
-    return config | {"layer_types": [kinds[has_window] for has_window in windows]}
+    kinds = ["sliding_attention" if has_window else "full_attention" for has_window in windows]
+    return config | {"layer_types": kinds}
 
 
 def _gemma(keys: _Keys) -> dict[str, Any]:

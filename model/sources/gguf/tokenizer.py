@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 from gguf import TokenType
 
 from model.config import CheckpointError
@@ -115,7 +114,7 @@ class _Vocabulary:
         """The vocabulary; reserved tokens at its end, which pad it, are left out."""
         where, metadata = source.path, source.metadata
         model, tokens = (metadata.get(f"tokenizer.ggml.{key}") for key in ("model", "tokens"))
-        if model is None or not isinstance(tokens, list):
+        if model is None or not (tokens := _texts(tokens)):
             raise CheckpointError(
                 f"{where} has no tokenizer (tokenizer.ggml.model and tokens); give a GGUF file "
                 "with one"
@@ -217,10 +216,9 @@ class _Vocabulary:
         }
 
     def _merges(self) -> list[list[str]]:
-        listed = self.source.metadata.get("tokenizer.ggml.merges")
         known = set(self.tokens)
         merges: list[list[str]] = []
-        for entry in cast("list[str]", listed) if isinstance(listed, list) else []:
+        for entry in _texts(self.source.metadata.get("tokenizer.ggml.merges")):
             # A part may begin with a space, and not end with one.
             at = entry.find(" ", 1)
             pair = [entry[:at], entry[at + 1 :]]
@@ -331,10 +329,16 @@ def _merges_by_score(pieces: Mapping[str, int], scores: Sequence[float]) -> list
 def _numbers(source: Gguf, key: str, least: int, default: Sequence[int] | None) -> list[Any]:
     """A number for each token."""
     value = source.metadata.get(f"tokenizer.ggml.{key}", default)
-    numbers = value.tolist() if isinstance(value, np.ndarray) else value
-    if not isinstance(numbers, list) or len(numbers) < least:
+    numbers = list(cast("Sequence[Any]", value)) if isinstance(value, Sequence) else []
+    if len(numbers) < least or not isinstance(numbers[0], int | float):
         raise CheckpointError(
             f"{source.path} has no tokenizer.ggml.{key} with a number for each of {least} tokens; "
             "download it again"
         )
-    return cast("list[Any]", numbers)
+    return numbers
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts of a list, whose members are all of one kind; none of anything else."""
+    texts = cast("list[Any]", value) if isinstance(value, list) else []
+    return texts if texts and isinstance(texts[0], str) else []

@@ -105,7 +105,7 @@ def test_gemma3s_windows_and_bases():
     assert config["sliding_window_pattern"] == 6
     assert (config["rope_theta"], config["rope_local_base_freq"]) == (1_000_000.0, 20_000.0)
     assert about("gemma3", {"attention.sliding_window_pattern": 2})["sliding_window_pattern"] == 2
-    windows = {"attention.sliding_window_pattern": np.array([True, False])}
+    windows = {"attention.sliding_window_pattern": [True, False]}
     assert about("gemma3", windows)["layer_types"] == ["sliding_attention", "full_attention"]
 
 
@@ -154,6 +154,9 @@ def test_part_of_each_head_is_rotated():
     for width in range(2, 129, 2):
         share = about("phi3", {"rope.dimension_count": width})["partial_rotary_factor"]
         assert int(128 * share) == width
+    # 30 / 44 · 44 is a little less than 30.
+    odd = {"attention.key_length": 44, "attention.value_length": 44, "rope.dimension_count": 30}
+    assert int(44 * about("phi3", odd)["partial_rotary_factor"]) == 30
 
 
 def test_what_scores_are_multiplied_by_is_told_where_it_is_another(tmp_path):
@@ -178,6 +181,8 @@ def test_what_scores_are_multiplied_by_is_told_where_it_is_another(tmp_path):
         ({"general.architecture": "clip"}, r"beside one \(mmproj\)"),
         ({"general.type": "adapter"}, r"beside one \(adapter\)"),
         ({"general.type": "imatrix"}, r"beside one \(imatrix\)"),
+        ({"general.type": [1, 2]}, r"beside one \(\[1, 2\]\)"),
+        ({"llama.expert_count": [4, 0]}, r"another llama\.expert_count .*\(4, 0\)"),
         ({"llama.block_count": None}, "lacks llama.block_count"),
         ({"llama.block_count": "two"}, "llama.block_count: 'two'; it must be of type int"),
         ({"llama.attention.head_count": 0}, "llama.attention.head_count: 0; it must be above"),
@@ -198,7 +203,7 @@ def test_what_scores_are_multiplied_by_is_told_where_it_is_another(tmp_path):
             "llama.rope.scaling.attn_factor: 0.5, which is not",
         ),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_what_is_not_read_is_refused_by_name(tmp_path, more, words):
     with pytest.raises(CheckpointError, match=words) as raised:

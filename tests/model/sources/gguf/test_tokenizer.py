@@ -254,6 +254,10 @@ def test_templates_and_recommended_sampling(tmp_path):
     [
         ({"model": None}, "has no tokenizer"),
         ({"tokens": None}, "has no tokenizer"),
+        ({"tokens": [1, 2]}, "has no tokenizer"),
+        ({"model": ["gpt2"]}, r"tokenizer of the kind \['gpt2'\]"),
+        ({"merges": [1, 2]}, r"has no tokenizer\.ggml\.merges"),
+        ({"token_type": ["one"] * 7}, "token_type with a number for each of 7"),
         ({"model": "gemma4"}, "tokenizer of the kind 'gemma4'"),
         ({"model": "t5"}, "tokenizer of the kind 't5'"),
         ({"pre": "default"}, "in the way 'default'"),
@@ -265,7 +269,7 @@ def test_templates_and_recommended_sampling(tmp_path):
         ({"tokens": [*TOKENS, "ab"]}, "has the token 'ab' twice"),
         ({"model": "llama"}, "scores with a number for each of 7"),
     ],
-    ids=range(12),
+    ids=range(16),
 )
 def test_a_broken_vocabulary_is_refused_in_a_sentence(tmp_path, more, words):
     vocabulary = tiny(("<end>", 3), **more)
