@@ -5,6 +5,7 @@ that our families have: byte-level ones with merges (`gpt2`), and SentencePiece'
 (`llama`), whose pairs of neighbours are joined in the order of the scores of what they make.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -129,9 +130,11 @@ class _Vocabulary:
         while count and types[count - 1] == TokenType.UNUSED:
             count -= 1
         spelled = [token or f"[EMPTY_{index}]" for index, token in enumerate(tokens[:count])]
-        if len(set(spelled)) != count:
-            twice = next(token for token in spelled if spelled.count(token) > 1)
-            raise CheckpointError(f"{where} has the token {twice!r} twice; download it again")
+        spelling, times = Counter(spelled).most_common(1)[0] if spelled else ("", 0)
+        if times > 1:
+            raise CheckpointError(
+                f"{where} has the token {spelling!r} {times} times; download it again"
+            )
         return cls(source, str(model), spelled, types[:count])
 
     def named(self) -> dict[str, int]:

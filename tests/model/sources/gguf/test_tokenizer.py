@@ -266,7 +266,7 @@ def test_templates_and_recommended_sampling(tmp_path):
         ({"merges": ["a d"]}, "has the merge 'a d'"),
         ({"merges": ["ab"]}, "has the merge 'ab'"),
         ({"token_type": [1, 1]}, "token_type with a number for each of 7"),
-        ({"tokens": [*TOKENS, "ab"]}, "has the token 'ab' twice"),
+        ({"tokens": [*TOKENS, "ab"]}, "has the token 'ab' 2 times"),
         ({"model": "llama"}, "scores with a number for each of 7"),
     ],
     ids=range(16),
