@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from model.config import CheckpointError
 from model.foreign import NOTES, form_among
@@ -31,6 +31,7 @@ try:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
+    from huggingface_hub.utils import tqdm
 except ImportError as error:
     raise CheckpointError(
         "models of the hub are fetched by huggingface_hub, which is not installed; at the top of a "
@@ -79,6 +80,14 @@ class CachedModel(NamedTuple):
     names: Sequence[str]
     bytes: int
     directory: Path
+
+
+class _Bar(tqdm):
+    """The client's bar, on a terminal and nowhere else: it counts files everywhere."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options.setdefault("disable", None)
+        super().__init__(*arguments, **options)
 
 
 def fetch_checkpoint(asked: HubId, check: Callable[[Path], object]) -> Path:
@@ -161,6 +170,7 @@ def _fetch(asked: HubId, wanted: Iterable[str], ignored: Iterable[str] = ()) -> 
                 revision=asked.revision or None,
                 allow_patterns=list(wanted),
                 ignore_patterns=list(ignored),
+                tqdm_class=_Bar,
             )
         )
 
@@ -242,7 +252,7 @@ def _broken_off(asked: HubId, error: Exception) -> str:
     answer = f"HTTP {status}" if status else f"{type(error).__name__}"
     return (
         f"{asked.id} could not be fetched from {constants.ENDPOINT} ({answer}); try again later: "
-        f"what has come is kept"
+        f"what has come whole is kept"
     )
 
 
