@@ -114,17 +114,7 @@ def hub_server() -> Iterator[Hub]:
                 elif asked["what"] == "revision":
                     self._json({"id": model, "sha": commit, "siblings": self._siblings(commit)})
                 else:
-                    self._json(
-                        [
-                            {
-                                "type": "file",
-                                "path": path,
-                                "size": len(content),
-                                "oid": oid(content),
-                            }
-                            for path, content in hub.files[commit].items()
-                        ]
-                    )
+                    self._json([entry(name, each) for name, each in hub.files[commit].items()])
 
         def _siblings(self, commit: str) -> list[dict[str, str]]:
             return [{"rfilename": path} for path in hub.files[commit]]
@@ -168,7 +158,7 @@ def hub_server() -> Iterator[Hub]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -182,6 +172,11 @@ def hub_server() -> Iterator[Hub]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def entry(path: str, content: bytes) -> dict[str, object]:
+    """What is told of a file."""
+    return {"type": "file", "path": path, "size": len(content), "oid": oid(content)}
 
 
 def oid(content: bytes) -> str:
