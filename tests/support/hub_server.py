@@ -101,7 +101,9 @@ def hub_server() -> Iterator[Hub]:
                 self._refuse(404, "")
                 return
             model, revision, file = asked["model"], asked["revision"], asked["file"]
-            if model not in hub.models or (model in hub.private and not opened):
+            if told[1] and not opened:
+                self._refuse(401, "", "Invalid credentials in Authorization header")
+            elif model not in hub.models or (model in hub.private and not opened):
                 self._refuse(404 if opened else 401, "RepoNotFound")
             elif model in hub.gated and file is not None and not opened:
                 self._refuse(403, "GatedRepo")
@@ -151,10 +153,12 @@ def hub_server() -> Iterator[Hub]:
             self.end_headers()
             self.wfile.write(body)
 
-        def _refuse(self, status: int, code: str) -> None:
+        def _refuse(self, status: int, code: str, message: str = "") -> None:
             self.send_response(status)
             if code:
                 self.send_header("X-Error-Code", code)
+            if message:
+                self.send_header("X-Error-Message", message)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -165,6 +165,13 @@ def test_a_model_that_is_not_there_or_private(hub: Hub, tmp_path: Path) -> None:
     assert found.files == READ
 
 
+def test_a_token_that_the_hub_does_not_know(hub: Hub, tmp_path: Path) -> None:
+    hub.publish(MODEL, READ)
+    assert fetch(hub, tmp_path, MODEL, HF_TOKEN="hf_old").refused == (
+        "the hub does not know the token (HTTP 401); correct HF_TOKEN, or unset it"
+    )
+
+
 def test_a_gated_model(hub: Hub, tmp_path: Path) -> None:
     hub.publish(MODEL, READ)
     hub.gated.add(MODEL)
@@ -236,6 +243,11 @@ def test_a_gguf_file_and_what_it_is_split_into(hub: Hub, tmp_path: Path) -> None
     assert found.place == snapshot / "Q8_0" / "some-00002-of-00003.gguf"
     assert snapshot.name == commit
     assert found._replace(place=snapshot).files == split
+    hub.requests.clear()
+    given = f"{MODEL}:Q8_0/some-00001-of-00003.gguf"
+    found = fetch(hub, tmp_path, given, "gguf", HF_HUB_OFFLINE="1")
+    assert found.place == snapshot / "Q8_0" / "some-00001-of-00003.gguf"
+    assert hub.requests == []
     # Not a pattern.
     found = fetch(hub, tmp_path, f"{MODEL}:some[1].gguf", "gguf")
     assert found._replace(place=snapshot).files == {**split, "some[1].gguf": b"GGUF"}
