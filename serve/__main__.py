@@ -90,6 +90,8 @@ else it has its default. --print-config shows what holds and why; its output is 
 \b
 Examples:
   parlance serve
+  parlance serve --model smollm2
+  parlance serve --model Qwen/Qwen3-0.6B
   parlance serve --model ~/models/mine --host 0.0.0.0 --port 8080
   parlance serve --api-key-file keys.txt --certfile chain.pem --keyfile key.pem
 

@@ -186,8 +186,8 @@ def _without(asked: HubId, what: str) -> str:
             f"{asked.id}:{found[0]}"
         )
     form = form_among(names)
-    has = f" but them in {form}, which is not read" if form else ""
-    return f"{asked.id} has no {what}{has}; give a model that is published as safetensors, or GGUF"
+    has = f"its weights in {form}, which is not read" if form else f"no {what}"
+    return f"{asked.id} has {has}; give a model that is published as safetensors or GGUF"
 
 
 def _listed(names: Sequence[str]) -> str:

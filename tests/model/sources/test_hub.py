@@ -278,12 +278,12 @@ def test_a_gguf_file_that_is_not_there(hub: Hub, tmp_path: Path) -> None:
         ),
         pytest.param(
             {"config.json": READ["config.json"], "pytorch_model.bin": b"\x80"},
-            "has no weights as safetensors but them in PyTorch's pickles, which is not read; give",
+            "has its weights in PyTorch's pickles, which is not read; give a model that is",
             id="pickles",
         ),
         pytest.param(
             {"README.md": b""},
-            "has no config.json; give a model that is published as safetensors, or GGUF",
+            "has no config.json; give a model that is published as safetensors or GGUF",
             id="nothing",
         ),
     ],
