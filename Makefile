@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BASE := $(VENV)/.parlance-installed
 DEV := $(VENV)/.parlance-dev-installed
+HUB := $(VENV)/.parlance-hub-installed
 
 # Clients that tests try against the server, apart from all else: make clients
 CLIENTS := tests/clients
@@ -21,6 +22,10 @@ PYTEST := $(BIN)/python -m pytest --durations 20
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --no-loadscope-reorder
 # Passed on: make serve ARGS="--port 8080", make test ARGS="tests/serve -x"
 ARGS ?=
+# What is served: make serve MODEL=smollm2. Not MODEL of the environment, which may be anything.
+MODEL :=
+# A model that is named with a slash, and is not on this machine, is one of the hub.
+SERVES = $(BASE) $(if $(findstring /,$(MODEL)),$(if $(wildcard $(MODEL)),,$(HUB)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -31,8 +36,8 @@ help: ## list these targets
 
 install: $(BASE) ## install Parlance into .venv
 
-serve: $(BASE) ## install if need be, and serve the bundled model on port 8000
-	@$(BIN)/parlance serve $(ARGS)
+serve: $(SERVES) ## install if need be, and serve the bundled model, or MODEL, on port 8000
+	@$(BIN)/parlance serve $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 
 chat: $(BASE) ## talk to the running server in this terminal
 	@$(BIN)/parlance chat $(ARGS)
@@ -88,6 +93,10 @@ $(BASE): pyproject.toml
 $(DEV): pyproject.toml $(BASE)
 	@echo "Installing the development tools into $(VENV); this happens once and takes a few minutes."
 	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(HUB): pyproject.toml $(BASE)
+	@$(PIP_INSTALL) --editable '.[hub]'
 	@touch $@
 
 $(PYTHON_CLIENTS): $(CLIENTS)/requirements.txt $(CLIENTS)/constraints.txt

@@ -5,8 +5,9 @@ may still be broken, which is found where it is read. Knows the forms that model
 in, and not how to read any of them.
 """
 
+import fnmatch
 import json
-import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -19,7 +20,9 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "adapter_model.bin")
 # ModelOpt's, AutoGPTQ's and AutoAWQ's, from before config.json said it.
 _QUANTIZATION_FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_PIPELINE = "model_index.json"
+# What is looked at beside config.json.
+NOTES = (ADAPTER_CONFIG, *_QUANTIZATION_FILES, _PIPELINE)
 _WEIGHTS = "model*.safetensors"
 _SHOWN = 3
 
@@ -30,7 +33,7 @@ class _Form(NamedTuple):
     Attributes:
         pattern: of a file in it.
         name: what to call it.
-        remedy: what to do.
+        remedy: why it cannot be taken so, and what to do.
     """
 
     pattern: str
@@ -38,25 +41,21 @@ class _Form(NamedTuple):
     remedy: str
 
 
-_ELSEWHERE = "give a directory with the same model as safetensors"
+_ELSEWHERE = "which is not read; give a directory with the same model as safetensors"
+_TRANSFORMERS = (
+    "which is not read; give the model in the form of transformers, with config.json and "
+    "model.safetensors"
+)
 _FORMS = (
-    _Form("*.gguf", "GGUF", _ELSEWHERE),
+    _Form("*.gguf", "GGUF", "which is read where it is named itself; give that file"),
     _Form(
         "pytorch_model*.bin",
         "PyTorch's pickles",
-        "write them as safetensors with transformers: AutoModelForCausalLM.from_pretrained of "
-        "this directory, then save_pretrained to another",
+        "which is not read; write them as safetensors with transformers: "
+        "AutoModelForCausalLM.from_pretrained of this directory, then save_pretrained to another",
     ),
-    _Form(
-        "consolidated*.safetensors",
-        "Mistral's own form",
-        "give the model in the form of transformers, with config.json and model.safetensors",
-    ),
-    _Form(
-        "consolidated*.pth",
-        "Meta's own form",
-        "give the model in the form of transformers, with config.json and model.safetensors",
-    ),
+    _Form("consolidated*.safetensors", "Mistral's own form", _TRANSFORMERS),
+    _Form("consolidated*.pth", "Meta's own form", _TRANSFORMERS),
     _Form("tf_model*.h5", "TensorFlow's", _ELSEWHERE),
     _Form("flax_model*.msgpack", "Flax's", _ELSEWHERE),
     _Form("*.onnx", "ONNX", _ELSEWHERE),
@@ -93,29 +92,28 @@ def check_directory(directory: Path) -> None:
 
 
 def other_form(directory: Path) -> str | None:
-    """A sentence on weights in a form that is not ours to read, or None if there are none."""
+    """A sentence on weights in a form that no directory is read in, or None if there are none."""
     for form in _FORMS:
         if found := sorted(directory.glob(form.pattern)):
             return (
                 f"{directory} has its weights in {form.name} ({found[0].relative_to(directory)}), "
-                f"which is not read; {form.remedy}"
+                f"{form.remedy}"
             )
     return None
+
+
+def form_among(names: Iterable[str]) -> str | None:
+    """The form of weights, other than safetensors, that files of these names are in, if any."""
+    return next((form.name for form in _FORMS if fnmatch.filter(names, form.pattern)), None)
 
 
 def _no_directory(path: Path) -> str:
     if path.is_file():
         if pointer := git_pointer(path):
             return pointer
-        with path.open("rb") as file:
-            gguf = file.read(4) == b"GGUF"
-        if gguf:
-            return f"{path} is a GGUF file, which is not read; {_ELSEWHERE}"
-        return f"{path} is a file; give the directory of a checkpoint, which has a config.json"
-    if _HUB_ID.fullmatch(str(path)) and not path.parent.exists():
         return (
-            f"{path} is not a directory; if it is the id of a model on the Hugging Face hub, "
-            f"download that (hf download {path} --local-dir DIRECTORY) and give the directory"
+            f"{path} is a file, and no GGUF file; give the directory of a checkpoint, which has a "
+            f"config.json"
         )
     return f"{path} is not a directory; give the directory of a checkpoint"
 
@@ -140,9 +138,9 @@ def _adapter(directory: Path, files: list[str]) -> str:
 
 
 def _no_config(directory: Path, names: set[str]) -> str:
-    if "model_index.json" in names:
+    if _PIPELINE in names:
         return (
-            f"{directory} is a pipeline of diffusers (model_index.json), which makes pictures; "
+            f"{directory} is a pipeline of diffusers ({_PIPELINE}), which makes pictures; "
             "give a model that writes text"
         )
     whole = any(directory.glob(_WEIGHTS))

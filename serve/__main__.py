@@ -1,9 +1,10 @@
-"""The command line: `parlance serve`, `chat`, `convert` and `plan`.
+"""The command line: `parlance serve`, `chat`, `convert`, `plan` and `models`.
 
 Turns what a person typed into settings and errors into one sentence and an exit code: 2 for
 what the person can correct, 1 for what broke. Knows nothing of engines or HTTP.
 """
 
+import json
 import os
 import signal
 import sys
@@ -89,6 +90,8 @@ else it has its default. --print-config shows what holds and why; its output is 
 \b
 Examples:
   parlance serve
+  parlance serve --model smollm2
+  parlance serve --model Qwen/Qwen3-0.6B
   parlance serve --model ~/models/mine --host 0.0.0.0 --port 8080
   parlance serve --api-key-file keys.txt --certfile chain.pem --keyfile key.pem
 
@@ -105,7 +108,11 @@ def _serve(context: click.Context, /, print_config: bool, **values: Any) -> int:
         from serve.model_defaults import in_words, sampling_defaults
 
         click.echo(render_config(resolved))
-        click.echo(f"# where a request is silent: {in_words(sampling_defaults(resolved.config))}")
+        if resolved.config.model.is_dir() or resolved.config.sampling_defaults == "api":
+            silent = in_words(sampling_defaults(resolved.config))
+        else:
+            silent = f"what {resolved.config.model} recommends"
+        click.echo(f"# where a request is silent: {silent}")
         return 0
     # JAX takes seconds to import: only a command that needs it pays for it.
     _check_jax()
@@ -221,21 +228,21 @@ def _interrupted() -> Callable[[], bool]:
 
 
 @cli.command()
-@click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
+@click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST", type=click.Path(path_type=Path))
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16"]),
     help="Write all weights as this. [default: as they are]",
 )
-def convert(source: Path, target: Path, dtype: str | None) -> None:
+def convert(source: str, target: Path, dtype: str | None) -> None:
     """Write the checkpoint SRC as one of ours, DST.
 
-    SRC is a directory as published (safetensors) or one of ours; DST must not exist yet, or be
-    what this command left when it was interrupted: the same command then goes on. Config,
-    tokenizer and templates are copied, the weights written by Orbax in parts, so that a model
-    may be larger than memory. Every part is read back and compared, and DST cannot be served
-    before all of it is whole. Ctrl-C stops it after the part in hand, once more at once.
+    SRC is what serve takes as --model; DST must not exist yet, or be what this command left when
+    it was interrupted: the same command then goes on. Config, tokenizer and templates are copied,
+    the weights written by Orbax in parts, so that a model may be larger than memory. Every part
+    is read back and compared, and DST cannot be served before all of it is whole. Ctrl-C stops
+    it after the part in hand, once more at once.
 
     Exit codes: 0 when DST is whole, 2 when SRC or DST do not work, 130 when interrupted.
     """
@@ -244,9 +251,11 @@ def convert(source: Path, target: Path, dtype: str | None) -> None:
     _check_jax()
     from model.config import CheckpointError
     from model.convert import convert as run
+    from serve.model_places import find_model
 
     try:
-        done = run(source, target, dtype, _interrupted())
+        directory = find_model(source).directory
+        done = run(directory, target, dtype, _interrupted())
     except CheckpointError as error:
         raise ConfigError(str(error)) from error
     except KeyboardInterrupt:
@@ -264,7 +273,7 @@ def convert(source: Path, target: Path, dtype: str | None) -> None:
     "--model",
     required=True,
     metavar="MODEL",
-    help="Directory of a checkpoint, of which only config.json is read; or a preset: "
+    help="What serve takes as --model, of which only config.json is read; or a preset: "
     "gemma-3-27b, gpt-oss-20b, llama-3.1-8b, llama-3.1-70b, qwen3-8b, qwen3-30b-a3b, qwen3-32b.",
 )
 @click.option(
@@ -335,6 +344,19 @@ def plan(model: str, topology: str, mesh: str, *, as_json: bool, **work: Any) ->
         click.echo(f"parlance: {error}", err=True)
         return 1
     return 0 if fits else 1
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def models(*, as_json: bool) -> None:
+    """List the models of the catalogue, and those that have been fetched.
+
+    What stands under name or id is what serve takes as --model: it is fetched at the first start,
+    and kept. To remove one, remove the directory that is shown.
+    """
+    from serve.model_list import models_json, models_text
+
+    click.echo(json.dumps(models_json(), indent=2) if as_json else models_text())
 
 
 def _sentence(error: click.ClickException) -> str:

@@ -54,8 +54,10 @@ class ServeConfig:
     model: Path = setting(  # noqa: RUF009  (it is a field(); ruff does not know Path immutable)
         bundled_model,
         group="Model",
-        help="Directory of the checkpoint, with its config, tokenizer and chat template.",
-        metavar="DIRECTORY",
+        help="Directory of a checkpoint; a GGUF file; a model on the hub, as ORG/NAME[@REVISION] "
+        "or ORG/NAME[@REVISION]:FILE.gguf; or a name of the catalogue, which parlance models "
+        "lists.",
+        metavar="MODEL",
         default_text="the bundled model",
     )
     model_id: str = setting(
@@ -63,8 +65,8 @@ class ServeConfig:
         group="Model",
         help="Name under which requests ask for the model.",
         metavar="NAME",
-        default_text=f"{BUNDLED_MODEL_ID} for the bundled model, the model's id for a snapshot in "
-        "the hub's cache, else the directory's name",
+        default_text=f"{BUNDLED_MODEL_ID} for the bundled model, the model's id for one of the "
+        "hub, else the name of the catalogue, the GGUF file or the directory",
     )
     aliases: tuple[str, ...] = setting(
         (),

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from tqdm import tqdm
@@ -41,6 +41,7 @@ from serve.key_file import read_api_keys
 from serve.leaving import leave_at_once
 from serve.metrics import Metrics
 from serve.model_defaults import sampling_defaults
+from serve.model_places import find_model
 from serve.protocol.serving import UnknownHypercornError, check_hypercorn
 from serve.protocol.settings import HttpConfig
 from serve.server import ListenError, Server, http_config, listen
@@ -96,6 +97,7 @@ def launch(config: ServeConfig) -> int:
         logger.info("Kubernetes tells of Services by %s: no settings", ", ".join(sorted(links)))
     with logging_redirect_tqdm():
         try:
+            config = _located(config)
             processes = join(config)
             if processes is None:
                 return _lead(config, None, began)
@@ -103,6 +105,12 @@ def launch(config: ServeConfig) -> int:
             logger.debug("why the start failed", exc_info=True)
             raise StartupError(str(error)) from error
         return _serve_together(config, processes, began)
+
+
+def _located(config: ServeConfig) -> ServeConfig:
+    """The settings with the directory of the model, and the name that it would have without."""
+    place = find_model(config.model)
+    return replace(config, model=place.directory, model_id=config.model_id or place.name)
 
 
 def _serve_together(config: ServeConfig, processes: Processes, began: float) -> NoReturn:

@@ -194,9 +194,14 @@ def resolve(context: click.Context, values: Mapping[str, Any]) -> ResolvedConfig
             origins[name] = f"environment {environment_name(name)}" if chosen[name] else "default"
             continue
         value = values[name]
-        chosen[name] = expanded(value) if kinds[name] is Path else value
+        chosen[name] = _place(value) if kinds[name] is Path else value
         origins[name] = origin(context, name)
     return ResolvedConfig(ServeConfig(**chosen), origins)
+
+
+def _place(value: str) -> Path:
+    # Without its first dot a path could be the id of a model on the hub, and Path drops that.
+    return expanded(value).absolute() if value.startswith(".") else expanded(value)
 
 
 def _as_toml(value: object) -> str:

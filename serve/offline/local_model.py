@@ -32,6 +32,7 @@ from serve.engine.types import (
     GenerationRequest,
     PromptLogprobs,
 )
+from serve.model_places import find_model
 from serve.offline.answers import Answer, Choice, Collector
 from serve.offline.formats import Formats
 from serve.offline.prompts import Prompt, PromptEncoder
@@ -82,7 +83,7 @@ class LocalModel:
     @classmethod
     def load(
         cls,
-        directory: Path | str = _SERVER.model,
+        model: Path | str = _SERVER.model,
         *,
         rows: int = 16,
         context: int = 0,
@@ -97,7 +98,8 @@ class LocalModel:
         """Load a checkpoint and compile its programs.
 
         Args:
-            directory: the checkpoint; the bundled model if not given.
+            model: a directory, a GGUF file, a model on the hub or a name of the catalogue, as
+                `parlance serve --model` takes it; the bundled model if not given.
             rows: most choices decoded in one step.
             context: most tokens of prompt and answer; 0 for what the model was made for.
             cache_tokens: tokens the cache holds; 0 for all rows' contexts as far as memory goes.
@@ -114,11 +116,11 @@ class LocalModel:
                 notebook.
 
         Raises:
-            CheckpointError, TokenizerError, TemplateError: the directory cannot be used.
+            CheckpointError, TokenizerError, TemplateError: the model cannot be had, or not used.
             MeshError: the model cannot be divided as the mesh asks.
             EngineConfigError: the settings cannot work, those of JAX included.
         """
-        directory = Path(directory)
+        directory = find_model(model).directory
         loaded = load_engine(
             directory,
             dtype=dtype,

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from model.config import CheckpointError
 from model.foreign import check_directory
+from model.sources.hub_id import parse_hub_id
 from serve.config import expanded
+from serve.model_places import find_model
 from serve.plan.errors import PlanError
 
 
@@ -20,19 +22,21 @@ def preset_names() -> list[str]:
 
 
 def model_directory(model: str) -> Path:
-    """The directory with the `config.json` of a preset, or the directory that is named.
+    """The directory with the `config.json` of a preset, or of the model that is named.
 
     Raises:
         PlanError: it is neither.
-        CheckpointError: the directory is no checkpoint.
+        CheckpointError: the model is no checkpoint, or cannot be fetched.
         ConfigError: it begins with a home directory that is not there.
     """
-    preset = _presets() / model.lower()
-    directory = preset if model.lower() in preset_names() else expanded(model)
+    if model.lower() in preset_names():
+        return _presets() / model.lower()
+    named = model if model.startswith(".") else expanded(model)
     try:
+        directory = find_model(named, config_only=True).directory
         check_directory(directory)
     except CheckpointError as error:
-        if os.path.lexists(directory):
+        if os.path.lexists(named) or parse_hub_id(model):
             raise
         raise PlanError(f"{error}, or one of the presets: {', '.join(preset_names())}") from error
     return directory

@@ -117,15 +117,6 @@ def test_an_adapter_beside_a_model_of_ours(tmp_path: Path) -> None:
         check_directory(tmp_path)
 
 
-def test_a_directory_that_looks_like_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    whole(tmp_path / "meta-llama" / "Llama-3.2-1B")
-    check_directory(Path("meta-llama/Llama-3.2-1B"))
-    # The folder is there: what is missing is a directory in it.
-    with pytest.raises(CheckpointError, match=r"^meta-llama/none is not a directory; give"):
-        check_directory(Path("meta-llama/none"))
-
-
 def test_an_embedding_model_under_the_name_of_a_decoder(tmp_path: Path) -> None:
     """As Qwen3-Embedding is published."""
     tensors = random_tensors()

@@ -223,6 +223,19 @@ def test_a_snapshot_is_served_under_its_models_id(
     assert ServeConfig(model=place, model_id="other").served_id == "other"
 
 
+def test_a_path_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What begins with a dot is told from the id of a model on the hub."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "below").mkdir()
+    for given, wanted in (
+        ("./some/model", tmp_path / "some/model"),
+        ("../model", tmp_path / "../model"),
+        ("some/model", Path("some/model")),
+        ("some/model@v1:d/a.gguf", Path("some/model@v1:d/a.gguf")),
+    ):
+        assert resolved("--model", given)[0].config.model == wanted
+
+
 def test_a_deterministic_server_drafts_nothing() -> None:
     with pytest.raises(
         ConfigError, match=r"^speculate is 'ngram' with deterministic, which drafts"

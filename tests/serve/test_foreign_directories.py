@@ -93,7 +93,9 @@ def run(lines: list[list[str]], directory: Path, before: str = "") -> list[Ended
         timeout=600,
         check=True,
         cwd=directory,
-        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu"},
+        env=environment
+        | {"PYTHONPATH": str(Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu"}
+        | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(directory / "home")},
     )
     return [Ended(*each) for each in json.loads(ended.stdout)]
 
@@ -152,8 +154,8 @@ def test_a_whole_one_is_served(said: dict[tuple[str, str], Ended]) -> None:
 def test_an_id_of_the_hub(said: dict[tuple[str, str], Ended], command: str) -> None:
     check_refused(
         said[HUB_ID, command],
-        f"{HUB_ID} is not a directory; if it is the id of a model on the Hugging Face hub",
-        f"download that (hf download {HUB_ID} --local-dir DIRECTORY) and give the directory",
+        f"{HUB_ID} is no directory here, and not wholly in the hub's cache, where there is nothing",
+        "unset HF_HUB_OFFLINE to fetch it",
     )
 
 

@@ -142,6 +142,7 @@ ADAPTER = both(
 INDEX = {"weight_map": {"model.norm.weight": "model-00001-of-00002.safetensors"}}
 MODULES = [{"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"}]
 DOWNLOAD = "download it again"
+NAMED = "give that file"
 ELSEWHERE = "give a directory with the same model as safetensors"
 UNQUANTIZED = "give the model as it was before that, in bfloat16, float16 or float32"
 GIVE = "give the directory of a checkpoint"
@@ -260,15 +261,12 @@ CASES: dict[str, Case] = {
     ),
     "GGUF in a directory": Case(
         both(empty, write("some-model-Q4_K_M.gguf", b"GGUF")),
-        "{path} has its weights in GGUF (some-model-Q4_K_M.gguf), which is not read",
-        ELSEWHERE,
+        "{path} has its weights in GGUF (some-model-Q4_K_M.gguf), which is read where it is named",
+        NAMED,
     ),
-    "GGUF beside a config": Case(only("model.gguf", b"GGUF"), "in GGUF", ELSEWHERE, READ),
-    "GGUF file": Case(
-        write("model.gguf", b"GGUF\x03\x00\x00\x00"),
-        "{path}/model.gguf is a GGUF file, which is not read",
-        ELSEWHERE,
-        given="model.gguf",
+    "GGUF beside a config": Case(only("model.gguf", b"GGUF"), "in GGUF", NAMED, READ),
+    "pointer for a GGUF file": Case(
+        write("model.gguf", POINTER), f"model.gguf is {LFS}", PULL, given="model.gguf"
     ),
     "ONNX": Case(only("onnx/model.onnx"), "in ONNX (onnx/model.onnx)", ELSEWHERE, READ),
     "TensorFlow": Case(only("tf_model.h5"), "in TensorFlow's (tf_model.h5)", ELSEWHERE, READ),
@@ -413,7 +411,10 @@ CASES: dict[str, Case] = {
         "give one of these directories",
     ),
     "file of weights": Case(
-        nothing, "{path}/model.safetensors is a file", GIVE, given="model.safetensors"
+        nothing,
+        "{path}/model.safetensors is a file, and no GGUF file",
+        GIVE,
+        given="model.safetensors",
     ),
     "nothing": Case(nothing, "{path}/none is not a directory", GIVE, given="none"),
     "circle of links": Case(circle, "{path}/link is not a directory", GIVE, given="link"),

@@ -69,7 +69,7 @@ def test_proposals_in_words_say_that_nothing_was_compiled():
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        (("nobody/knows", "v5e:2x2", "", Workload()), PlanError, "one of the presets: gemma-3-27b"),
+        (("nobody-knows", "v5e:2x2", "", Workload()), PlanError, "one of the presets: gemma-3-27b"),
         (("qwen3-8b", "v5e:2x2", "", Workload()), PlanError, r"pip install '\.\[plan\]'"),
         (("qwen3-8b", "v5e:3", "model=3", Workload()), MeshError, "does not divide 32 query heads"),
         (("qwen3-8b", "", "model=4", Workload()), PlanError, "without a topology"),
