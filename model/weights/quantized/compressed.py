@@ -188,7 +188,9 @@ def compressed_scheme(config: Mapping[str, Any], source: str) -> Compressed:
     keys.require("quant_method", ["compressed-tensors", "sparseml"])
     keys.require("quantization_status", ["compressed", "frozen"])
     keys.ignore("global_compression_ratio", "version")
+    # Rotations of activations, and experts that were left out.
     keys.require("transform_config", [{}, None])
+    keys.require("moe_sparsity_config", [None])
     _require_dense(keys)
     layout = keys.take("format", str, _MIXED)
     ignored = _strings(keys, "ignore")

@@ -23,7 +23,7 @@ from model.weights.quantized.matrices import (
 from model.weights.tensors import TensorInfo
 
 # Where the file does not say, as the reference has it.
-_BLOCK = [128, 128]
+_BLOCK = (128, 128)
 _BLOCK_SCALE, _SCALE = "weight_scale_inv", "weight_scale"
 
 
@@ -32,7 +32,8 @@ class Float8:
     """See the module and `Scheme`.
 
     Attributes:
-        block: rows and columns of a block; None for one scale for all of a matrix.
+        block: rows and columns that share a `weight_scale_inv`; None if a matrix has one. A
+            `weight_scale` is always for a whole matrix.
     """
 
     block: tuple[int, int] | None
@@ -51,10 +52,10 @@ class Float8:
             return None
         weight = module.part("weight", ("F8_E4M3",), rank=2)
         shape = (weight.shape[0], weight.shape[1])
-        # Whoever has one scale for a matrix calls it by either name.
-        single = self.block is None and _SCALE in module.tensors
-        block = self.block or shape
+        # The name for blocks is also used for one scale, where the config has no blocks.
+        single = _SCALE in module.tensors
         suffix = _SCALE if single else _BLOCK_SCALE
+        block = shape if single or self.block is None else self.block
         scale = module.part(suffix, (*SCALES, "F8_E8M0"), *scale_shapes(shape, block))
 
         def expand(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -85,9 +86,10 @@ def float8_scheme(config: Mapping[str, Any], source: str) -> Float8:
 
 
 def _block(keys: ConfigKeys) -> tuple[int, int] | None:
-    sides = keys.take("weight_block_size", list, None if "weight_block_size" in keys else _BLOCK)
-    if sides is None:
-        return None
+    if not keys.has("weight_block_size"):
+        keys.ignore("weight_block_size")
+        return None if "weight_block_size" in keys else _BLOCK
+    sides = keys.take("weight_block_size", list)
     if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
         raise CheckpointError(
             f"{keys.source} has weight_block_size: {sides!r}; it must be two numbers above zero"

@@ -7,7 +7,7 @@ group of columns. Knows no format.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -83,6 +83,7 @@ class Module:
         return tensor
 
 
+@runtime_checkable
 class Scheme(Protocol):
     """How a checkpoint is quantized.
 
