@@ -120,9 +120,7 @@ def extremes(weight: torch.Tensor, args: QuantizationArgs) -> tuple[torch.Tensor
         return weight.min().reshape(1), weight.max().reshape(1)
     if args.strategy == "block":
         rows, columns = args.block_structure
-        pieces = [
-            [piece for piece in band.split(columns, dim=1)] for band in weight.split(rows, dim=0)
-        ]
+        pieces = [list(band.split(columns, dim=1)) for band in weight.split(rows, dim=0)]
         return tuple(
             torch.stack([torch.stack([bound(piece) for piece in band]) for band in pieces])
             for bound in (torch.min, torch.max)

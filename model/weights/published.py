@@ -8,7 +8,7 @@ each a part of them, and a compiled program makes the parameter there.
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -79,9 +79,8 @@ class PublishedWeights:
                 "give the whole checkpoint, with the config.json that belongs to it"
             )
         ignored = re.compile("|".join(family.unused))
-        if extra := sorted(
-            name for name in set(tensors) - set(used) if not ignored.fullmatch(name)
-        ):
+        unknown = {name for name in set(tensors) - set(used) if not ignored.fullmatch(name)}
+        if extra := sorted(unknown - _zero_biases(store, unknown)):
             raise CheckpointError(
                 f"{tensors[extra[0]].file} has the tensor {extra[0]}, for which this architecture "
                 f"has no use ({len(extra)} such tensors); give the config.json that belongs to it"
@@ -143,6 +142,18 @@ class PublishedWeights:
         for source in sources:
             self._tensors.release(source)
         return value
+
+
+def _zero_biases(store: TensorStore, names: Collection[str]) -> set[str]:
+    """Those of the tensors that are biases of zeros, which quantizers write for every module.
+
+    Raises:
+        CheckpointError: a bias is of a dtype that is not read.
+    """
+    biases = [name for name in names if name.endswith(".bias")]
+    floats = [name for name in biases if jnp.issubdtype(store.listed()[name].dtype, jnp.floating)]
+    opened = store.opened(floats)
+    return {name for name in floats if not np.any(opened[name])}
 
 
 def _present(stored: Stored, tensors: Mapping[str, TensorInfo]) -> Stored:

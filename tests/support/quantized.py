@@ -1,4 +1,4 @@
-"""Quantized checkpoints packed from known codes, number by number, with the matrices they stand for."""
+"""Quantized checkpoints packed from known codes, number by number, and what they stand for."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -8,7 +8,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-
 from support.published import LLAMA, random_tensors, write_published
 
 FLOAT8 = jnp.dtype(jnp.float8_e4m3fn)

@@ -18,7 +18,6 @@ from model.weights.quantized.matrices import (
     Module,
     Quantized,
     dequantized,
-    unpacked,
 )
 from model.weights.tensors import TensorInfo
 
@@ -59,19 +58,22 @@ class Awq:
 
         def expand(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
             return dequantized(
-                _in_order(arrays["qweight"]).T,
+                _columns(arrays["qweight"]),
                 arrays["scales"].T,
-                _in_order(arrays["qzeros"]).T,
+                _columns(arrays["qzeros"]),
                 block,
             )
 
         return Quantized(shape, {"qweight": weight, "scales": scales, "qzeros": zeros}, expand)
 
 
-def _in_order(words: np.ndarray) -> np.ndarray:
-    """Codes [rows, out] out of words [rows, out / 8]."""
-    codes = unpacked(words, _BITS).reshape(*words.shape, _EACH)
-    return codes[..., _PLACES].reshape(len(words), -1)
+def _columns(words: np.ndarray) -> np.ndarray:
+    """Codes [out, rows] out of words [rows, out / 8]."""
+    turned = np.ascontiguousarray(words.T).view(np.uint32)
+    codes = np.empty((len(turned), _EACH, len(words)), np.uint8)
+    for column, place in enumerate(_PLACES):
+        codes[:, column] = (turned >> np.uint32(place * _BITS)) & np.uint32(2**_BITS - 1)
+    return codes.reshape(-1, len(words))
 
 
 def awq_scheme(config: Mapping[str, Any], source: str) -> Awq:

@@ -69,6 +69,22 @@ def test_qk_norms_tied_heads_and_what_has_no_effect(tmp_path):
     assert_same(load_model(tmp_path, make_mesh(), "float32").parameters, wanted)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_biases_of_zeros_change_nothing(tmp_path, dtype):
+    tensors = random_tensors()
+    for name in [name for name in tensors if "_proj." in name]:
+        bias = np.zeros(len(tensors[name]), jnp.dtype(dtype))
+        tensors[name.replace(".weight", ".bias")] = bias
+    write_published(tmp_path, tensors)
+    _, wanted = built_parameters(tmp_path, tensors)
+    assert_same(load_model(tmp_path, make_mesh(), "float32").parameters, wanted)
+    # One that adds something is another model's.
+    tensors["model.layers.1.mlp.up_proj.bias"][-1] = 1
+    write_published(tmp_path, tensors)
+    with pytest.raises(CheckpointError, match=r"1\.mlp\.up_proj\.bias, for which .* \(1 such"):
+        load_model(tmp_path, make_mesh(), "float32")
+
+
 @pytest.mark.parametrize("by_program", [False, True])
 def test_a_file_may_change_once_it_is_loaded(tmp_path, monkeypatch, by_program):
     if by_program:
@@ -260,7 +276,7 @@ BROKEN_FILE: dict[str, tuple[Break, str]] = {
     ),
     "missing tensor": (without(DOWN), f"lacks the tensor {DOWN} \\(1 are missing\\)"),
     "extra tensor": (
-        with_tensor("model.layers.0.self_attn.q_proj.bias", np.zeros(48, jnp.bfloat16)),
+        with_tensor("model.layers.0.self_attn.q_proj.bias", np.ones(48, jnp.bfloat16)),
         r"has the tensor model\.layers\.0\.self_attn\.q_proj\.bias, for which .* no use",
     ),
     "one layer more": (
