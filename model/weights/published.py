@@ -31,6 +31,8 @@ from model.weights.tensors import TensorInfo, TensorStore
 
 # More threads than this wait for the same memory.
 _MAX_THREADS = 8
+# What tensors that are made while they are read may take together, if one parameter's take less.
+_MADE_BYTES = 4 << 30
 
 
 class PublishedWeights:
@@ -95,6 +97,10 @@ class PublishedWeights:
             name: sum(part.size for part in parts)
             for name, parts in zip(self._stored, needed, strict=True)
         }
+        # Of the one parameter for which most has to be made that is not in the files as it is.
+        self._made_bytes = max(
+            sum(count for part in parts if (count := _bytes(part)) > part.size) for parts in needed
+        )
         self._tensors = store.opened(used)
 
     def groups(self, limit: int) -> list[list[str]]:
@@ -105,8 +111,9 @@ class PublishedWeights:
         self, names: Sequence[str], dtype: jnp.dtype | None, mesh: Mesh, held: ModelConfig
     ) -> Iterator[tuple[str, jax.Array]]:
         """Parameters of the decoder `held` on the mesh, as `dtype` or else as they are stored."""
+        room = max(1, _MADE_BYTES // max(1, self._made_bytes))
         # Programs over several devices must reach all of them in one order.
-        workers = 1 if mesh.size > 1 else min(os.cpu_count() or 1, _MAX_THREADS)
+        workers = 1 if mesh.size > 1 else min(os.cpu_count() or 1, _MAX_THREADS, room)
         threads = ThreadPoolExecutor(workers)
         try:
             specs = parameter_specs(held)
@@ -154,6 +161,11 @@ def _zero_biases(store: TensorStore, names: Collection[str]) -> set[str]:
     floats = [name for name in biases if jnp.issubdtype(store.listed()[name].dtype, jnp.floating)]
     opened = store.opened(floats)
     return {name for name in floats if not np.any(opened[name])}
+
+
+def _bytes(tensor: TensorInfo) -> int:
+    """Bytes of the array that a tensor is read as."""
+    return math.prod(tensor.shape) * tensor.dtype.itemsize
 
 
 def _present(stored: Stored, tensors: Mapping[str, TensorInfo]) -> Stored:

@@ -7,13 +7,14 @@ Checkpoints are packed number by number (`support/quantized.py`); those under
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from support.published import built_parameters, random_tensors
+from support.published import built_parameters, random_tensors, write_published
 from support.quantized import FORMS, Tensors, random_quantized, write_quantized
 from support.tiny import inputs_first
 
@@ -99,6 +100,24 @@ def test_a_matrix_takes_the_bytes_of_its_parts(tmp_path):
     # of half a byte, and four bytes for the group of each of 32 columns.
     assert listed[f"{Q_PROJ}.weight"].size == 768 + 192 + 48 + 128
     assert set(listed) == set(random_tensors())
+
+
+def test_few_large_matrices_are_made_at_a_time(tmp_path, monkeypatch):
+    started = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, workers: int) -> None:
+            started.append(workers)
+            super().__init__(workers)
+
+    monkeypatch.setattr(published, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    # The largest parameter is made of two matrices of 48 x 32 values of four bytes.
+    monkeypatch.setattr(published, "_MADE_BYTES", 2 * (2 * 48 * 32 * 4))
+    stored, plain = random_quantized(FORMS["gptq"])
+    assert_loaded(write_quantized(tmp_path / "quantized", FORMS["gptq"], stored), plain)
+    assert_loaded(write_published(tmp_path / "plain", random_tensors()), random_tensors())
+    assert started == [2, 4]
 
 
 Change = Callable[[Tensors], object]
