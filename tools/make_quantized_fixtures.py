@@ -42,11 +42,13 @@ class Compressed:
         layout: its format.
         weights: settings of its weights.
         scale: dtype of its scales.
+        shape: of the matrix.
     """
 
     layout: str
     weights: dict[str, Any]
     scale: torch.dtype = torch.float32
+    shape: tuple[int, int] = SHAPE
 
 
 _FLOAT = {"num_bits": 8, "type": "float"}
@@ -66,7 +68,10 @@ COMPRESSED: dict[str, Compressed] = {
     "packed-4": Compressed("pack-quantized", _GROUPS, torch.bfloat16),
     "packed-4-zeros": Compressed("pack-quantized", _GROUPS | {"symmetric": False}),
     "packed-4-channel-zeros": Compressed(
-        "pack-quantized", {"num_bits": 4, "strategy": "channel", "symmetric": False}
+        "pack-quantized",
+        {"num_bits": 4, "strategy": "channel", "symmetric": False},
+        # Which fills no words.
+        shape=(20, 36),
     ),
     "packed-8-zeros": Compressed("pack-quantized", _GROUPS | {"num_bits": 8, "symmetric": False}),
     "packed-2": Compressed("pack-quantized", _GROUPS | {"num_bits": 2}),
@@ -77,11 +82,11 @@ FLOAT8: dict[str, FineGrainedFP8Config] = {
 }
 
 
-def draw(name: str) -> torch.Tensor:
-    """A matrix whose rows and columns are of different sizes, and not around zero."""
+def draw(name: str, shape: tuple[int, int] = SHAPE) -> torch.Tensor:
+    """A matrix whose rows are of different sizes, and not around zero."""
     generator = torch.Generator().manual_seed(sum(name.encode()))
-    rows = torch.logspace(-2, 0, SHAPE[0])[:, None]
-    return rows * (torch.randn(SHAPE, generator=generator) + 0.25)
+    rows = torch.logspace(-2, 0, shape[0])[:, None]
+    return rows * (torch.randn(shape, generator=generator) + 0.25)
 
 
 def compress(form: Compressed, weight: torch.Tensor) -> tuple[dict[str, Any], Tensors, Tensors]:
@@ -125,7 +130,8 @@ def extremes(weight: torch.Tensor, args: QuantizationArgs) -> tuple[torch.Tensor
             torch.stack([torch.stack([bound(piece) for piece in band]) for band in pieces])
             for bound in (torch.min, torch.max)
         )
-    groups = weight.reshape(SHAPE[0], -1, args.group_size if args.strategy == "group" else SHAPE[1])
+    rows, columns = weight.shape
+    groups = weight.reshape(rows, -1, args.group_size if args.strategy == "group" else columns)
     return groups.amin(-1), groups.amax(-1)
 
 
@@ -144,15 +150,10 @@ def quantize_float8(
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 def main(directory: Path) -> None:
     """Write the fixtures of every form into DIRECTORY."""
-    made = {
-        name: lambda weight, form=form: compress(form, weight) for name, form in COMPRESSED.items()
+    made = {name: compress(form, draw(name, form.shape)) for name, form in COMPRESSED.items()} | {
+        name: quantize_float8(config, draw(name)) for name, config in FLOAT8.items()
     }
-    made |= {
-        name: lambda weight, config=config: quantize_float8(config, weight)
-        for name, config in FLOAT8.items()
-    }
-    for name, make in tqdm(made.items(), unit="form", disable=None):
-        said, stored, expected = make(draw(name))
+    for name, (said, stored, expected) in tqdm(made.items(), unit="form", disable=None):
         place = directory / name
         place.mkdir(parents=True, exist_ok=True)
         (place / "config.json").write_text(

@@ -111,15 +111,22 @@ def integers(
 
 
 def packed(
-    block: tuple[int, int], bits: int = 4, symmetric: bool = True, ordered: bool = False
+    block: tuple[int, int], bits: int = 4, symmetric: bool = True, index: str | None = None
 ) -> Draw:
-    """Integers in words, as compressed-tensors packs them."""
+    """Integers in words, as compressed-tensors packs them.
+
+    Args:
+        block: rows and columns that share a scale; 0 for all.
+        bits: of a code.
+        symmetric: there are no zero points.
+        index: `ordered`, `unset` (less than any group), or None for no tensor.
+    """
 
     def draw(generator: np.random.Generator, name: str, shape: tuple[int, int]):
         half = 2 ** (bits - 1)
         codes = generator.integers(-half, half, shape)
         down, across = blocks(shape, block)
-        if ordered:
+        if index == "ordered":
             across = generator.permutation(across)
         scales = scales_of(generator, grid(down, across), "bfloat16")
         zeros = generator.integers(-half, half, scales.shape) * (not symmetric)
@@ -130,8 +137,9 @@ def packed(
         }
         if not symmetric:
             tensors["weight_zero_point"] = words((zeros + half).T, bits).T
-        if ordered:
-            tensors["weight_g_idx"] = across.astype(np.int32)
+        if index is not None:
+            groups = across if index == "ordered" else np.full(len(across), -1)
+            tensors["weight_g_idx"] = groups.astype(np.int32)
         return named(name, tensors), spread(codes, zeros, scales, down, across)
 
     return draw
@@ -272,7 +280,8 @@ MIXED = compressed(
             "format": "pack-quantized",
         },
         "group_1": {
-            "targets": ["re:.*down_proj$"],
+            # What is named in full is another group's.
+            "targets": ["re:.*down_proj$", "re:.*q_proj$"],
             "weights": INT | {"strategy": "channel"},
             "format": "pack-quantized",
         },
@@ -327,8 +336,15 @@ FORMS: dict[str, Form] = {
         packed((1, 0)), compressed("pack-quantized", int4(-1, strategy="channel"))
     ),
     "ct-packed-ordered": Form(
-        packed((1, 16), symmetric=False, ordered=True),
+        packed((1, 16), symmetric=False, index="ordered"),
         compressed("pack-quantized", int4(16, symmetric=False, actorder="group")),
+    ),
+    "ct-packed-unset": Form(
+        packed((1, 16), index="unset"), compressed("pack-quantized", int4(16, actorder="group"))
+    ),
+    "ct-packed-channel-zeros": Form(
+        packed((1, 0), symmetric=False),
+        compressed("pack-quantized", int4(-1, strategy="channel", symmetric=False)),
     ),
     "ct-mixed": Form(mixed, MIXED),
     "fp8-block": Form(

@@ -205,6 +205,16 @@ def with_tensor(name: str, tensor: np.ndarray) -> Break:
     return lambda path: save_file(tensors, path / SINGLE)
 
 
+def both(*changes: Break) -> Break:
+    """One change after another."""
+
+    def change(path: Path) -> None:
+        for each in changes:
+            each(path)
+
+    return change
+
+
 def truncate(path: Path) -> None:
     os.truncate(path / SINGLE, (path / SINGLE).stat().st_size - 10)
 
@@ -266,6 +276,13 @@ BROKEN_FILE: dict[str, tuple[Break, str]] = {
     "one offset": (header_of(NORM, data_offsets=[0]), "damaged header"),
     "no numbers": (header_of(NORM, shape=["32"]), "damaged header.*shape"),
     "size and shape": (header_of(NORM, shape=[33]), r"BF16 of shape \(33,\) in 64 bytes; .* 66"),
+    "size and shape of parts": (
+        both(
+            with_tensor(DOWN, np.zeros((32, 48), jnp.float8_e4m3fn)),
+            header_of(DOWN, shape=[32, 49]),
+        ),
+        r"F8_E4M3 of shape \(32, 49\) in 1536 bytes; .* 1568",
+    ),
     "wrong shape": (
         with_tensor(DOWN, np.zeros((32, 47), jnp.bfloat16)),
         r"does not fit config\.json: .*down_proj\.weight \(32, 47\) cannot be blocks\.1\.mlp\.down",

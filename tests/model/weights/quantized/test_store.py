@@ -5,6 +5,7 @@ Checkpoints are packed number by number (`support/quantized.py`); those under
 (`tools/make_quantized_fixtures.py`).
 """
 
+import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from model.mesh import make_mesh
 from model.weights import published
 from model.weights.quantized.schemes import read_scheme
 from model.weights.quantized.store import DequantizedStore
-from model.weights.safetensors import SafetensorsStore
+from model.weights.safetensors import MappedTensors, SafetensorsStore
 
 Q_PROJ = "model.layers.1.self_attn.q_proj"
 DOWN = "model.layers.0.mlp.down_proj"
@@ -88,6 +89,81 @@ def test_a_matrix_is_what_the_reference_makes_of_it(name):
         np.testing.assert_array_equal(opened[tensor].astype(wanted.dtype), wanted)
         assert store.listed()[tensor].shape == opened[tensor].shape
         assert store.listed()[tensor].dtype == opened[tensor].dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("ct-packed-channel-zeros", (20, 36)),
+        ("fp8-by-name", (130, 8)),
+        ("gptq", (20, 32)),
+        ("gptq-rows", (20, 32)),
+    ],
+)
+def test_a_matrix_that_fills_no_words_and_no_blocks(tmp_path, name, shape):
+    stored, weight = FORMS[name].draw(np.random.default_rng(0), DOWN, shape)
+    write_quantized(tmp_path, FORMS[name], stored)
+    scheme, _ = read_scheme(tmp_path)
+    assert scheme is not None
+    store = DequantizedStore(tmp_path, SafetensorsStore(tmp_path), scheme)
+    (matrix,) = store.listed()
+    np.testing.assert_array_equal(store.opened([matrix])[matrix], weight)
+
+
+def test_what_a_matrix_was_made_of_is_given_back(tmp_path, monkeypatch):
+    stored, _ = random_quantized(FORMS["gptq"])
+    write_quantized(tmp_path, FORMS["gptq"], stored)
+    scheme, _ = read_scheme(tmp_path)
+    assert scheme is not None
+    opened = DequantizedStore(tmp_path, SafetensorsStore(tmp_path), scheme).opened(
+        [f"{DOWN}.weight", "model.norm.weight"]
+    )
+    given: list[tuple[int, ...]] = []
+    monkeypatch.setattr(MappedTensors, "release", lambda _, view: given.append(view.shape))
+    assert opened[f"{DOWN}.weight"].shape == (32, 48)
+    parts = [value.shape for name, value in stored.items() if name.startswith(DOWN)]
+    assert sorted(given) == sorted(parts)
+    # What is not made is given back by whoever reads it.
+    opened.release(opened["model.norm.weight"])
+    assert given[len(parts) :] == [(32,)]
+
+
+def test_memory_of_our_own_is_not_given_back(tmp_path):
+    """A matrix that was made may lie anywhere, above the file or below."""
+    stored, _ = random_quantized(FORMS["gptq"])
+    write_quantized(tmp_path, FORMS["gptq"], stored)
+    # Where memory is taken from the top, this is above the file.
+    before = np.full(1 << 24, 7, np.uint8)
+    opened = SafetensorsStore(tmp_path).opened([f"{DOWN}.scales"])
+    scales = opened[f"{DOWN}.scales"]
+    address = scales.ctypes.data
+    for elsewhere in (before, np.full(1 << 24, 7, np.uint8), np.full(1 << 12, 7, np.uint8)):
+        opened.release(elsewhere)
+        assert (elsewhere == 7).all()
+    opened.release(scales)
+    assert opened[f"{DOWN}.scales"].ctypes.data == address
+    np.testing.assert_array_equal(opened[f"{DOWN}.scales"], stored[f"{DOWN}.scales"])
+
+
+FAMILIES = FIXTURES.parent / "models"
+
+
+@pytest.mark.parametrize("form", ["fp8-block", "awq"])
+@pytest.mark.parametrize("family", ["gemma-3", "mixtral", "phi-3", "qwen-3-moe"])
+def test_families_know_nothing_of_it(tmp_path, family, form):
+    """Joined projections, experts, and norms and embeddings between them."""
+    generator = np.random.default_rng(0)
+    stored, plain = {}, load_file(FAMILIES / family / "model.safetensors")
+    for name, tensor in plain.items():
+        if tensor.ndim == 2 and not name.endswith(("embed_tokens.weight", "gate.weight")):
+            module = name.removesuffix(".weight")
+            parts, plain[name] = FORMS[form].draw(generator, module, tensor.shape)
+            stored |= parts
+        else:
+            stored[name] = tensor
+    config = json.loads((FAMILIES / family / "config.json").read_text())
+    write_published(tmp_path, stored, config | {FORMS[form].key: FORMS[form].said})
+    assert_loaded(tmp_path, plain)
 
 
 def test_a_matrix_takes_the_bytes_of_its_parts(tmp_path):
