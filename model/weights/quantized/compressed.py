@@ -127,12 +127,13 @@ def _packed(module: Module, group: Group, read: Callable[[TensorInfo], np.ndarra
     each = 32 // group.bits
     said = module.part("weight_shape", ("I64", "I32"), (2,))
     rows, columns = (int(side) for side in read(said))
+    weight = module.part("weight_packed", ("I32",), (rows, -(-columns // each)), rank=2)
     shape = (rows, columns)
     block = _block(group, shape)
     down, across = grid_shape(shape, block)
     parts = {
         "weight_shape": said,
-        "weight_packed": module.part("weight_packed", ("I32",), (rows, -(-columns // each))),
+        "weight_packed": weight,
         "weight_scale": module.part("weight_scale", SCALES, *scale_shapes(shape, block)),
     }
     if not group.symmetric:

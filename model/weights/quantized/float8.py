@@ -40,7 +40,15 @@ class Float8:
     notices: tuple[str, ...]
     method: str = "fp8"
     unread: frozenset[str] = frozenset(
-        {"activation_scale", "input_scale", "input_scale_inv", "k_scale", "v_scale"}
+        {
+            "activation_scale",
+            "input_scale",
+            "input_scale_inv",
+            "k_scale",
+            "kv_scale",
+            "output_scale",
+            "v_scale",
+        }
     )
 
     def quantized(

@@ -55,7 +55,7 @@ class Module:
             suffix: of its name.
             kinds: that it may have.
             shapes: that it may have; any if there are none.
-            rank: how many axes it must have, if not 0.
+            rank: how many axes it must have, none of them empty, if not 0.
 
         Raises:
             CheckpointError: there is none, or it has another kind or shape.
@@ -73,8 +73,10 @@ class Module:
                 f"quantized, it must be {' or '.join(kinds)}: give the config.json that belongs to "
                 "the checkpoint"
             )
-        if (shapes and tensor.shape not in shapes) or (rank and len(tensor.shape) != rank):
-            wanted = " or ".join(map(str, shapes)) if shapes else f"of {rank} axes"
+        wrong_axes = rank and (len(tensor.shape) != rank or 0 in tensor.shape)
+        if wrong_axes or (shapes and tensor.shape not in shapes):
+            sizes = " or ".join(map(str, shapes))
+            wanted = f"of {rank} axes with values" if wrong_axes else sizes
             raise CheckpointError(
                 f"{tensor.file} has {tensor.name} of shape {tensor.shape}; with the config.json "
                 f"and the tensors beside it, it must be {wanted}: give the config.json that "

@@ -129,19 +129,18 @@ def test_what_a_matrix_was_made_of_is_given_back(tmp_path, monkeypatch):
 
 
 def test_memory_of_our_own_is_not_given_back(tmp_path):
-    """A matrix that was made may lie anywhere, above the file or below."""
+    """A matrix that was made may lie anywhere, below the file or above."""
     stored, _ = random_quantized(FORMS["gptq"])
     write_quantized(tmp_path, FORMS["gptq"], stored)
-    # Where memory is taken from the top, this is above the file.
-    before = np.full(1 << 24, 7, np.uint8)
     opened = SafetensorsStore(tmp_path).opened([f"{DOWN}.scales"])
-    scales = opened[f"{DOWN}.scales"]
-    address = scales.ctypes.data
-    for elsewhere in (before, np.full(1 << 24, 7, np.uint8), np.full(1 << 12, 7, np.uint8)):
+    ((start, mapped),) = opened._starts.items()
+    elsewhere = np.full(1 << 16, 7, np.uint8)
+    for distance in (-len(mapped), 2 * len(mapped)):
+        opened._starts = {elsewhere.ctypes.data - distance: mapped}
         opened.release(elsewhere)
         assert (elsewhere == 7).all()
-    opened.release(scales)
-    assert opened[f"{DOWN}.scales"].ctypes.data == address
+    opened._starts = {start: mapped}
+    opened.release(opened[f"{DOWN}.scales"])
     np.testing.assert_array_equal(opened[f"{DOWN}.scales"], stored[f"{DOWN}.scales"])
 
 
@@ -233,6 +232,17 @@ def filled(suffix: str, value: int) -> Change:
     return change
 
 
+def cleared(*suffixes: str) -> Change:
+    """With parts of a matrix of no rows and columns."""
+
+    def change(tensors: Tensors) -> None:
+        for suffix in suffixes:
+            empty = np.zeros(2 if suffix == "weight_shape" else (0, 0))
+            tensors[f"{DOWN}.{suffix}"] = empty.astype(tensors[f"{DOWN}.{suffix}"].dtype)
+
+    return change
+
+
 def more(name: str, value: np.ndarray) -> Change:
     """With one tensor more."""
     return lambda tensors: tensors.update({name: value})
@@ -272,6 +282,16 @@ BROKEN: dict[str, tuple[str, Change, str]] = {
         r"weight_packed of shape \(32, 5\); .* must be \(32, 6\)",
     ),
     "another shape": ("ct-packed", filled("weight_shape", 31), r"must be \(31, 6\)"),
+    "an empty shape": (
+        "ct-packed",
+        cleared("weight_shape", "weight_packed", "weight_scale"),
+        r"weight_packed of shape \(0, 0\); .* must be of 2 axes with values",
+    ),
+    "an empty matrix": (
+        "gptq-rows",
+        cleared("qweight"),
+        r"qweight of shape \(0, 0\); .* must be of 2 axes with values",
+    ),
     "integers for scales": ("awq", of("scales", "int32"), "scales as I32; .* BF16 or F16 or F32"),
     "bytes for words": ("gptq", of("qzeros", "int8"), "qzeros as I8; .* must be I32"),
     "floats for integers": (
@@ -282,7 +302,7 @@ BROKEN: dict[str, tuple[str, Change, str]] = {
     "three axes": (
         "ct-int-channel",
         more(f"{DOWN}.weight", np.zeros((1, 32, 48), np.int8)),
-        r"of shape \(1, 32, 48\); .* must be of 2 axes",
+        r"of shape \(1, 32, 48\); .* must be of 2 axes with values",
     ),
     "no such group": (
         "gptq-ordered",
