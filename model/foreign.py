@@ -18,11 +18,11 @@ from model.unreadable import git_pointer, not_read
 # PEFT's names. Transformers takes the first as the sign of an adapter, and applies it.
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "adapter_model.bin")
-# ModelOpt's, AutoGPTQ's and AutoAWQ's, from before config.json said it.
-_QUANTIZATION_FILES = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
+# ModelOpt's, from before config.json said it.
+_MODELOPT = "hf_quant_config.json"
 _PIPELINE = "model_index.json"
-# What is looked at beside config.json.
-NOTES = (ADAPTER_CONFIG, *_QUANTIZATION_FILES, _PIPELINE)
+# What is looked at beside config.json; AutoGPTQ's and AutoAWQ's where weights are opened.
+NOTES = (ADAPTER_CONFIG, _MODELOPT, "quantize_config.json", "quant_config.json", _PIPELINE)
 _WEIGHTS = "model*.safetensors"
 _SHOWN = 3
 
@@ -73,7 +73,7 @@ def check_directory(directory: Path) -> None:
 
     Raises:
         CheckpointError: there is no such directory, or it has no config.json, or it holds an
-            adapter or a note that its weights are quantized.
+            adapter or a note that its weights are quantized by ModelOpt.
     """
     try:
         if not directory.is_dir():
@@ -83,10 +83,9 @@ def check_directory(directory: Path) -> None:
         raise CheckpointError(not_read(directory, error)) from error
     if adapter := [name for name in ADAPTER_FILES if name in names]:
         raise CheckpointError(_adapter(directory, adapter))
-    for name in _QUANTIZATION_FILES:
-        said = _object(directory / name) if name in names else {}
-        if how := how_quantized(said.get("quantization", said)):
-            raise CheckpointError(refusal(directory / name, how))
+    said = _object(directory / _MODELOPT) if _MODELOPT in names else {}
+    if how := how_quantized(said.get("quantization", said)):
+        raise CheckpointError(refusal(directory / _MODELOPT, how))
     if "config.json" not in names:
         raise CheckpointError(_no_config(directory, names))
 

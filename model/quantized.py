@@ -1,4 +1,7 @@
-"""How a checkpoint says that its weights are quantized. Knows no way to read them."""
+"""How a checkpoint says that its weights are quantized, and what is said where they are not read.
+
+Knows no way to read them: `model.weights.quantized` does.
+"""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -38,6 +41,7 @@ def refusal(path: object, how: str) -> str:
     """
     told = f" ({how})" if how else ""
     return (
-        f"{path} says that the weights are quantized{told}, which is not served; "
-        "give the model as it was before that, in bfloat16, float16 or float32"
+        f"{path} says that the weights are quantized{told}, which is not served; served are "
+        "compressed-tensors (float-quantized, int-quantized, pack-quantized), fp8, gptq and awq: "
+        "give one of these, or the model as it was before that, in bfloat16, float16 or float32"
     )

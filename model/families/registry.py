@@ -22,6 +22,7 @@ from model.families.qwen import (
 from model.families.stored import Stored
 from model.foreign import check_directory
 from model.gguf_pointer import config_source
+from model.weights.quantized.schemes import read_scheme
 
 
 class Family(NamedTuple):
@@ -83,7 +84,8 @@ def read_family(directory: Path) -> tuple[Family, ModelConfig]:
             f"that is supported: {', '.join(FAMILIES)}"
         )
     family = FAMILIES[name]
-    return family, family.config(config, str(path))
+    _, rest = read_scheme(directory)
+    return family, family.config(rest, str(path))
 
 
 def _kind(config: Mapping[str, Any], name: str | None) -> str:

@@ -8,7 +8,10 @@ from model.gguf_pointer import pointed_files
 from model.weights.manifest import MANIFEST
 from model.weights.orbax import DIRECTORY, OrbaxWeights
 from model.weights.published import IN_ONE_FILE, PublishedWeights
+from model.weights.quantized.schemes import read_scheme
+from model.weights.quantized.store import DequantizedStore
 from model.weights.safetensors import SafetensorsStore, holds_safetensors
+from model.weights.tensors import TensorStore
 
 Weights = OrbaxWeights | PublishedWeights
 
@@ -28,7 +31,11 @@ def open_weights(directory: Path, family: Family, config: ModelConfig) -> Weight
         )
     if ours:
         return OrbaxWeights(directory, config)
-    return PublishedWeights(directory, SafetensorsStore(directory), family, config)
+    store: TensorStore = SafetensorsStore(directory)
+    scheme, _ = read_scheme(directory)
+    if scheme is not None:
+        store = DequantizedStore(directory, store, scheme)
+    return PublishedWeights(directory, store, family, config)
 
 
 def identifying_files(directory: Path) -> list[Path]:

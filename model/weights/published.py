@@ -8,7 +8,7 @@ each a part of them, and a compiled program makes the parameter there.
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -32,6 +32,8 @@ from model.weights.tensors import TensorInfo, TensorStore
 
 # More threads than this wait for the same memory.
 _MAX_THREADS = 8
+# What tensors that are made while they are read may take together, if one parameter's take less.
+_MADE_BYTES = 4 << 30
 
 
 class Told(NamedTuple):
@@ -109,9 +111,8 @@ class PublishedWeights:
                 f"{place} lacks the tensor {missing[0]} ({len(missing)} are missing); {told.whole}"
             )
         ignored = re.compile("|".join(family.unused))
-        if extra := sorted(
-            name for name in set(tensors) - set(used) if not ignored.fullmatch(name)
-        ):
+        unknown = {name for name in set(tensors) - set(used) if not ignored.fullmatch(name)}
+        if extra := sorted(unknown - _zero_biases(store, unknown)):
             raise CheckpointError(
                 f"{tensors[extra[0]].file} has the tensor {extra[0]}, for which this architecture "
                 f"has no use ({len(extra)} such tensors); {told.fitting}"
@@ -126,6 +127,10 @@ class PublishedWeights:
             name: sum(part.size for part in parts)
             for name, parts in zip(self._stored, needed, strict=True)
         }
+        # Of the one parameter for which most has to be made that is not in the files as it is.
+        self._made_bytes = max(
+            sum(count for part in parts if (count := _bytes(part)) > part.size) for parts in needed
+        )
         self._tensors = store.opened(used)
 
     def groups(self, limit: int) -> list[list[str]]:
@@ -136,8 +141,9 @@ class PublishedWeights:
         self, names: Sequence[str], dtype: jnp.dtype | None, mesh: Mesh, held: ModelConfig
     ) -> Iterator[tuple[str, jax.Array]]:
         """Parameters of the decoder `held` on the mesh, as `dtype` or else as they are stored."""
+        room = max(1, _MADE_BYTES // max(1, self._made_bytes))
         # Programs over several devices must reach all of them in one order.
-        workers = 1 if mesh.size > 1 else min(os.cpu_count() or 1, _MAX_THREADS)
+        workers = 1 if mesh.size > 1 else min(os.cpu_count() or 1, _MAX_THREADS, room)
         threads = ThreadPoolExecutor(workers)
         try:
             specs = parameter_specs(held)
@@ -173,6 +179,23 @@ class PublishedWeights:
         for source in sources:
             self._tensors.release(source)
         return value
+
+
+def _zero_biases(store: TensorStore, names: Collection[str]) -> set[str]:
+    """Those of the tensors that are biases of zeros, which quantizers write for every module.
+
+    Raises:
+        CheckpointError: a bias is of a dtype that is not read.
+    """
+    biases = [name for name in names if name.endswith(".bias")]
+    floats = [name for name in biases if jnp.issubdtype(store.listed()[name].dtype, jnp.floating)]
+    opened = store.opened(floats)
+    return {name for name in floats if not np.any(opened[name])}
+
+
+def _bytes(tensor: TensorInfo) -> int:
+    """Bytes of the array that a tensor is read as."""
+    return math.prod(tensor.shape) * tensor.dtype.itemsize
 
 
 def _present(stored: Stored, tensors: Mapping[str, TensorInfo]) -> Stored:

@@ -32,6 +32,15 @@ DTYPES: Mapping[str, str] = {
     "F32": "float32",
     "U8": "uint8",
 }
+# Those besides that weights in few bits are made of, which only those who know of them can use.
+_PARTS: Mapping[str, str] = {
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E8M0": "float8_e8m0fnu",
+    "I8": "int8",
+    "I32": "int32",
+    "I64": "int64",
+}
+_STORED = {kind: jnp.dtype(name) for kind, name in (DTYPES | _PARTS).items()}
 
 _LENGTH_BYTES = 8
 # What the format's own reader allows.
@@ -179,8 +188,8 @@ def _check_offsets(path: Path, tensors: Iterable[FileTensor], data: int, size: i
                 f"{tensor.begin} to {tensor.end}, and {position} is the next free one"
             )
         # The bits of an unknown dtype are unknown too; it is refused when it is used.
-        if tensor.kind in DTYPES:
-            needed = math.prod(tensor.shape) * tensor.dtype.itemsize
+        if tensor.kind in _STORED:
+            needed = math.prod(tensor.shape) * _STORED[tensor.kind].itemsize
             if tensor.size != needed:
                 raise CheckpointError(
                     f"{path} has a damaged header: {tensor.name} is {tensor.kind} of shape "
@@ -223,7 +232,7 @@ class MappedTensors:
     def __getitem__(self, name: str) -> np.ndarray:
         """The tensor, read-only; its bytes are read from the file when they are touched."""
         tensor = self._tensors[name]
-        return self._files.array(tensor.file, tensor.begin, tensor.shape, tensor.dtype)
+        return self._files.array(tensor.file, tensor.begin, tensor.shape, _STORED[tensor.kind])
 
     def release(self, view: np.ndarray) -> None:
         """See `OpenTensors`."""

@@ -51,8 +51,9 @@ NOT_OURS = "names the architecture ['{}']; give a model of one that is supported
 NOT_TEXT = NOT_OURS.replace(";", ", a model of more than text;", 1)
 COULD_CHANGE = "has keys that could change the numbers and are not supported: {}"
 QUANTIZED = (
-    "says that the weights are quantized ({}), which is not served; give the model as it was "
-    "before that, in bfloat16, float16 or float32"
+    "says that the weights are quantized ({}), which is not served; served are compressed-tensors "
+    "(float-quantized, int-quantized, pack-quantized), fp8, gptq and awq: give one of these, or "
+    "the model as it was before that, in bfloat16, float16 or float32"
 )
 REFUSED = {
     # Another architecture.
@@ -73,13 +74,9 @@ REFUSED = {
     "meta-llama/Llama-4-Scout-17B-16E-Instruct": NOT_OURS.format("Llama4ForConditionalGeneration"),
     "mistralai/Ministral-3-3B-Reasoning-2512": NOT_TEXT.format("Mistral3ForConditionalGeneration"),
     "Qwen/Qwen3-VL-2B-Instruct": NOT_TEXT.format("Qwen3VLForConditionalGeneration"),
-    # Quantized: AWQ, bitsandbytes, EXL2, FP8 in two forms, GPTQ, HQQ.
+    # Quantized: bitsandbytes, EXL2, ModelOpt's FP8, HQQ.
     "blockblockblock/TinyLlama_v1.1-bpw2.25-exl2": QUANTIZED.format("exl2, 2.25 bits"),
-    "casperhansen/deepseek-r1-distill-llama-8b-awq": QUANTIZED.format("awq, 4 bits"),
-    "Qwen/Qwen3-32B-FP8": QUANTIZED.format("fp8"),
     "Qwen/Qwen3-32B-FP8-Static-PerTensor": QUANTIZED.format("FP8"),
-    "TheBloke/CodeLlama-34B-AWQ": QUANTIZED.format("awq, 4 bits"),
-    "TheBloke/llama-deus-7b-v3-GPTQ": QUANTIZED.format("gptq, 4 bits"),
     "TinyLlama/TinyLlama-1.1B-Chat-v1.0+bitsandbytes": QUANTIZED.format("bitsandbytes"),
     "mobiuslabsgmbh/Qwen2.5-14B-Instruct-1M_4bitgs64_hqq_hf": QUANTIZED.format("hqq"),
     # Attention and embeddings that the architecture's name does not speak of.

@@ -144,7 +144,7 @@ MODULES = [{"idx": 0, "path": "", "type": "sentence_transformers.models.Transfor
 DOWNLOAD = "download it again"
 NAMED = "give that file"
 ELSEWHERE = "give a directory with the same model as safetensors"
-UNQUANTIZED = "give the model as it was before that, in bfloat16, float16 or float32"
+UNQUANTIZED = "or the model as it was before that, in bfloat16, float16 or float32"
 GIVE = "give the directory of a checkpoint"
 LFS = "a pointer that Git LFS left"
 PULL = "run git lfs pull in its directory"
@@ -282,15 +282,28 @@ CASES: dict[str, Case] = {
         "give the model in the form of transformers",
     ),
     # Quantized.
-    "AWQ": Case(
-        configured(quantization_config={"quant_method": "awq", "bits": 4, "version": "gemm"}),
-        "config.json says that the weights are quantized (awq, 4 bits)",
-        UNQUANTIZED,
+    "AWQ for vectors": Case(
+        configured(quantization_config={"quant_method": "awq", "bits": 4, "version": "gemv"}),
+        "config.json quantization_config has version: 'gemv', whose order of codes is not read",
+        "or the model as it was before it was quantized",
     ),
-    "GPTQ": Case(
-        configured(quantization_config={"quant_method": "gptq", "bits": 8, "sym": True}),
-        "quantized (gptq, 8 bits)",
-        UNQUANTIZED,
+    "AWQ of which nothing is there": Case(
+        configured(quantization_config={"quant_method": "awq", "bits": 4, "version": "gemm"}),
+        "says that its weights are quantized (awq), and none of its tensors is",
+        "give the checkpoint as it was published",
+        READ,
+    ),
+    "GPTQ of three bits": Case(
+        configured(quantization_config={"quant_method": "gptq", "bits": 3, "sym": True}),
+        "config.json quantization_config has bits: 3, which is not supported",
+        "supported: 4, 8, 2",
+    ),
+    "Marlin": Case(
+        configured(
+            quantization_config={"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}
+        ),
+        "has checkpoint_format: 'marlin', which is not supported",
+        "supported: 'gptq', 'gptq_v2'",
     ),
     "bitsandbytes": Case(
         configured(quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}),
@@ -303,19 +316,20 @@ CASES: dict[str, Case] = {
         UNQUANTIZED,
     ),
     "quantized in some way": Case(
-        configured(compression_config={"format": "pack-quantized"}),
+        configured(quantization_config={"format": "pack-quantized"}),
         "says that the weights are quantized, which is not served",
         UNQUANTIZED,
     ),
-    "FP8": Case(
-        configured(quantization_config={"quant_method": "fp8", "activation_scheme": "dynamic"}),
-        "quantized (fp8)",
-        UNQUANTIZED,
-    ),
-    "compressed-tensors": Case(
-        configured(quantization_config={"quant_method": "compressed-tensors", "format": "pack"}),
-        "quantized (compressed-tensors)",
-        UNQUANTIZED,
+    "NVFP4": Case(
+        configured(
+            quantization_config={
+                "quant_method": "compressed-tensors",
+                "format": "nvfp4-pack-quantized",
+                "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "float"}}},
+            }
+        ),
+        "has weights of type 'float' in the format 'nvfp4-pack-quantized', which is not supported",
+        "supported: 'int' in pack-quantized, int-quantized or naive-quantized, 'float' of 8 bits",
     ),
     "MLX": Case(
         configured(quantization={"bits": 4}, quantization_config={"bits": 4}),
@@ -328,14 +342,14 @@ CASES: dict[str, Case] = {
         UNQUANTIZED,
     ),
     "old GPTQ": Case(
-        write_json("quantize_config.json", {"bits": 4, "group_size": 128, "desc_act": True}),
-        "quantize_config.json says that the weights are quantized (4 bits)",
-        UNQUANTIZED,
+        write_json("quantize_config.json", {"bits": 3, "group_size": 128, "desc_act": True}),
+        "quantize_config.json has bits: 3, which is not supported",
+        "supported: 4, 8, 2",
     ),
     "old AWQ": Case(
-        write_json("quant_config.json", {"w_bit": 4, "q_group_size": 128, "zero_point": True}),
-        "quant_config.json says that the weights are quantized (4 bits)",
-        UNQUANTIZED,
+        write_json("quant_config.json", {"w_bit": 4, "q_group_size": 128, "version": "GEMV"}),
+        "quant_config.json has version: 'GEMV', whose order of codes is not read",
+        "or the model as it was before it was quantized",
     ),
     # Other models.
     "encoder": Case(

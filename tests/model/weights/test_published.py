@@ -69,6 +69,22 @@ def test_qk_norms_tied_heads_and_what_has_no_effect(tmp_path):
     assert_same(load_model(tmp_path, make_mesh(), "float32").parameters, wanted)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_biases_of_zeros_change_nothing(tmp_path, dtype):
+    tensors = random_tensors()
+    for name in [name for name in tensors if "_proj." in name]:
+        bias = np.zeros(len(tensors[name]), jnp.dtype(dtype))
+        tensors[name.replace(".weight", ".bias")] = bias
+    write_published(tmp_path, tensors)
+    _, wanted = built_parameters(tmp_path, tensors)
+    assert_same(load_model(tmp_path, make_mesh(), "float32").parameters, wanted)
+    # One that adds something is another model's.
+    tensors["model.layers.1.mlp.up_proj.bias"][-1] = 1
+    write_published(tmp_path, tensors)
+    with pytest.raises(CheckpointError, match=r"1\.mlp\.up_proj\.bias, for which .* \(1 such"):
+        load_model(tmp_path, make_mesh(), "float32")
+
+
 @pytest.mark.parametrize("by_program", [False, True])
 def test_a_file_may_change_once_it_is_loaded(tmp_path, monkeypatch, by_program):
     if by_program:
@@ -189,6 +205,16 @@ def with_tensor(name: str, tensor: np.ndarray) -> Break:
     return lambda path: save_file(tensors, path / SINGLE)
 
 
+def both(*changes: Break) -> Break:
+    """One change after another."""
+
+    def change(path: Path) -> None:
+        for each in changes:
+            each(path)
+
+    return change
+
+
 def truncate(path: Path) -> None:
     os.truncate(path / SINGLE, (path / SINGLE).stat().st_size - 10)
 
@@ -250,6 +276,13 @@ BROKEN_FILE: dict[str, tuple[Break, str]] = {
     "one offset": (header_of(NORM, data_offsets=[0]), "damaged header"),
     "no numbers": (header_of(NORM, shape=["32"]), "damaged header.*shape"),
     "size and shape": (header_of(NORM, shape=[33]), r"BF16 of shape \(33,\) in 64 bytes; .* 66"),
+    "size and shape of parts": (
+        both(
+            with_tensor(DOWN, np.zeros((32, 48), jnp.float8_e4m3fn)),
+            header_of(DOWN, shape=[32, 49]),
+        ),
+        r"F8_E4M3 of shape \(32, 49\) in 1536 bytes; .* 1568",
+    ),
     "wrong shape": (
         with_tensor(DOWN, np.zeros((32, 47), jnp.bfloat16)),
         r"does not fit config\.json: .*down_proj\.weight \(32, 47\) cannot be blocks\.1\.mlp\.down",
@@ -260,7 +293,7 @@ BROKEN_FILE: dict[str, tuple[Break, str]] = {
     ),
     "missing tensor": (without(DOWN), f"lacks the tensor {DOWN} \\(1 are missing\\)"),
     "extra tensor": (
-        with_tensor("model.layers.0.self_attn.q_proj.bias", np.zeros(48, jnp.bfloat16)),
+        with_tensor("model.layers.0.self_attn.q_proj.bias", np.ones(48, jnp.bfloat16)),
         r"has the tensor model\.layers\.0\.self_attn\.q_proj\.bias, for which .* no use",
     ),
     "one layer more": (
