@@ -311,7 +311,7 @@ BROKEN_FILE: dict[str, tuple[Break, str]] = {
     ),
     "nothing": (remove, "has no weights; give a directory with"),
     "pytorch": (only("pytorch_model.bin"), r"PyTorch's pickles \(pytorch_model\.bin\)"),
-    "gguf": (only("model-q4.gguf"), r"in GGUF \(model-q4\.gguf\), which is not read"),
+    "gguf": (only("model-q4.gguf"), r"in GGUF \(model-q4\.gguf\), which is read where"),
     "a lone shard": (only("model-00001-of-00002.safetensors"), "neither model.safetensors nor"),
     "two formats": (add_ours, "has both weights/ and safetensors"),
     "two layouts": (add_index, "has both model.safetensors and model.safetensors.index.json"),
