@@ -1,10 +1,10 @@
 """Attention of a flat batch of tokens through page tables, in plain JAX.
 
 A step's tokens lie side by side, whoever's they are: the one token of each row that decodes,
-then chunks of prompts and drafts. Rows of one token are attended in groups, rows of several in
-blocks of queries, one group or block after the other. Either way keys come in turns with a running
-maximum and sum (Milakov and Gimelshein 2018), and no more of them than somebody sees: how many
-groups, blocks and turns there are is found on the device, so that one program serves every step.
+then chunks of prompts and drafts. Rows of one token are attended together or one by one, rows of
+several in blocks of queries, one block after the other. Either way keys come in turns with a
+running maximum and sum (Milakov and Gimelshein 2018), and no more of them than somebody sees: how
+many rows, blocks and turns there are is found on the device, so that one program serves every step.
 
 What a row's result is does not depend on its neighbours: which keys a turn has follows from the
 row alone, and a product of many rows is one small product for each of them.
@@ -32,19 +32,18 @@ class Sizes(NamedTuple):
     Attributes:
         keys: of one turn, at least a page.
         queries: of a block of one row's.
-        rows: of one token, that are attended together; 0 for all.
-        apart: whether pages are copied together by themselves, before anything else; for CPU.
+        singly: whether rows of one token go one by one, or all together; and whether pages are
+            copied by themselves, or as part of what reads them. For CPU: what one row sees stays
+            in a processor's cache between copying and multiplying, and no row pays for a longer.
     """
 
     keys: int = KEYS_PER_TURN
     queries: int = 64
-    rows: int = 0
-    apart: bool = False
+    singly: bool = False
 
 
-# What one row sees stays in a processor's cache between copying and multiplying, and no row pays
-# for a longer one.
-FOR_CPU = Sizes(rows=1, apart=True)
+FOR_ACCELERATORS = Sizes()
+FOR_CPU = Sizes(singly=True)
 
 
 class StepView(NamedTuple):
@@ -90,8 +89,8 @@ class PagedAttention:
             q[:, 0],
             cache,
             self.view,
-            cpu=partial(attend_flat, scoring=scoring),
-            default=partial(attend_flat, scoring=scoring, sizes=Sizes()),
+            cpu=partial(attend_flat, scoring=scoring, sizes=FOR_CPU),
+            default=partial(attend_flat, scoring=scoring),
         )
         return out[:, None], cache
 
@@ -153,7 +152,7 @@ def attend_flat(
     cache: LayerCache,
     view: StepView,
     scoring: Scoring,
-    sizes: Sizes = FOR_CPU,
+    sizes: Sizes = FOR_ACCELERATORS,
 ) -> Float[Array, "N K G H"]:
     """Attend to the keys that each token's position and window let it see.
 
@@ -173,29 +172,25 @@ def _attend_singles(
 ) -> Float[Array, "S K G H"]:
     """The rows of one token; 0 for the others."""
     rows, heads, group, width = q.shape
-    together = min(sizes.rows or rows, rows)
+    together = 1 if sizes.singly else rows
     block_pages = max(1, sizes.keys // cache.page_size)
     block = block_pages * cache.page_size
-    beyond = -rows % together
     queries = jnp.moveaxis(q.astype(jnp.float32), 1, 0)
-    queries = jnp.pad(queries, ((0, 0), (0, beyond), (0, 0), (0, 0)))
     positions = jnp.where(view.counts == 1, view.positions[:rows], -1)
-    positions = jnp.pad(positions, (0, beyond), constant_values=-1)
-    tables = jnp.pad(view.tables, ((0, beyond), (0, 0)))
     sinks = None if scoring.sinks is None else scoring.sinks[:, None]
 
     def attend_group(number: jax.Array, out: jax.Array) -> jax.Array:
         start = number * together
         ours = jax.lax.dynamic_slice_in_dim(queries, start, together, axis=1)
         position = jax.lax.dynamic_slice_in_dim(positions, start, together)
-        table = jax.lax.dynamic_slice_in_dim(tables, start, together)
+        table = jax.lax.dynamic_slice_in_dim(view.tables, start, together)
         first = _first_block(position, scoring.window, block)
 
         def attend_turn(turn: jax.Array, sums: _Sums) -> _Sums:
             index = (first + turn)[:, None]
             pages = index * block_pages + jnp.arange(block_pages)
             pages = jnp.take_along_axis(table, pages, axis=1, mode="clip")
-            keys, values = _read(cache, pages, sizes.apart)
+            keys, values = _read(cache, pages, apart=sizes.singly)
             scores = scoring.scores(jnp.einsum("krgh,krsh->krgs", ours, keys))
             seen = _seen(index * block + jnp.arange(block), position, scoring.window)
             return sums.after(scores, seen[:, None], values)
@@ -206,7 +201,7 @@ def _attend_singles(
 
     groups = -(-jnp.sum(positions >= 0, dtype=jnp.int32) // together)
     out = jax.lax.fori_loop(0, groups, attend_group, jnp.zeros_like(queries))
-    return jnp.moveaxis(out, 0, 1)[:rows]
+    return jnp.moveaxis(out, 0, 1)
 
 
 def with_blocks(
@@ -247,7 +242,7 @@ def with_blocks(
         def attend_turn(index: jax.Array, sums: _Sums) -> _Sums:
             pages = index * block_pages + jnp.arange(block_pages)
             pages = view.tables[row].at[pages].get(mode="clip")[None]
-            keys, values = _read(cache, pages, sizes.apart)
+            keys, values = _read(cache, pages, apart=sizes.singly)
             scores = scoring.scores(jnp.einsum("kqh,ksh->kqs", ours, keys[:, 0]))
             seen = _seen(index * block + jnp.arange(block), positions, scoring.window)
             return sums.after(scores, seen, values[:, 0])
@@ -295,7 +290,7 @@ def _sum(x: Float[Array, "*batch s"]) -> Float[Array, "*batch"]:
 
 
 def _read(
-    cache: LayerCache, pages: Int[Array, "r m"], apart: bool
+    cache: LayerCache, pages: Int[Array, "r m"], *, apart: bool
 ) -> tuple[Float[Array, "K r s H"], Float[Array, "K r s H"]]:
     """Keys and values in the given pages, in order and in float32."""
     copied = partial(_copied, cache, pages)

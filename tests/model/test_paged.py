@@ -10,7 +10,7 @@ import pytest
 
 from model.attention import Scoring
 from model.cache import LayerCache
-from model.paged import FOR_CPU, KEYS_PER_TURN, StepView, attend_flat
+from model.paged import FOR_ACCELERATORS, FOR_CPU, KEYS_PER_TURN, Sizes, StepView, attend_flat
 
 HEADS, WIDTH, PAGE, TABLE, PAGES = 2, 8, 16, 40, 512
 SCALE = 0.5
@@ -83,15 +83,23 @@ def step(rows: list[Row], tokens: int) -> tuple[np.ndarray, StepView]:
     return q, StepView(*map(jnp.asarray, (tables, starts, counts, owners, positions)))
 
 
-@partial(jax.jit, static_argnums=0)
-def _attend(scoring, sinks, q, cache, view):
-    return attend_flat(q, cache, view, scoring._replace(sinks=sinks))
+@pytest.fixture(params=[FOR_ACCELERATORS, FOR_CPU], ids=["for accelerators", "for CPU"])
+def sizes(request: pytest.FixtureRequest) -> Sizes:
+    """Each way to cut the work."""
+    return request.param
 
 
-def attended(rows: list[Row], cache: LayerCache, scoring: Scoring, tokens: int) -> list[np.ndarray]:
+@partial(jax.jit, static_argnums=(0, 1))
+def _attend(sizes, scoring, sinks, q, cache, view):
+    return attend_flat(q, cache, view, scoring._replace(sinks=sinks), sizes)
+
+
+def attended(
+    rows: list[Row], cache: LayerCache, scoring: Scoring, tokens: int, sizes: Sizes
+) -> list[np.ndarray]:
     """Each row's results, in a step of `tokens`."""
     q, view = step(rows, tokens)
-    out = np.asarray(_attend(scoring._replace(sinks=None), scoring.sinks, q, cache, view))
+    out = np.asarray(_attend(sizes, scoring._replace(sinks=None), scoring.sinks, q, cache, view))
     assert np.isfinite(out).all()
     return [out[start : start + len(row.q)] for start, row in zip(view.starts, rows, strict=False)]
 
@@ -126,10 +134,10 @@ def tokens_of(steps: list[tuple[int, int]]) -> int:
 
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("scoring", SCORINGS)
-def test_attention_agrees_with_the_reference(scoring, steps):
+def test_attention_agrees_with_the_reference(scoring, steps, sizes):
     generator = np.random.default_rng(1)
     rows, cache = rows_of(STEPS[steps], generator), pool(generator)
-    results = attended(rows, cache, SCORINGS[scoring], tokens_of(STEPS[steps]))
+    results = attended(rows, cache, SCORINGS[scoring], tokens_of(STEPS[steps]), sizes)
     for row, result in zip(rows, results, strict=True):
         wanted = reference(row, cache, SCORINGS[scoring])
         assert np.abs(wanted).max() > 0.1
@@ -137,63 +145,63 @@ def test_attention_agrees_with_the_reference(scoring, steps):
 
 
 @pytest.mark.parametrize("group", [1, 2, 4])
-def test_groups_of_query_heads_share_a_head_of_keys(group):
+def test_groups_of_query_heads_share_a_head_of_keys(group, sizes):
     generator = np.random.default_rng(2)
     rows, cache = rows_of([(300, 1), (20, 1), (150, 40)], generator, group), pool(generator)
-    for row, result in zip(rows, attended(rows, cache, Scoring(SCALE), 42), strict=True):
+    for row, result in zip(rows, attended(rows, cache, Scoring(SCALE), 42, sizes), strict=True):
         wanted = reference(row, cache, Scoring(SCALE))
         np.testing.assert_allclose(result, wanted, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("scoring", ["plain", "all of them"])
-def test_pages_of_bfloat16_are_read_as_they_are(scoring):
+def test_pages_of_bfloat16_are_read_as_they_are(scoring, sizes):
     """The pages' numbers are those that the reference reads; products are in float32."""
     generator = np.random.default_rng(3)
     rows = rows_of([(300, 1), (20, 1), (150, 40)], generator)
     cache = pool(generator, np.uint16)
-    results = attended(rows, cache, SCORINGS[scoring], 42)
+    results = attended(rows, cache, SCORINGS[scoring], 42, sizes)
     for row, result in zip(rows, results, strict=True):
         wanted = reference(row, cache, SCORINGS[scoring])
         np.testing.assert_allclose(result, wanted, atol=2e-5, rtol=0)
 
 
-def test_results_have_the_queries_type():
+def test_results_have_the_queries_type(sizes):
     generator = np.random.default_rng(4)
     q, view = step(rows_of([(20, 1), (3, 4)], generator), 8)
     cache = pool(generator, np.uint16)
     narrow = jnp.asarray(q, jnp.bfloat16)
-    out = attend_flat(narrow, cache, view, Scoring(SCALE))
+    out = attend_flat(narrow, cache, view, Scoring(SCALE), sizes)
     assert out.dtype == jnp.bfloat16
-    wide = attend_flat(narrow.astype(jnp.float32), cache, view, Scoring(SCALE))
+    wide = attend_flat(narrow.astype(jnp.float32), cache, view, Scoring(SCALE), sizes)
     np.testing.assert_array_equal(out[:5], wide.astype(jnp.bfloat16)[:5])
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_steps_of_random_rows_agree_with_the_reference(seed):
+def test_steps_of_random_rows_agree_with_the_reference(seed, sizes):
     generator = np.random.default_rng(seed)
     singles = sorted(generator.integers(0, 620, 6), reverse=True)
     several = [(first, int(generator.integers(2, 70))) for first in generator.integers(0, 500, 3)]
     steps = [(int(first), 1) for first in singles] + [(int(first), n) for first, n in several]
     rows, cache = rows_of(steps, generator), pool(generator)
     scoring = Scoring(SCALE, window=int(generator.integers(1, 400)))
-    for row, result in zip(rows, attended(rows, cache, scoring, 220), strict=True):
+    for row, result in zip(rows, attended(rows, cache, scoring, 220, sizes), strict=True):
         wanted = reference(row, cache, scoring)
         np.testing.assert_allclose(result, wanted, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("kept", [(2, 1), (39, 1), (300, 1), (599, 1), (100, 2), (90, 50)])
 @pytest.mark.parametrize("scoring", ["plain", "window of 100", "all of them"])
-def test_a_row_does_not_depend_on_its_neighbours(scoring, kept):
+def test_a_row_does_not_depend_on_its_neighbours(scoring, kept, sizes):
     """To the last bit: alone, at any place, and whatever the others' lengths are."""
     generator = np.random.default_rng(5)
     cache = pool(generator)
     mine = rows_of([kept], generator)[0]
-    alone = attended([mine], cache, SCORINGS[scoring], 200)[0]
+    alone = attended([mine], cache, SCORINGS[scoring], 200, sizes)[0]
     for count in range(1, len(NEIGHBOURS) + 1):
         chosen = generator.permutation(len(NEIGHBOURS))[:count]
         others = rows_of([NEIGHBOURS[index] for index in chosen], generator)
         rows = sorted([mine, *others], key=lambda row: (len(row.q) > 1, -row.first))
-        results = attended(rows, cache, SCORINGS[scoring], 200)
+        results = attended(rows, cache, SCORINGS[scoring], 200, sizes)
         together = next(out for row, out in zip(rows, results, strict=True) if row is mine)
         np.testing.assert_array_equal(together, alone)
 
@@ -210,7 +218,7 @@ def test_a_row_does_not_depend_on_its_neighbours(scoring, kept):
         ([(0, 200)], [0, 1]),
     ],
 )
-def test_turns_that_no_window_reaches_are_not_read(steps, read):
+def test_turns_that_no_window_reaches_are_not_read(steps, read, sizes):
     """What is not a number spoils a result even with weight 0: a turn that is read shows."""
     generator = np.random.default_rng(6)
     rows, cache = rows_of(steps, generator), pool(generator)
@@ -221,12 +229,12 @@ def test_turns_that_no_window_reaches_are_not_read(steps, read):
         for row in rows:
             values[:, row.table[turn * pages : (turn + 1) * pages]] = np.nan
         spoilt = LayerCache(cache.keys, jnp.asarray(values))
-        out = _attend(SCORINGS["window of 100"], None, q, spoilt, view)
+        out = _attend(sizes, SCORINGS["window of 100"], None, q, spoilt, view)
         assert np.isnan(out).any() == (turn in read), f"turn {turn}"
 
 
 @pytest.mark.parametrize("tokens", [1, 2, FOR_CPU.queries + 1])
-def test_a_step_of_padding_is_finite(tokens):
+def test_a_step_of_padding_is_finite(tokens, sizes):
     generator = np.random.default_rng(7)
     nobody = Row(np.empty((0, HEADS, 3, WIDTH), np.float32), np.zeros(TABLE, np.int32), 0)
-    attended([nobody], pool(generator), SCORINGS["plain"], tokens)
+    attended([nobody], pool(generator), SCORINGS["plain"], tokens, sizes)
