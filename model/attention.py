@@ -15,7 +15,17 @@ from jaxtyping import Array, Bool, Float
 from model.axes import EMBED, HEAD_DIM, HEAD_GROUP, KV_HEADS, QKV_GROUP
 from model.cache import Pool
 from model.config import LayerConfig, ModelConfig
-from model.layers import RMSNorm, constant, parameter, product, rms_norm, soft_cap, with_bias
+from model.layers import (
+    Adapt,
+    RMSNorm,
+    constant,
+    parameter,
+    product,
+    rms_norm,
+    soft_cap,
+    unadapted,
+    with_bias,
+)
 from model.rope import Angles, rotate
 
 NO_SCORE = -1e30
@@ -129,16 +139,19 @@ class SelfAttention(nnx.Module):
         angles: Angles,
         attend: Attend,
         cache: Pool | None,
+        adapt: Adapt = unadapted,
     ) -> tuple[Float[Array, "B T D"], Pool | None]:
         """Attend; returns the block's output and the layer's cache."""
-        mixed = with_bias(product("btd,dkch->btkch", x, self.qkv[...]), self.qkv_bias)
+        mixed = adapt("qkv", x, product("btd,dkch->btkch", x, self.qkv[...]))
+        mixed = with_bias(mixed, self.qkv_bias)
         # Queries and keys together: on an accelerator each small operation costs alike.
         turned = rotate(self._normed(mixed[:, :, :, :-1]), angles)
         q, k, v = turned[:, :, :, :-1], turned[:, :, :, -1], mixed[:, :, :, -1]
         sinks = None if self.sinks is None else self.sinks[...]
         scoring = Scoring(self.scale, self.window, self.softcap, sinks)
         attended, cache = attend(q, k, v, cache, scoring)
-        return with_bias(_projected(attended, self.out[...]), self.out_bias), cache
+        out = adapt("out", attended, _projected(attended, self.out[...]))
+        return with_bias(out, self.out_bias), cache
 
     def _normed(self, qk: Float[Array, "B T K G1 H"]) -> Float[Array, "B T K G1 H"]:
         """Each kv head's queries and its key, normed as the config says."""

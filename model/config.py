@@ -70,6 +70,21 @@ class ExpertsConfig:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterShape:
+    """Low-rank adapters that are held beside a decoder's weights (`adapters.py`).
+
+    Attributes:
+        count: how many.
+        rank: that all are filled up to.
+        projections: those that some of them changes, of q, k, v, o, gate, up and down.
+    """
+
+    count: int
+    rank: int
+    projections: tuple[str, ...]
+
+
 Activation = Literal["silu", "gelu_tanh", "clamped_swish"]
 Norms = Literal["before", "after", "around"]
 QKNorm = Literal["none", "head", "width"]
@@ -110,6 +125,7 @@ class ModelConfig:
         kv_copies: how often each kv head is held, so that every shard has some (`layout.py`).
         vocab_padding: rows of zeros after the embedding's own, so that its shards are equal.
         turned: matrices are held with their inputs' axes last (`memory_layout.py`).
+        adapters: those that its modules hold too; None for the decoder alone.
     """
 
     vocab_size: int
@@ -140,6 +156,7 @@ class ModelConfig:
     kv_copies: int = 1
     vocab_padding: int = 0
     turned: bool = False
+    adapters: AdapterShape | None = None
 
     def __post_init__(self) -> None:
         for name in (

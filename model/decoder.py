@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from model.adapters import BlockAdapters, columns_of
 from model.attention import Attend, SelfAttention
 from model.axes import EMBED, ROWS, TOKENS
 from model.cache import Pool
 from model.config import LayerConfig, ModelConfig
-from model.layers import Embedding, GatedMLP, RMSNorm
+from model.layers import Embedding, GatedMLP, RMSNorm, unadapted
 from model.mesh import constrain
 from model.moe import Experts
 from model.rope import Angles, rope_angles
@@ -36,6 +37,8 @@ class Block(nnx.Module):
         else:
             self.mlp = GatedMLP(config, dtype, rngs=rngs)
         self.mlp_out_norm = RMSNorm(*norm) if after else None
+        shape = config.adapters
+        self.adapters = None if shape is None else BlockAdapters(config, layer, shape, dtype)
 
     def __call__(
         self,
@@ -43,13 +46,19 @@ class Block(nnx.Module):
         angles: Angles,
         attend: Attend,
         cache: Pool | None,
+        own: Bool[Array, "B T columns"] | None = None,
     ) -> tuple[Float[Array, "B T D"], Pool | None]:
         """Apply the block; returns its output and the layer's cache."""
+        adapt = unadapted if self.adapters is None or own is None else self.adapters.of(own)
         with jax.named_scope("attention"):
-            attended, cache = self.attention(_normed(x, self.attention_norm), angles, attend, cache)
+            normed = _normed(x, self.attention_norm)
+            attended, cache = self.attention(normed, angles, attend, cache, adapt)
             x = x + _normed(attended, self.attention_out_norm)
         with jax.named_scope("mlp"):
-            return x + _normed(self.mlp(_normed(x, self.mlp_norm)), self.mlp_out_norm), cache
+            normed = _normed(x, self.mlp_norm)
+            mlp = self.mlp
+            added = mlp(normed) if isinstance(mlp, Experts) else mlp(normed, adapt)
+            return x + _normed(added, self.mlp_out_norm), cache
 
 
 def _normed(x: Float[Array, "B T D"], norm: RMSNorm | None) -> Float[Array, "B T D"]:
@@ -72,6 +81,7 @@ class Decoder(nnx.Module):
         positions: Int[Array, "B T"],
         attend: Attend,
         layers: Sequence[Pool] | None = None,
+        adapters: Int[Array, "B T"] | None = None,
     ) -> tuple[Float[Array, "B T D"], tuple[Pool, ...] | None]:
         """Hidden vectors after the last norm, and the layers' caches with the new tokens.
 
@@ -80,7 +90,10 @@ class Decoder(nnx.Module):
             positions: each token's position in its row.
             attend: the attention backend.
             layers: one cache per layer, or None for a backend that needs none.
+            adapters: the number of each token's adapter, −1 for none; None where no token has one.
         """
+        shape = self.config.adapters
+        own = None if adapters is None or shape is None else columns_of(shape, adapters)
         ropes = {layer.rope for layer in self.config.layers}
         angles = {rope: rope_angles(positions, rope) for rope in ropes}
         with jax.named_scope("embed"):
@@ -89,15 +102,15 @@ class Decoder(nnx.Module):
         # Layers of a kind are traced and lowered once.
         @partial(jax.jit, static_argnums=0)
         def run(kind: Any, weights: Any, *inputs: Any) -> tuple[jax.Array, Pool | None]:
-            x, angles, cache = inputs
+            x, angles, cache, own = inputs
             block: Block = nnx.merge(kind, weights)
-            return block(x, angles, attend, cache)
+            return block(x, angles, attend, cache, own)
 
         updated: list[Pool] = []
         for index, (block, layer) in enumerate(zip(self.blocks, self.config.layers, strict=True)):
             cache = None if layers is None else layers[index]
             with jax.named_scope(f"layer_{index}"):
-                x, cache = run(*nnx.split(block), x, angles[layer.rope], cache)
+                x, cache = run(*nnx.split(block), x, angles[layer.rope], cache, own)
             if cache is not None:
                 updated.append(cache)
         with jax.named_scope("norm"):

@@ -122,16 +122,16 @@ def _adapter(directory: Path, files: list[str]) -> str:
     # The second is MLX's key.
     base = said.get("base_model_name_or_path") or said.get("model")
     changed = f"the model {base}" if base else "a model that is not named"
-    merge = (
-        "PEFT's merge_and_unload, then save_pretrained"
+    remedy = (
+        f"and is no model; give that model as --model, and --adapter NAME={directory} beside it"
         if "peft_type" in said
-        else "with the program that trained it"
+        else "and adapters of this form are not served; merge it into that model (with the program "
+        "that trained it) and give the directory of the result"
     )
     beside = (directory / "weights").is_dir() or any(directory.glob(_WEIGHTS))
     return (
         f"{directory} holds an adapter ({files[0]}){' beside weights' if beside else ''}, changes "
-        f"to {changed}, and adapters are not served; merge it into that model ({merge}) and "
-        "give the directory of the result"
+        f"to {changed}, {remedy}"
         + (f", or move {' and '.join(files)} away to serve the weights alone" if beside else "")
     )
 

@@ -7,6 +7,7 @@ A parameter's shape, logical axes and first values stand together in `parameter`
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -147,6 +148,28 @@ def gated(both: Float[Array, "*batch two F"], activation: Activation) -> Float[A
             return gate * jax.nn.sigmoid(1.702 * gate) * (up + 1.0)
 
 
+Product = Literal["qkv", "out", "gate_up", "down"]
+
+
+@runtime_checkable
+class Adapt(Protocol):
+    """What adapters make of a product of a decoder block (`adapters.py`)."""
+
+    def __call__(
+        self, name: Product, x: Float[Array, "B T *inputs"], out: Float[Array, "B T *outputs"]
+    ) -> Float[Array, "B T *outputs"]:
+        """The product `out` of `x` with a weight, and what is added to it."""
+        ...
+
+
+def unadapted(
+    name: Product, x: Float[Array, "B T *inputs"], out: Float[Array, "B T *outputs"]
+) -> Float[Array, "B T *outputs"]:
+    """The product alone."""
+    del name, x
+    return out
+
+
 class GatedMLP(nnx.Module):
     """down(activation(gate(x)) · up(x)), gate and up in one product."""
 
@@ -163,12 +186,13 @@ class GatedMLP(nnx.Module):
         self.gate_up_bias = constant((2, ffn), (GATE_UP, FFN), dtype, 0.0) if bias else None
         self.down_bias = constant((embed,), (EMBED,), dtype, 0.0) if bias else None
 
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    def __call__(self, x: Float[Array, "B T D"], adapt: Adapt = unadapted) -> Float[Array, "B T D"]:
         """Apply the layer."""
         # The output keeps the weight's order of axes: any other makes XLA transpose the weight.
-        both = with_bias(product("btd,dcf->btcf", x, self.gate_up[...]), self.gate_up_bias)
-        hidden = gated(both, self.activation)
-        return with_bias(product("btf,fd->btd", hidden, self.down[...]), self.down_bias)
+        both = adapt("gate_up", x, product("btd,dcf->btcf", x, self.gate_up[...]))
+        hidden = gated(with_bias(both, self.gate_up_bias), self.activation)
+        out = adapt("down", hidden, product("btf,fd->btd", hidden, self.down[...]))
+        return with_bias(out, self.down_bias)
 
 
 def product(

@@ -10,6 +10,7 @@ weights/                Orbax, as we write it; or
 *.safetensors           as published
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -20,19 +21,35 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from model.backends import Backend, backend_on
-from model.config import CheckpointError, ModelConfig, read_json
+from model.config import AdapterShape, CheckpointError, ModelConfig, read_json
 from model.families.registry import read_family
 from model.generation_config import generation_config_of, read_generation_config
 from model.layout import laid_out
 from model.memory_layout import either_order, parameter_places, put
 from model.mesh import choose_mesh, make_mesh, parse_mesh
 from model.parameters import Parameters
+from model.peft import OpenedAdapters
 from model.tokenizer import Tokenizer, TokenizerError
 from model.tokenizer.hugging_face import HuggingFaceTokenizer
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from model.weights.formats import Weights, open_weights
 
 DTYPES = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedAdapters:
+    """Adapters ready to run beside a decoder.
+
+    Attributes:
+        names: theirs; an adapter's number is its place here.
+        shape: of what holds them.
+        parameters: their weights on the mesh.
+    """
+
+    names: tuple[str, ...]
+    shape: AdapterShape
+    parameters: Parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +61,15 @@ class LoadedModel:
         parameters: its weights on the mesh.
         mesh: the devices.
         dtype: of weights and cache.
+        adapters: of which each row may have one, if there are any; `config` and `parameters` know
+            nothing of them.
     """
 
     config: ModelConfig
     parameters: Parameters
     mesh: Mesh
     dtype: jnp.dtype
+    adapters: LoadedAdapters | None = None
 
     @property
     def backend(self) -> Backend:
@@ -65,12 +85,14 @@ class OpenedModel:
         config: its shape, as the mesh holds it.
         mesh: the devices.
         dtype: that weights and cache will have.
+        adapters: of which each row may have one, if there are any.
     """
 
     config: ModelConfig
     mesh: Mesh
     dtype: jnp.dtype
     _weights: Weights
+    adapters: OpenedAdapters | None = None
 
     @property
     def backend(self) -> Backend:
@@ -99,7 +121,12 @@ class OpenedModel:
             ):
                 parameters[name] = put(value, places[name])
                 bar.update(weights.sizes[name])
-        return LoadedModel(self.config, parameters, self.mesh, self.dtype)
+        adapters = self.adapters and LoadedAdapters(
+            self.adapters.names,
+            self.adapters.shape,
+            self.adapters.load(self.dtype, self.mesh, self.config),
+        )
+        return LoadedModel(self.config, parameters, self.mesh, self.dtype, adapters)
 
 
 def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> LoadedModel:
@@ -107,16 +134,23 @@ def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> Loaded
     return open_model(directory, mesh, dtype).load()
 
 
-def open_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> OpenedModel:
+def open_model(
+    directory: Path,
+    mesh: Mesh | str,
+    dtype: str = "auto",
+    adapters: Mapping[str, Path] | None = None,
+) -> OpenedModel:
     """Open the decoder of a checkpoint directory.
 
     Args:
         directory: the checkpoint.
         mesh: the devices; or a mesh in words (`mesh.parse_mesh`), of all devices if empty.
         dtype: one of `DTYPES`.
+        adapters: directories of adapters by name.
 
     Raises:
-        CheckpointError: the directory is not a checkpoint that we can serve.
+        CheckpointError: the directory is not a checkpoint that we can serve, or an adapter's is
+            not one of this model that we can.
         MeshError: the decoder cannot be divided as the mesh asks.
     """
     family, config = read_family(directory)
@@ -126,7 +160,9 @@ def open_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> Opened
     chosen = resolve_dtype(dtype)
     weights = open_weights(directory, family, config)
     turned = weights.turned and either_order(chosen, mesh)
-    return OpenedModel(replace(laid_out(config, mesh), turned=turned), mesh, chosen, weights)
+    opened = OpenedAdapters(adapters, directory, family, config) if adapters else None
+    held = replace(laid_out(config, mesh), turned=turned)
+    return OpenedModel(held, mesh, chosen, weights, opened)
 
 
 def load_tokenizer(directory: Path, config: ModelConfig) -> Tokenizer:

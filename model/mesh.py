@@ -12,6 +12,7 @@ import jax
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from model.axes import (
+    ADAPTERS,
     EMBED,
     EXPERT_FFN,
     EXPERTS,
@@ -23,6 +24,7 @@ from model.axes import (
     PAGE,
     PAGES,
     QKV_GROUP,
+    RANK,
     ROUTES,
     ROWS,
     SCORES,
@@ -53,6 +55,8 @@ RULES: dict[str, str | None] = {
     # Any row may hold any page, so a pool cut by pages would be exchanged on every step.
     PAGES: None,
     PAGE: None,
+    ADAPTERS: None,
+    RANK: None,
 }
 
 

@@ -61,6 +61,12 @@ def parameter_specs(config: ModelConfig) -> dict[str, ParameterSpec]:
     return {name: _spec(config, leaf) for name, leaf in _flat_state(state).items()}
 
 
+def adapter_specs(config: ModelConfig) -> dict[str, ParameterSpec]:
+    """Those of the parameters that are adapters'."""
+    plain = parameter_specs(replace(config, adapters=None))
+    return {name: spec for name, spec in parameter_specs(config).items() if name not in plain}
+
+
 def _spec(config: ModelConfig, leaf: nnx.Variable[Any]) -> ParameterSpec:
     shape, axes, inputs = tuple(leaf.shape), leaf.get_metadata()["axes"], _inputs(leaf)
     last = inputs if config.turned else 0
@@ -76,7 +82,7 @@ def count_parameters(config: ModelConfig) -> int:
 
     Copies and padding that a layout adds are not counted.
     """
-    published = replace(config, kv_copies=1, vocab_padding=0, turned=False)
+    published = replace(config, kv_copies=1, vocab_padding=0, turned=False, adapters=None)
     return sum(math.prod(spec.shape) for spec in parameter_specs(published).values())
 
 

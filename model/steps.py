@@ -107,6 +107,7 @@ def forward(
     last_token: Int[Array, " R"],
     inputs: StepInputs,
     picks: Int[Array, " P"],
+    adapters: Int[Array, " R"] | None = None,
 ) -> tuple[Float[Array, "P D"], Float[Array, "N D"], Cache]:
     """Run a step.
 
@@ -117,6 +118,8 @@ def forward(
         last_token: last sampled id of every slot, on the device.
         inputs: see `StepInputs`.
         picks: which tokens' hidden vectors are wanted, in any order and as often as wanted.
+        adapters: the number of each slot's adapter, −1 for none, for a decoder that holds some;
+            None for the decoder alone.
 
     Returns:
         The picked hidden vectors, those of all tokens, and the cache.
@@ -130,7 +133,9 @@ def forward(
     view = StepView(tables.at[slots].get(mode="clip"), starts, counts, rows, positions)
     attend = attend_with(cache.layers[0], view)
     decoder = decoder_with(config, parameters)
-    hidden, layers = decoder(tokens[:, None], positions[:, None], attend, cache.layers)
+    if adapters is not None:
+        adapters = adapters.at[of_tokens].get(mode="fill", fill_value=-1)[:, None]
+    hidden, layers = decoder(tokens[:, None], positions[:, None], attend, cache.layers, adapters)
     if layers is None:
         raise ValueError("a decoder over pages returns its pages")
     # Gathered before the picks: those of rows cut into parts would be summed over all of them.

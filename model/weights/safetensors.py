@@ -92,7 +92,7 @@ def read_tensors(directory: Path) -> dict[str, FileTensor]:
     if index.exists():
         return _read_indexed(directory)
     if single.exists():
-        return _read_header(single)
+        return read_header(single)
     if form := other_form(directory):
         raise CheckpointError(form)
     if shards := sorted(path.name for path in directory.glob("*.safetensors")):
@@ -125,7 +125,7 @@ def _read_indexed(directory: Path) -> dict[str, FileTensor]:
             raise CheckpointError(
                 f"{directory / file} is missing, and {index.name} names it; download it again"
             )
-        for name, tensor in _read_header(directory / file).items():
+        for name, tensor in read_header(directory / file).items():
             if names.get(name) != file:
                 raise CheckpointError(
                     f"{index} lies: it has {name} in {names.get(name, 'no file')}, and {file} "
@@ -140,7 +140,12 @@ def _read_indexed(directory: Path) -> dict[str, FileTensor]:
     return found
 
 
-def _read_header(path: Path) -> dict[str, FileTensor]:
+def read_header(path: Path) -> dict[str, FileTensor]:
+    """The tensors of one file by name.
+
+    Raises:
+        CheckpointError: it cannot be read, or its header does not hold.
+    """
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)

@@ -154,8 +154,8 @@ CASES: dict[str, Case] = {
     "adapter alone": Case(
         both(empty, ADAPTER),
         "{path} holds an adapter (adapter_config.json), changes to the model "
-        "meta-llama/Llama-3.2-1B, and adapters are not served",
-        "merge it into that model (PEFT's merge_and_unload, then save_pretrained)",
+        "meta-llama/Llama-3.2-1B, and is no model",
+        "give that model as --model, and --adapter NAME={path} beside it",
     ),
     "adapter beside weights": Case(
         ADAPTER,
