@@ -109,10 +109,15 @@ class CallMaker:
         config: the engine's settings.
         vocab_size: ids are below this.
         table_width: pages that a row's table has room for.
+        adapters: whether rows may have some.
     """
 
-    def __init__(self, config: EngineConfig, vocab_size: int, table_width: int) -> None:
+    def __init__(
+        self, config: EngineConfig, vocab_size: int, table_width: int, *, adapters: bool = False
+    ) -> None:
         self._config = config
+        # One program for all then, or the bits of a row would depend on its neighbours' adapters.
+        self._always_adapted = adapters and config.deterministic
         self._vocab_size = vocab_size
         self._table_width = table_width
 
@@ -229,7 +234,20 @@ class CallMaker:
         for first, part in zip(firsts[chunks:], parts[chunks:], strict=True):
             picked += range(first, first + len(part.tokens))
         picks[: len(picked)] = picked
-        return Call("forward", size, (inputs, picks)), firsts
+        adapters = self._adapters(each)
+        if adapters is None:
+            return Call("forward", size, (inputs, picks)), firsts
+        return Call("adapted", size, (inputs, picks, adapters)), firsts
+
+    def _adapters(self, each: Pass) -> Int[np.ndarray, " R"] | None:
+        """The adapter of each slot, −1 for none; None for a pass that has none to be adapted by."""
+        of_slots = [(chunk.slot, chunk.adapter) for chunk in each.prefill]
+        of_slots += [(row.sequence.slot, row.sequence.request.adapter) for row in each.decode]
+        adapters = np.full(self._config.max_rows, -1, np.int32)
+        for slot, adapter in of_slots:
+            if adapter is not None:
+                adapters[slot] = adapter
+        return adapters if self._always_adapted or adapters.max() >= 0 else None
 
     def _draw(self, source: int, places: list[Place]) -> Draw:
         size = bucket(len(places), self._config.row_buckets)

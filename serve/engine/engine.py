@@ -150,8 +150,8 @@ class Engine:
             QueueFullError: no room for the request's choices.
             ValueError: prompt and answer cannot fit the context, the prompt is empty, there are
                 more choices than rows and queue hold together, the bias or the stop ids name one
-                that is not the model's, every token is banned, or more end ids are to be banned
-                than a row has room for.
+                that is not the model's, every token is banned, more end ids are to be banned
+                than a row has room for, or there is no such adapter.
         """
         if self._state is not EngineState.READY:
             raise EngineUnavailableError(self._state)
@@ -166,6 +166,9 @@ class Engine:
                 f"{request.choices} choices never fit: rows and queue hold "
                 f"{self._config.most_choices} together"
             )
+        adapters = len(self.info.adapters)
+        if request.adapter is not None and not 0 <= request.adapter < adapters:
+            raise ValueError(f"adapter is {request.adapter}; there are {adapters}, numbered from 0")
         check_end_ids(request.sampling, request.end_ids, self._config.end_ids)
         vocab, sampling = self.info.vocab_size, request.sampling
         named = [("logit_bias", token) for token, _ in sampling.logit_bias]

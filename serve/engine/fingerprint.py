@@ -5,12 +5,15 @@ are sampled, not read whole: a checkpoint of many gigabytes must not be read twi
 """
 
 import json
+from collections.abc import Iterable
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jax
 
+from model.foreign import ADAPTER_CONFIG
 from model.loading import LoadedModel
 from model.weights.formats import identifying_files
 from serve.distribution import DISTRIBUTION, installed_version
@@ -22,10 +25,19 @@ _SAMPLE_BYTES = 4096
 _LIBRARIES = ("jax", "jaxlib", "flax")
 
 
-def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> str:
-    """`fp_` and ten hexadecimal digits over weights, shapes, mesh, kernels, platform, versions."""
+def fingerprint(
+    directory: Path, model: LoadedModel, config: EngineConfig, adapters: Iterable[Path] = ()
+) -> str:
+    """`fp_` and ten hexadecimal digits over weights, shapes, mesh, kernels, platform, versions.
+
+    Args:
+        directory: the checkpoint.
+        model: what was loaded of it.
+        config: the engine's settings.
+        adapters: directories of its adapters.
+    """
     device = jax.devices()[0]
-    facts = {
+    facts: dict[str, Any] = {
         "config": _config(directory),
         "mesh": dict(model.mesh.shape),
         # Collectives between hosts may add in another order than those within one.
@@ -38,6 +50,8 @@ def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> st
         "deterministic": config.deterministic,
         "shapes": [config.row_buckets, config.token_buckets, config.page_size],
     }
+    if digests := [adapter_digest(each) for each in adapters]:
+        facts["adapters"] = digests
     return f"fp_{_digest(json.dumps(facts, sort_keys=True), directory)}"
 
 
@@ -50,6 +64,11 @@ def versions() -> dict[str, str]:
 def checkpoint_digest(directory: Path) -> str:
     """Ten hexadecimal digits over a checkpoint's shape, what ends its turns, and its weights."""
     return _digest(_config(directory) + _text(directory / "generation_config.json"), directory)
+
+
+def adapter_digest(directory: Path) -> str:
+    """Ten hexadecimal digits over an adapter's configuration and its weights."""
+    return _digest(_text(directory / ADAPTER_CONFIG), directory)
 
 
 def _config(directory: Path) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from serve.engine.config import EngineConfig
 from serve.engine.pages import PagePool
-from serve.engine.prefix_cache import ROOT, PrefixCache, page_name, page_names
+from serve.engine.prefix_cache import PrefixCache, page_name, page_names, root_of
 from serve.engine.sequence import Sequence
 
 
@@ -74,7 +74,7 @@ class Holdings:
         config = self._config
         known = len(sequence.names) * config.page_size
         if known + config.page_size <= len(sequence.tokens):
-            sequence.names = page_names(sequence.tokens, config.page_size)
+            sequence.names = page_names(sequence.tokens, config.page_size, sequence.request.adapter)
         usable = sequence.spareable // config.page_size
         cached = self._prefixes.find(sequence.names[:usable])
         if config.deterministic:
@@ -141,7 +141,8 @@ class Holdings:
         for index in range(sequence.registered, known // config.page_size):
             if index == len(sequence.names):
                 start = index * config.page_size
-                parent = sequence.names[-1] if sequence.names else ROOT
+                names = sequence.names
+                parent = names[-1] if names else root_of(sequence.request.adapter)
                 page_tokens = sequence.tokens[start : start + config.page_size]
                 sequence.names.append(page_name(parent, page_tokens))
             self._prefixes.add(sequence.names[index], sequence.pages[index])

@@ -1,6 +1,7 @@
 """From a checkpoint directory and a person's settings to an engine ready to start."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,6 +86,7 @@ def load_engine(
     compile_cache: Path | None = None,
     check_integrity: bool = False,
     followers: Followers | None = None,
+    adapters: Mapping[str, Path] | None = None,
 ) -> LoadedEngine:
     """Load a checkpoint and build its engine.
 
@@ -105,9 +107,10 @@ def load_engine(
             what JAX's own settings name.
         check_integrity: see `EngineConfig`.
         followers: see `Runner`.
+        adapters: directories of adapters, by the names that requests may ask for.
 
     Raises:
-        CheckpointError: the directory cannot be served.
+        CheckpointError: the directory cannot be served, or an adapter's with it.
         TokenizerError: its tokenizer cannot be read.
         MeshError: the model cannot be divided as the mesh asks.
         EngineConfigError: the settings cannot work, those of JAX included, or there is not enough
@@ -116,7 +119,7 @@ def load_engine(
     check_settings()
     check_devices()
     kept = None if compile_cache is None else keep_programs(compile_cache)
-    opened = open_model(directory, mesh, dtype)
+    opened = open_model(directory, mesh, dtype, adapters)
     tokenizer = load_tokenizer(directory, opened.config)
     end_ids = load_end_ids(directory, opened.config, tokenizer)
     length = _context_length(context, opened.config)
@@ -149,9 +152,10 @@ def load_engine(
     info = EngineInfo(
         context_length=length,
         vocab_size=model.config.vocab_size,
-        fingerprint=fingerprint(directory, model, config),
+        fingerprint=fingerprint(directory, model, config, (adapters or {}).values()),
         description=_description(model, config),
         most_choices=config.most_choices,
+        adapters=() if model.adapters is None else model.adapters.names,
     )
     runner = Runner(model, config, followers, kept)
     return LoadedEngine(Engine(runner, config, info), runner, tokenizer, end_ids)
@@ -198,7 +202,7 @@ def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
     device = jax.devices()[0]
     mesh = ", ".join(f"{name}={size}" for name, size in model.mesh.shape.items())
     gibibytes = config.num_pages * config.page_size * _cached_bytes(model) / 2**30
-    return {
+    described = {
         "parameters": f"{count_parameters(model.config) / 1e6:.1f} M, {model.dtype}",
         "devices": f"{model.mesh.size} × {device.device_kind}, mesh {mesh}",
         "attention": model.backend.name,
@@ -207,3 +211,6 @@ def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
         "tokens sampled together": ", ".join(map(str, config.row_buckets)),
         "mode": "deterministic" if config.deterministic else "fast",
     }
+    if (adapters := model.adapters) is not None:
+        described["adapters"] = f"{', '.join(adapters.names)}, as rank {adapters.shape.rank}"
+    return described

@@ -8,7 +8,7 @@ known: an accelerator may still refuse one, which is told in the same way.
 import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -17,9 +17,10 @@ import jax
 from jax.sharding import Mesh
 
 from model.cache import abstract_cache
+from model.config import AdapterShape
 from model.loading import LoadedModel, OpenedModel
 from model.mesh import replicated
-from model.parameters import abstract_parameters
+from model.parameters import abstract_parameters, adapter_specs
 from sampling.batch import empty_rows
 from serve.engine.config import EngineConfig, EngineConfigError
 from serve.engine.host_memory import host_memory
@@ -31,6 +32,7 @@ LOWER_ROWS = "lower rows (--rows)"
 LOWER_CACHE = "lower cache_tokens (--cache-tokens)"
 LOWER_CHUNK = "lower prefill_chunk (--prefill-chunk)"
 LOWER_PAGE = "lower page_size (--page-size)"
+FEWER_ADAPTERS = "give fewer adapters (--adapter), or such of a lower rank"
 SMALLER_WEIGHTS = "take bfloat16 as dtype (--dtype), more devices, or a smaller model"
 
 
@@ -107,6 +109,7 @@ def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Nee
     )
     weights = abstract_parameters(model.config, model.dtype, model.mesh)
     tokens = config.num_pages * config.page_size
+    adapters = [] if model.adapters is None else [_adapters_need(model, model.adapters.shape)]
     return [
         Need(f"the model in {model.dtype}", bytes_of(weights), SMALLER_WEIGHTS),
         Need(f"a cache of {tokens} tokens", bytes_of(cache.layers), _smaller_cache(config)),
@@ -115,7 +118,16 @@ def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Nee
             bytes_of((cache.tables, rows)),
             LOWER_ROWS,
         ),
+        *adapters,
     ]
+
+
+def _adapters_need(model: OpenedModel | LoadedModel, shape: AdapterShape) -> Need:
+    held = replace(model.config, adapters=shape)
+    parameters = abstract_parameters(held, model.dtype, model.mesh)
+    weights = {name: parameters[name] for name in adapter_specs(held)}
+    what = f"what holds {shape.count} adapters of rank {shape.rank}"
+    return Need(what, bytes_of(weights), FEWER_ADAPTERS)
 
 
 def _smaller_cache(config: EngineConfig) -> str:
@@ -128,7 +140,7 @@ def _smaller_cache(config: EngineConfig) -> str:
 
 def program_in_words(program: str, size: int) -> tuple[str, str]:
     """What to call a program, and what to do if it needs too much memory."""
-    if program == "forward":
+    if program in ("forward", "adapted"):
         return f"a step of {size} tokens", LOWER_CHUNK
     if program == "prompt_logprobs":
         return f"log-probabilities at {size} places of a prompt", SMALLER_WEIGHTS

@@ -40,6 +40,7 @@ class PrefillChunk:
             token: none unless the prompt is complete, else the sequence itself and the
             choices that fork from it.
         telling: what is to be told of the prompt, if anything.
+        adapter: that the tokens run through; None for the model alone.
     """
 
     slot: int
@@ -48,6 +49,7 @@ class PrefillChunk:
     table: list[int]
     sampling: list[Sequence] = field(default_factory=list[Sequence])
     telling: Telling | None = None
+    adapter: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

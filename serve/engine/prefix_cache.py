@@ -1,8 +1,8 @@
 """Finding full pages again by the tokens in and before them.
 
 A page's name is a digest chained over its tokens and the name of the page before it, so
-equal names mean equal prefixes from the first token on. Knows names and page numbers; who
-holds a page is `pages.py`'s knowledge.
+equal names mean equal prefixes from the first token on, of the same adapter. Knows names and page
+numbers; who holds a page is `pages.py`'s knowledge.
 """
 
 from array import array
@@ -12,15 +12,21 @@ from hashlib import blake2b
 ROOT = b""
 
 
+def root_of(adapter: int | None) -> bytes:
+    """What stands for the name of the page before a row's first one."""
+    # No token is negative, so that no page has this name.
+    return ROOT if adapter is None else page_name(ROOT, [-1 - adapter])
+
+
 def page_name(parent: bytes, tokens: Sequence[int]) -> bytes:
     """The name of the page with `tokens`, after the page named `parent`."""
     return blake2b(parent + array("q", tokens).tobytes(), digest_size=16).digest()
 
 
-def page_names(tokens: Sequence[int], page_size: int) -> list[bytes]:
+def page_names(tokens: Sequence[int], page_size: int, adapter: int | None = None) -> list[bytes]:
     """Names of all full pages of a sequence, in order."""
     names: list[bytes] = []
-    name = ROOT
+    name = root_of(adapter)
     for end in range(page_size, len(tokens) + 1, page_size):
         name = page_name(name, tokens[end - page_size : end])
         names.append(name)

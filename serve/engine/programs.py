@@ -4,8 +4,8 @@ Made from shapes alone, so that a plan for devices that are not there compiles t
 that a server would run on them. Knows nothing of plans and sequences.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 from model import steps
 from model.backends import Backend
 from model.cache import Cache
-from model.config import ModelConfig
+from model.config import AdapterShape, ModelConfig
 from model.mesh import replicated
 from model.paged import KEYS_PER_TURN
 from model.parameters import Parameters
@@ -48,11 +48,13 @@ class DeviceState(NamedTuple):
         parameters: the weights.
         cache: pages and page tables.
         rows: the sampler's.
+        adapters: the weights of adapters, if there are any.
     """
 
     parameters: dict[str, jax.ShapeDtypeStruct]
     cache: Cache
     rows: Rows
+    adapters: Mapping[str, jax.ShapeDtypeStruct] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +104,28 @@ def cache_sizes(config: EngineConfig, dtype: jnp.dtype, backend: Backend) -> dic
 
 
 def program_specs(
-    model: ModelConfig, config: EngineConfig, mesh: Mesh, device: DeviceState
+    model: ModelConfig,
+    config: EngineConfig,
+    mesh: Mesh,
+    device: DeviceState,
+    adapters: AdapterShape | None = None,
 ) -> dict[tuple[str, int], ProgramSpec]:
-    """Every program of every bucket, by name and size, those that compile longest first."""
+    """Every program of every bucket, by name and size, those that compile longest first.
+
+    Args:
+        model: the decoder.
+        config: the engine's settings.
+        mesh: the devices.
+        device: what they keep.
+        adapters: of which rows may have one. A step whose rows have none is `forward`, and knows
+            nothing of adapters; with some it is `adapted`.
+    """
     whole = replicated(mesh)
 
     def array(shape: tuple[int, ...], dtype: Any = jnp.int32) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
 
-    parameters, cache, rows = device
+    parameters, cache, rows, adapted = device
     vocab, width = model.vocab_size, table_width(config)
     cache_out: Any = jax.tree.map(lambda x: x.sharding, cache)
     rows_out: Any = jax.tree.map(lambda _: whole, rows)
@@ -129,7 +144,12 @@ def program_specs(
         inputs = steps.StepInputs(array((4, size)), array((3, min(size, config.max_rows))))
         out = (whole, whole, cache_out)
         step = partial(_forward, model)
-        add("forward", size, step, 1, out, parameters, cache, last, inputs, picks)
+        if adapted is None or not config.deterministic:
+            add("forward", size, step, 1, out, parameters, cache, last, inputs, picks)
+        if adapted is not None:
+            step = partial(_forward, replace(model, adapters=adapters))
+            both, slots = {**parameters, **adapted}, array((config.max_rows,))
+            add("adapted", size, step, 1, out, both, cache, last, inputs, picks, slots)
     for size in reversed(config.row_buckets):
         where, logits = array((2, size)), array((size, vocab), jnp.float32)
         step = partial(draw, model)

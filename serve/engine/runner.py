@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 from model.cache import Cache, cache_sharding, empty_cache
 from model.loading import LoadedModel
 from model.mesh import replicated
+from model.parameters import Parameters
 from sampling.batch import Rows, empty_rows
 from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
 from serve.engine.compile_cache import KeptPrograms
@@ -202,7 +203,11 @@ class Runner:
         self._config = config
         self._table_width = table_width(config)
         self._programs: dict[tuple[str, int], Program] = {}
-        self._calls = CallMaker(config, model.config.vocab_size, self._table_width)
+        adapters = {} if model.adapters is None else model.adapters.parameters
+        self._adapted = {**model.parameters, **adapters}
+        self._calls = CallMaker(
+            config, model.config.vocab_size, self._table_width, adapters=bool(adapters)
+        )
         self._followers = followers
         self._kept = kept
         self._executables: Executables | None = None
@@ -283,12 +288,21 @@ class Runner:
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree
             )
 
-        parameters = {
-            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=cast("Any", x).format)
-            for name, x in model.parameters.items()
-        }
-        device = DeviceState(parameters, like(self._cache), like(self._rows))
-        specs = program_specs(model.config, self._config, model.mesh, device)
+        def placed(parameters: Parameters) -> dict[str, jax.ShapeDtypeStruct]:
+            return {
+                name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=cast("Any", x).format)
+                for name, x in parameters.items()
+            }
+
+        adapters = model.adapters
+        device = DeviceState(
+            placed(model.parameters),
+            like(self._cache),
+            like(self._rows),
+            adapters and placed(adapters.parameters),
+        )
+        shape = adapters and adapters.shape
+        specs = program_specs(model.config, self._config, model.mesh, device, shape)
         if self._kept is None or not can_keep(model.mesh):
             return {key: Job(_compiling(*key), spec.compile) for key, spec in specs.items()}
         facts = facts_of(model.config, self._config, model.backend, model.mesh)
@@ -362,7 +376,9 @@ class Runner:
         """
         program, parameters = self._programs[call.program, call.size], self._model.parameters
         match call.program:
-            case "forward":
+            case "forward" | "adapted":
+                if call.program == "adapted":
+                    parameters = self._adapted
                 last = self._rows.last_token
                 picked, hidden, self._cache = program(parameters, self._cache, last, *call.inputs)
                 self._picked.append(picked)

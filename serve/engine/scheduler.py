@@ -299,6 +299,7 @@ class Scheduler:
             sequence.tokens[start:end],
             sequence.pages,
             telling=self._telling(sequence, start, end),
+            adapter=sequence.request.adapter,
         )
         chunks.append(chunk)
         sequence.computed = end

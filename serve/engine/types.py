@@ -101,6 +101,7 @@ class GenerationRequest:
             at most 20; None to tell nothing of it. No token of a prompt that is told of is
             taken from the prefix cache.
         prediction: tokens that the answers may well have; drafts of them change no answer.
+        adapter: which of `EngineInfo.adapters` answers; None for the model itself.
     """
 
     id: str
@@ -114,6 +115,7 @@ class GenerationRequest:
     tells_stop_id: bool = False
     prompt_logprobs: int | None = None
     prediction: Sequence[int] = ()
+    adapter: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +309,7 @@ class EngineInfo:
         fingerprint: `fp_` and a digest of all that can change the numbers.
         description: name → value lines for the start-up log and `/metrics` info.
         most_choices: choices that rows and queue hold together: a request of more never fits.
+        adapters: names of the adapters that requests may ask for.
     """
 
     context_length: int
@@ -314,6 +317,7 @@ class EngineInfo:
     fingerprint: str
     description: Mapping[str, str] = field(default_factory=dict[str, str])
     most_choices: int = sys.maxsize
+    adapters: tuple[str, ...] = ()
 
 
 class EngineClient(Protocol):

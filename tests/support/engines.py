@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 from support.tiny import TINY, tiny_model
 
+from model.loading import LoadedModel
 from sampling.params import SamplingParams
 from serve.engine.bridge import EngineBridge
 from serve.engine.config import EngineConfig
@@ -17,7 +18,7 @@ from serve.engine.types import EngineInfo, GenerationRequest, TokenEvent
 CONTEXT = 96
 
 
-def engine_of(**fields) -> Engine:
+def engine_of(model: LoadedModel | None = None, **fields) -> Engine:
     defaults = {
         "context_length": CONTEXT,
         "cache_tokens": 512,
@@ -28,8 +29,10 @@ def engine_of(**fields) -> Engine:
         "end_ids": 20,
     }
     config = EngineConfig(**(defaults | fields))
-    info = EngineInfo(CONTEXT, TINY.vocab_size, "fp_test")
-    return Engine(Runner(tiny_model(), config), config, info)
+    model = model or tiny_model()
+    names = () if model.adapters is None else model.adapters.names
+    info = EngineInfo(CONTEXT, TINY.vocab_size, "fp_test", adapters=names)
+    return Engine(Runner(model, config), config, info)
 
 
 @asynccontextmanager
@@ -52,8 +55,16 @@ def request(prompt: list[int], tokens: int, **fields) -> GenerationRequest:
     choices = fields.pop("choices", 1)
     end_ids = fields.pop("end_ids", frozenset())
     constraint = fields.pop("constraint", None)
+    adapter = fields.pop("adapter", None)
     return GenerationRequest(
-        f"r{next(_names)}", prompt, SamplingParams(**fields), tokens, choices, end_ids, constraint
+        f"r{next(_names)}",
+        prompt,
+        SamplingParams(**fields),
+        tokens,
+        choices,
+        end_ids,
+        constraint,
+        adapter=adapter,
     )
 
 

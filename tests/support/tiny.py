@@ -1,15 +1,19 @@
 """Tiny random models."""
 
+import math
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from model.config import LayerConfig, ModelConfig
-from model.loading import LoadedModel
-from model.mesh import make_mesh
+from model.config import AdapterShape, LayerConfig, ModelConfig
+from model.loading import LoadedAdapters, LoadedModel
+from model.mesh import make_mesh, sharding
 from model.parameters import (
     Parameters,
     abstract_parameters,
+    adapter_specs,
     parameter_specs,
     random_parameters,
     turn,
@@ -49,6 +53,45 @@ def tiny_parameters(config: ModelConfig = TINY, seed: int = 0) -> Parameters:
 def tiny_model(config: ModelConfig = TINY, seed: int = 0) -> LoadedModel:
     """A loaded random model."""
     return LoadedModel(config, tiny_parameters(config, seed), make_mesh(), jnp.dtype("float32"))
+
+
+def tiny_adapters(count: int, rank: int = 8, config: ModelConfig = TINY) -> LoadedAdapters:
+    """Random adapters, each of which changes every projection by about as much as that does."""
+    shape = AdapterShape(count, rank, ("q", "k", "v", "o", "gate", "up", "down"))
+    generator = np.random.default_rng(1)
+    mesh = make_mesh()
+    parameters: Parameters = {}
+    for name, spec in adapter_specs(replace(config, adapters=shape)).items():
+        size = rank if name.endswith(".b") else math.prod(spec.shape[:-2])
+        values = generator.normal(0, size**-0.5, spec.shape).astype(np.float32)
+        parameters[name] = jax.device_put(values, sharding(mesh, spec.axes))
+    return LoadedAdapters(tuple(f"adapter-{n}" for n in range(count)), shape, parameters)
+
+
+def merged(model: LoadedModel, number: int) -> LoadedModel:
+    """The model without adapters, one of which is added to its weights."""
+    assert model.adapters is not None
+    assert not model.config.turned
+    held = model.adapters.parameters
+    parameters = dict(model.parameters)
+
+    def added(block: int, projection: str) -> np.ndarray:
+        a, b = (np.float64(held[f"blocks.{block}.adapters.{projection}.{each}"]) for each in "ab")
+        return np.tensordot(a[..., number, :], b[number], 1)
+
+    for block in range(model.config.num_layers):
+        q, k, v = (added(block, each) for each in "qkv")
+        of_products = {
+            "attention.qkv": np.concatenate([q, k[:, :, None], v[:, :, None]], 2),
+            "attention.out": added(block, "o"),
+            "mlp.gate_up": np.stack([added(block, "gate"), added(block, "up")], 1),
+            "mlp.down": added(block, "down"),
+        }
+        for product, more in of_products.items():
+            name = f"blocks.{block}.{product}"
+            whole = np.float32(np.float64(parameters[name]) + more)
+            parameters[name] = jax.device_put(whole, parameters[name].sharding)
+    return replace(model, parameters=parameters, adapters=None)
 
 
 def inputs_first(model: LoadedModel) -> Parameters:
