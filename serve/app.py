@@ -115,5 +115,7 @@ def _chat_endpoint(
     app.before_serving(workers.start)
     app.after_serving(workers.close)
     preparer = Preparer(drafter, workers, constraints, settings)
-    answerer = Answerer(settings.model_id, info.fingerprint, tokenizer, call_format, metrics)
+    answerer = Answerer(
+        settings.model_id, settings.adapters, info.fingerprint, tokenizer, call_format, metrics
+    )
     return ChatEndpoint(engine, preparer, answerer, settings)

@@ -76,6 +76,15 @@ class ServeConfig:
         flag="--alias",
         default_text="none",
     )
+    adapters: tuple[str, ...] = setting(
+        (),
+        group="Model",
+        help="A LoRA adapter of the model, in a directory that PEFT wrote, and the name under "
+        "which requests ask for it; may be repeated.",
+        metavar="NAME=DIRECTORY",
+        flag="--adapter",
+        default_text="none",
+    )
     chat_template: str = setting(
         "",
         group="Model",
@@ -369,6 +378,20 @@ class ServeConfig:
                 f"one of them out"
             )
         self._check_processes()
+        self._check_adapters()
+
+    def _check_adapters(self) -> None:
+        names: set[str] = set()
+        for each in self.adapters:
+            name, _, directory = each.partition("=")
+            if not name or not directory:
+                raise ConfigError(
+                    f"adapter is {each!r}; it must be a name and a directory, like "
+                    f"sql=/models/sql-adapter"
+                )
+            if name in names:
+                raise ConfigError(f"adapter names {name!r} twice; give each a name of its own")
+            names.add(name)
 
     def _check_processes(self) -> None:
         if not self.coordinator:
@@ -394,6 +417,24 @@ class ServeConfig:
     def served_id(self) -> str:
         """Name that requests give in `model`."""
         return self.model_id or name_of(self.model)
+
+    @property
+    def adapter_directories(self) -> dict[str, Path]:
+        """Directories of the adapters by name.
+
+        Raises:
+            ConfigError: one has a name of the model, or begins with a home directory that is not
+                there.
+        """
+        found: dict[str, Path] = {}
+        for each in self.adapters:
+            name, _, directory = each.partition("=")
+            if name in (self.served_id, *self.aliases):
+                raise ConfigError(
+                    f"adapter names {name!r}, which is a name of the model; give it another"
+                )
+            found[name] = expanded(directory)
+        return found
 
     @property
     def compile_cache_directory(self) -> Path | None:

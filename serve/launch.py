@@ -205,6 +205,7 @@ def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
         speculate=config.speculate,
         compile_cache=compile_cache,
         followers=followers,
+        adapters=config.adapter_directories,
     )
 
 
@@ -226,6 +227,7 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
     return ApiSettings(
         model_id=config.served_id,
         aliases=config.aliases,
+        adapters={name: str(place) for name, place in config.adapter_directories.items()},
         created=_created(config),
         max_choices=config.max_choices,
         max_body_bytes=config.max_body_bytes,

@@ -93,6 +93,9 @@ class Metrics:
         self._caller_tokens = self._counter(
             "caller_tokens", "Tokens of answered requests that name a caller.", "caller"
         )
+        self._adapter_tokens = self._counter(
+            "adapter_tokens", "Tokens of answered requests for an adapter.", "adapter"
+        )
         self._host = self._histogram(
             "step_host_seconds",
             "Between having a step's tokens and having dispatched the next step's forward call.",
@@ -134,10 +137,14 @@ class Metrics:
         """A choice has one more token, so long after the one before."""
         self._between.observe(seconds)
 
-    def count_tokens(self, prompt: int, completion: int, caller: str | None) -> None:
+    def count_tokens(
+        self, prompt: int, completion: int, caller: str | None, adapter: str | None = None
+    ) -> None:
         """A completion has ended, or was cut off, with so many tokens."""
         self._tokens.labels("prompt").inc(prompt)
         self._tokens.labels("completion").inc(completion)
+        if adapter is not None:
+            self._adapter_tokens.labels(adapter).inc(prompt + completion)
         if caller is None:
             return
         if caller not in self._callers and len(self._callers) >= self._most_callers:

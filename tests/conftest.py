@@ -37,6 +37,7 @@ _SHARING = {
     "servers": [
         f"tests/e2e/test_{name}.py"
         for name in (
+            "adapters",
             "client",
             "clients",
             "controls",
@@ -52,6 +53,7 @@ _SHARING = {
     "engines": [
         f"tests/serve/engine/test_{name}.py"
         for name in (
+            "adapters",
             "constraints",
             "drafted_answers",
             "engine",

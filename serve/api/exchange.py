@@ -30,6 +30,7 @@ class Exchange:
         completion_tokens: of a completion, as far as it came.
         key: a digest of the API key that it came with, where one is asked for; never logged.
         caller: hash of who asks, where the request says so.
+        adapter: name of the one that the request asks for.
         metadata: the request's.
         body_used: to be called when the request's body is no longer held.
     """
@@ -44,6 +45,7 @@ class Exchange:
     completion_tokens: int = 0
     key: str | None = field(default=None, repr=False)
     caller: str | None = None
+    adapter: str | None = None
     metadata: Mapping[str, str] | None = None
     body_used: Callable[[], object] = lambda: None
     _cleanups: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])

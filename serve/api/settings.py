@@ -25,6 +25,8 @@ class ApiSettings:
     Attributes:
         model_id: the name that requests ask for and responses carry.
         aliases: other names that are served as the same model.
+        adapters: names of the model's adapters, in the order of `EngineInfo.adapters`, and the
+            directory that each is from.
         created: when the model was made, in seconds since 1970; shown by `/v1/models`.
         owned_by: shown by `/v1/models`.
         max_choices: the largest `n`.
@@ -57,6 +59,7 @@ class ApiSettings:
 
     model_id: str
     aliases: tuple[str, ...] = ()
+    adapters: Mapping[str, str] = field(default_factory=dict[str, str])
     created: int = 0
     owned_by: str = "parlance"
     max_choices: int = 128
@@ -86,5 +89,5 @@ class ApiSettings:
 
     @property
     def served_names(self) -> tuple[str, ...]:
-        """All names of the model, its own first."""
-        return (self.model_id, *self.aliases)
+        """All names of the model, its own first, and of its adapters."""
+        return (self.model_id, *self.aliases, *self.adapters)

@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from serve.config import ServeConfig
-from serve.engine.fingerprint import checkpoint_digest, versions
+from serve.engine.fingerprint import adapter_digest, checkpoint_digest, versions
 from serve.engine.jax_settings import numeric_settings
 
 _SETTINGS = (
@@ -30,7 +31,19 @@ def facts_of(config: ServeConfig) -> dict[str, str]:
     except (OSError, ValueError):
         # Whoever loads it, or what is there, says what is wrong.
         checkpoint = "unreadable"
-    return {"the checkpoint's digest": checkpoint, "Python": python} | of_packages | settings
+    facts = {"the checkpoint's digest": checkpoint, "Python": python} | of_packages | settings
+    facts["the number of adapters"] = str(len(config.adapters))
+    for number, place in enumerate(config.adapter_directories.values(), start=1):
+        facts[f"the digest of adapter {number}"] = _adapter(place)
+    return facts
+
+
+def _adapter(place: Path) -> str:
+    try:
+        return adapter_digest(place) if place.is_dir() else "missing"
+    except (OSError, ValueError):
+        # Whoever loads it says what is wrong.
+        return "unreadable"
 
 
 def disagreement(process: int, theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:

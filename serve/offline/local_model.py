@@ -93,6 +93,7 @@ class LocalModel:
         deterministic: bool = True,
         chat_template: Path | str = "",
         compile_cache: Path | None = _SERVER.compile_cache_directory,
+        adapters: Mapping[str, Path | str] | None = None,
         progress: bool | None = None,
     ) -> Self:
         """Load a checkpoint and compile its programs.
@@ -112,11 +113,14 @@ class LocalModel:
                 default if not given.
             compile_cache: where compiled programs are kept for the next time; the server's
                 directory if not given, None for nowhere.
+            adapters: directories of LoRA adapters as PEFT writes them, by the names that
+                `generate` takes.
             progress: show bars, here and in `generate`; if not given, on a terminal and in a
                 notebook.
 
         Raises:
-            CheckpointError, TokenizerError, TemplateError: the model cannot be had, or not used.
+            CheckpointError, TokenizerError, TemplateError: the model or an adapter cannot be
+                had, or not used.
             MeshError: the model cannot be divided as the mesh asks.
             EngineConfigError: the settings cannot work, those of JAX included.
         """
@@ -131,6 +135,7 @@ class LocalModel:
             queue_limit=_NO_LIMIT,
             deterministic=deterministic,
             compile_cache=compile_cache,
+            adapters={name: Path(place) for name, place in (adapters or {}).items()},
         )
         tokenizer = loaded.tokenizer
         template = load_chat_template(directory, tokenizer.named, str(chat_template))
@@ -151,6 +156,7 @@ class LocalModel:
         stop: str | Sequence[str] = (),
         response_format: Mapping[str, object] | None = None,
         schema_in_prompt: bool = True,
+        adapter: str | None = None,
     ) -> list[Answer]:
         """Answer all prompts, as many at a time as there are rows.
 
@@ -169,6 +175,7 @@ class LocalModel:
             response_format: what every answer must be, as in a request:
                 `{"type": "json_schema", "json_schema": {"name": "person", "schema": {…}}}`.
             schema_in_prompt: tell the model of it too, at the end of a conversation's system part.
+            adapter: which of the adapters answers; the model itself if not given.
 
         Returns:
             The answers, in the order of the prompts.
@@ -180,9 +187,10 @@ class LocalModel:
         """
         schema = None if response_format is None else self._formats.schema(response_format)
         constraint = None if schema is None else self._formats.constraint(schema)
+        number = self._number(adapter)
         instructions = schema.instructions if schema is not None and schema_in_prompt else ""
         requests = [
-            replace(request, constraint=constraint)
+            replace(request, constraint=constraint, adapter=number)
             for request in self._requests(prompts, params, n, max_tokens, instructions)
         ]
         stops = [stop] if isinstance(stop, str) else list(stop)
@@ -265,6 +273,16 @@ class LocalModel:
         return Formats(self.tokenizer, self.info.vocab_size, self.end_ids)
 
     # --- on the way in -----------------------------------------------------------------
+
+    def _number(self, adapter: str | None) -> int | None:
+        names = self.info.adapters
+        if adapter is None:
+            return None
+        if adapter not in names:
+            raise ValueError(
+                f"adapter is {adapter!r}; this model has {', '.join(names) or 'no adapters'}"
+            )
+        return names.index(adapter)
 
     def _requests(
         self,

@@ -1,4 +1,5 @@
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -84,6 +85,7 @@ def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -
         "log_level": "debug",
         "tool_format": "hermes",
         "aliases": ["one"],
+        "adapters": ["one=/adapters/x"],
         "cors_origins": ["https://one.example"],
         "coordinator": "one.example:1",
         "speculate": "ngram",
@@ -329,3 +331,28 @@ def _no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_tool_format_can_be_chosen() -> None:
     kind = get_type_hints(ServeConfig)["tool_format"]
     assert set(get_args(kind)) == {"auto", *FORMATS}
+
+
+@pytest.mark.parametrize(
+    ("adapters", "message"),
+    [
+        (("x",), "adapter is 'x'; it must be a name and a directory, like sql=/models/sql-"),
+        (("=x",), "adapter is '=x'; it must be"),
+        (("x=",), "adapter is 'x='; it must be"),
+        (("x=/a", "y=/b", "x=/c"), "adapter names 'x' twice; give each a name of its own"),
+    ],
+)
+def test_adapters_that_cannot_be(adapters: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        ServeConfig(adapters=adapters)
+
+
+def test_adapters_have_names_of_their_own() -> None:
+    given = ("sql=/models/a=b", "org/fun=~/c")
+    assert ServeConfig(adapters=given).adapter_directories == {
+        "sql": Path("/models/a=b"),
+        "org/fun": Path.home() / "c",
+    }
+    for names in ({"aliases": ("x", "sql")}, {"model_id": "sql"}, {"model": Path("/models/sql")}):
+        with pytest.raises(ConfigError, match="adapter names 'sql', which is a name of the model"):
+            _ = ServeConfig(adapters=given, **names).adapter_directories

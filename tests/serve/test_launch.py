@@ -38,6 +38,22 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     assert err == (f"parlance: {missing} is not a directory; give the directory of a checkpoint\n")
 
 
+def test_an_adapter_that_is_not_there(tmp_path: Path) -> None:
+    missing = tmp_path / "none"
+    code, out, err = serve("--port", "0", "--adapter", f"fun={missing}")
+    assert (code, out) == (2, "")
+    assert err == (
+        f"parlance: the adapter {missing} is not a directory; give one as PEFT's save_pretrained "
+        f"writes it\n"
+    )
+
+
+def test_an_adapter_of_the_models_name() -> None:
+    code, out, err = serve("--port", "0", "--model-id", "fun", "--adapter", "fun=/none")
+    assert (code, out) == (2, "")
+    assert err == ("parlance: adapter names 'fun', which is a name of the model; give it another\n")
+
+
 def test_a_start_beside_a_service_of_our_name(tmp_path: Path) -> None:
     links = service_links("parlance")
     missing = tmp_path / "none"

@@ -26,7 +26,7 @@ from support.tiny import tiny_parameters
 
 from model import steps
 from model.cache import PageLayout, cache_sharding, empty_cache
-from model.config import ExpertsConfig, LayerConfig, ModelConfig
+from model.config import AdapterShape, ExpertsConfig, LayerConfig, ModelConfig
 from model.kernels import paged_gpu
 from model.layout import laid_out, layout_of
 from model.loading import LoadedModel
@@ -67,6 +67,11 @@ MODELS = {
     ),
 }
 
+# Its kv heads are copied.
+MODELS["adapters"] = replace(
+    MODELS["two kv heads"],
+    adapters=AdapterShape(3, 8, ("q", "k", "v", "o", "gate", "up", "down")),
+)
 # Its kv heads are copied. One layer, for interpreted the TPU kernel compiles for seconds.
 MODELS["window and sinks"] = replace(
     MODELS["two kv heads"], layers=MODELS["two kv heads"].layers[1:]
@@ -79,6 +84,7 @@ MESHES_OF = {
     "two kv heads": _DIVIDED,
     "odd vocabulary": _DIVIDED,
     "experts": MESHES,
+    "adapters": _DIVIDED,
     "window and sinks": (),
 }
 
@@ -99,7 +105,8 @@ def random_values(config: ModelConfig) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(3)
     return {
         name: generator.standard_normal(value.shape).astype(np.float32)
-        if "bias" in name or "sinks" in name
+        * (0.1 if "adapters" in name else 1.0)
+        if any(part in name for part in ("bias", "sinks", "adapters"))
         else np.asarray(value)
         for name, value in tiny_parameters(config).items()
     }
@@ -188,6 +195,9 @@ class Stepper:
         ends = [first + len(part.tokens) - 1 for first, part in zip(firsts, parts, strict=True)]
         picks[: len(ends)] = ends
         given = (self._model.parameters, self.cache, np.asarray(last), inputs, picks)
+        if self._model.config.adapters is not None:
+            # Of each slot; some have none.
+            given += (np.arange(ROWS, dtype=np.int32) % 4 - 1,)
         if size not in self._programs:
             self._programs[size] = self._compiled(*given)
         picked, hidden, self.cache = self._programs[size](*given)

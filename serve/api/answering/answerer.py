@@ -4,7 +4,7 @@ The two ways to tell an answer are `whole.py` and `stream.py`.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from model.tokenizer import Tokenizer
@@ -28,6 +28,7 @@ class Answerer:
 
     Args:
         model_id: its name in responses.
+        adapters: names of its adapters, in the responses that are theirs.
         fingerprint: of all that can change the numbers.
         tokenizer: turns sampled ids into bytes.
         call_format: how the model writes calls of tools.
@@ -37,12 +38,14 @@ class Answerer:
     def __init__(
         self,
         model_id: str,
+        adapters: Collection[str],
         fingerprint: str,
         tokenizer: Tokenizer,
         call_format: CallFormat,
         metrics: Metrics,
     ) -> None:
         self._model_id = model_id
+        self._adapters = adapters
         self._fingerprint = fingerprint
         self._tokenizer = tokenizer
         self._call_format = call_format
@@ -73,7 +76,7 @@ class Answerer:
         head = Head(
             id=completion_id,
             created=int(time.time()),
-            model=self._model_id,
+            model=wire.model if wire.model in self._adapters else self._model_id,
             fingerprint=self._fingerprint,
             service_tier=wire.service_tier,
         )

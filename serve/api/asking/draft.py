@@ -17,7 +17,7 @@ from serve.api.asking.constraint import check_sizes
 from serve.api.asking.content_coding import Body, decoded
 from serve.api.asking.conversation import ConversationRenderer
 from serve.api.asking.json_body import parse_object
-from serve.api.asking.model_name import check_model
+from serve.api.asking.model_name import adapter_of
 from serve.api.asking.no_effect import without_effect
 from serve.api.asking.sampling_fields import check_tokens, sampling_params
 from serve.api.asking.validation import first_fault
@@ -78,7 +78,7 @@ class Drafter:
         except ValidationError as error:
             raise first_fault(error) from error
         vocab_size = self.info.vocab_size
-        check_model(wire.model, self.settings)
+        adapter = adapter_of(wire.model, self.settings)
         check_choices(wire, self.settings.max_choices, self.info.most_choices)
         sampling = sampling_params(wire, vocab_size, self.settings.sampling_defaults)
         check_tokens(sampling, vocab_size, self.end_ids)
@@ -99,6 +99,7 @@ class Drafter:
             tells_stop_id=bool(wire.include_stop_str_in_output),
             prompt_logprobs=wire.prompt_logprobs,
             prediction=[] if predicted is None else renderer.answer_ids(predicted.text, room),
+            adapter=adapter,
         )
         no_effect = without_effect(
             wire.messages,

@@ -93,6 +93,8 @@ class ChatEndpoint:
     def _note(self, prepared: Prepared, exchange: Exchange) -> None:
         """Tell the log and the metrics who asks."""
         exchange.metadata = prepared.wire.metadata
+        if prepared.submission.adapter is not None:
+            exchange.adapter = prepared.wire.model
         caller = prepared.wire.caller
         exchange.caller = caller and self._hashed(caller)
 

@@ -113,7 +113,10 @@ class Envelope:
         self._metrics.observe_request(exchange.route, status, exchange.seconds)
         if exchange.prompt_tokens:
             self._metrics.count_tokens(
-                exchange.prompt_tokens, exchange.completion_tokens, exchange.caller
+                exchange.prompt_tokens,
+                exchange.completion_tokens,
+                exchange.caller,
+                exchange.adapter,
             )
         # A probe's answer is told by its asker, a 503 while the model loads too: at `info`, probes
         # would bury the requests.

@@ -1,4 +1,4 @@
-"""`GET /models` and `GET /models/{id}`: the names under which the model is served."""
+"""`GET /models` and `GET /models/{id}`: the names of the model and of its adapters."""
 
 from quart import Response, jsonify
 
@@ -17,6 +17,8 @@ class ModelsEndpoint:
                 "object": "model",
                 "created": settings.created,
                 "owned_by": settings.owned_by,
+                "root": settings.adapters.get(name, settings.model_id),
+                "parent": settings.model_id if name in settings.adapters else None,
                 "sampling_defaults": dict(settings.sampling_defaults),
                 "max_answer_tokens": settings.max_answer_tokens or None,
             }

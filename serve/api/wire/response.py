@@ -218,18 +218,24 @@ class ChatCompletionChunk(_Answer):
 
 
 class ModelObject(_Answer):
-    """A name under which the model is served."""
+    """A name under which the model is served, or one of its adapters.
+
+    `root` is the model's own name, or the adapter's directory; `parent` is the model that an
+    adapter changes.
+    """
 
     id: str
     object: Literal["model"]
     created: int
     owned_by: str
+    root: str
+    parent: str | None
     sampling_defaults: dict[str, float]
     max_answer_tokens: int | None
 
 
 class ModelList(_Answer):
-    """All names under which the model is served."""
+    """All names under which the model and its adapters are served."""
 
     object: Literal["list"]
     data: list[ModelObject]

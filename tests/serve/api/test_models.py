@@ -1,3 +1,5 @@
+import json
+import re
 from typing import Any
 
 import httpx
@@ -72,3 +74,58 @@ async def test_unserved_model_is_404(house: Any, ask: Any) -> None:
         assert response.status_code == 404
         assert (error["param"], error["code"]) == ("model", "model_not_found")
         assert "gpt-9" in error["message"]
+
+
+ADAPTERS = {"sql": "/models/sql", "org/fun": "fun"}
+
+
+async def test_adapters_are_models_of_their_own(make_house: Any) -> None:
+    house = make_house(settings={"adapters": ADAPTERS})
+    body = await (await house.get("/v1/models")).get_json()
+    ModelList.model_validate(body)
+    assert [(m["id"], m["root"], m["parent"]) for m in body["data"]] == [
+        ("tiny", "tiny", None),
+        ("gpt-4o", "tiny", None),
+        ("sql", "/models/sql", "tiny"),
+        ("org/fun", "fun", "tiny"),
+    ]
+    one = await (await house.get("/v1/models/org/fun")).get_json()
+    assert one == body["data"][3]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("name", "number", "told"),
+    [
+        ("tiny", None, "tiny"),
+        ("gpt-4o", None, "tiny"),
+        ("sql", 0, "sql"),
+        ("org/fun", 1, "org/fun"),
+    ],
+)
+async def test_an_answer_is_of_the_adapter_that_was_asked_for(
+    make_house: Any,
+    ask: Any,
+    *,
+    stream: bool,
+    name: str,
+    number: int | None,
+    told: str,
+) -> None:
+    house = make_house(settings={"adapters": ADAPTERS})
+    response = await house.post(ask(model=name, stream=stream))
+    data = (await response.get_data()).decode()
+    assert response.status_code == 200, data
+    assert house.engine.request.adapter == number
+    objects = [each[6:] for each in data.split("\n\n") if each.startswith("data: {")]
+    assert {json.loads(each)["model"] for each in (objects if stream else [data])} == {told}
+    text = (await (await house.get("/metrics")).get_data()).decode()
+    counted = re.findall(r'parlance_adapter_tokens_total\{adapter="(.*)"\} (\S+)', text)
+    assert counted == ([] if number is None else [(name, "27.0")])
+
+
+async def test_the_404_names_the_adapters(make_house: Any, ask: Any) -> None:
+    house = make_house(settings={"adapters": ADAPTERS})
+    error = (await (await house.post(ask(model="gpt-9"))).get_json())["error"]
+    assert error["code"] == "model_not_found"
+    assert "This server has 'tiny', 'sql', 'org/fun'; see /v1/models." in error["message"]

@@ -8,6 +8,8 @@ from model import bundled
 from serve.config import ServeConfig
 from serve.hosts.agreement import disagreement, facts_of
 
+ADAPTERS = Path(__file__).parents[2] / "fixtures" / "adapters"
+
 
 def test_hosts_that_differ_in_http_alone_agree():
     ours = facts_of(ServeConfig())
@@ -30,6 +32,28 @@ def test_a_setting_of_the_engine_that_differs_is_named(settings, said):
     sentence = disagreement(3, facts_of(ServeConfig(**settings)), facts_of(ServeConfig()))
     assert sentence.startswith(said)
     assert sentence.endswith("start all processes with the same settings, checkpoint and versions")
+
+
+def test_other_adapters_are_named(tmp_path: Path):
+    directory = tmp_path / "adapter"
+    shutil.copytree(ADAPTERS / "all-linear", directory)
+
+    def facts(*directories: Path) -> dict[str, str]:
+        given = tuple(f"{number}={place}" for number, place in enumerate(directories))
+        return facts_of(ServeConfig(adapters=given))
+
+    ours = facts(ADAPTERS / "all-linear", ADAPTERS / "patterns")
+    assert disagreement(1, facts(directory, ADAPTERS / "patterns"), ours) == ""
+    said = disagreement(1, facts(directory), ours)
+    assert said.startswith("process 1 has 1 for the number of adapters where process 0 has 2; ")
+    said = disagreement(1, facts(directory, directory), ours)
+    assert " for the digest of adapter 2 where process 0 has " in said
+    said = disagreement(1, facts(directory, tmp_path / "none"), ours)
+    assert said.startswith("process 1 has missing for the digest of adapter 2 where ")
+    path = directory / "adapter_config.json"
+    path.write_text(path.read_text().replace('"lora_alpha": 8', '"lora_alpha": 9'))
+    said = disagreement(1, facts(directory, ADAPTERS / "patterns"), ours)
+    assert " for the digest of adapter 1 where process 0 has " in said
 
 
 def test_a_setting_of_jax_that_changes_the_numbers_is_named():
