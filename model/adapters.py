@@ -18,6 +18,7 @@ from model.axes import ADAPTERS, EMBED, FFN, HEAD_DIM, HEAD_GROUP, KV_HEADS, RAN
 from model.config import AdapterShape, LayerConfig, ModelConfig
 from model.layers import Adapt, Product, constant, product
 
+PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")
 # Ranks that arrays are made for.
 RANKS = (8, 16, 32, 64, 128, 256)
 

@@ -7,7 +7,9 @@ Times the engine's own steps with random weights and nothing around them: a forw
 logits, and one with sampling without any rule. `mixed` is a forward step of the most rows beside a
 prompt, over the longer of the two alone. `all_rules` and `logprobs` are the
 times of a step with every sampling rule in use in every row, and of one with log-probabilities
-and 20 alternatives, over that. `floor_share` is the time in which the same machine, in the same
+and 20 alternatives, over that. With `--adapters` `adapted` is the time of a forward step whose rows
+have one adapter after another, over that of one whose rows have none, which is the decoder's own
+program. `floor_share` is the time in which the same machine, in the same
 run, reads as many bytes as the weights and the visible keys and values have, over the forward
 step's; `rate_share` is a prompt's rate of multiplying over that of one large product of matrices.
 With `--transformers PYTHON` the same steps run in PyTorch transformers too, and `beside` is their
@@ -34,14 +36,20 @@ import numpy as np
 from tqdm import tqdm
 
 from model import steps
+from model.adapters import PROJECTIONS
 from model.backends import choose_backend
 from model.cache import Cache, bytes_per_token, empty_cache
-from model.config import LayerConfig, ModelConfig
+from model.config import AdapterShape, LayerConfig, ModelConfig
 from model.loading import resolve_dtype
 from model.memory_layout import either_order
 from model.mesh import make_mesh
 from model.paged import KEYS_PER_TURN
-from model.parameters import Parameters, count_parameters, random_parameters
+from model.parameters import (
+    Parameters,
+    adapter_specs,
+    count_parameters,
+    random_parameters,
+)
 from model.rope import plain_rope
 from sampling.batch import Choice, bias_of, empty_rows, load_bias, load_rows, row_settings
 from sampling.logprobs import top_logprobs
@@ -96,10 +104,16 @@ class Bench:
     """One model and what its steps take."""
 
     def __init__(
-        self, config: ModelConfig, parameters: Parameters, dtype: jnp.dtype, repeats: int
+        self,
+        config: ModelConfig,
+        parameters: Parameters,
+        dtype: jnp.dtype,
+        repeats: int,
+        adapters: AdapterShape | None = None,
     ) -> None:
         self.config = config
         self.parameters = parameters
+        self.adapted = None if adapters is None else replace(config, adapters=adapters)
         self.dtype = dtype
         self.repeats = repeats
         platform = jax.default_backend()
@@ -138,20 +152,33 @@ class Bench:
         ids = np.random.default_rng(0).integers(0, self.config.vocab_size, tokens)
         return steps.RowTokens(slot, 0, ids.tolist(), self.pages(slot))
 
-    def forward_of(self, parts: list[steps.RowTokens], slots: int) -> Callable[[], jax.Array]:
-        """Runs a step again and again: the hidden vectors after its rows' last tokens."""
+    def forward_of(
+        self, parts: list[steps.RowTokens], slots: int, adapted: ModelConfig | None = None
+    ) -> Callable[[], jax.Array]:
+        """Runs a step again and again: the hidden vectors after its rows' last tokens.
+
+        Args:
+            parts: of the rows.
+            slots: that there are.
+            adapted: the decoder with its adapters, where each row is to have one.
+        """
         total = sum(len(part.tokens) for part in parts)
         inputs, firsts = steps.step_inputs(parts, total, slots, PAGE_SIZE)
         picks = np.zeros(slots, np.int32)
         picks[: len(parts)] = [
             first + len(part.tokens) - 1 for first, part in zip(firsts, parts, strict=True)
         ]
-        step = jax.jit(partial(steps.forward, self.config), donate_argnums=1)
+        config, parameters, more = self.config, self.parameters, ()
+        if adapted is not None and adapted.adapters is not None:
+            config, specs = adapted, adapter_specs(adapted)
+            zeros = {name: jnp.zeros(spec.shape, self.dtype) for name, spec in specs.items()}
+            parameters, more = parameters | zeros, (np.arange(slots) % adapted.adapters.count,)
+        step = jax.jit(partial(steps.forward, config), donate_argnums=1)
         cache, last = self.cache(slots), jnp.zeros(slots, jnp.int32)
 
         def run() -> jax.Array:
             nonlocal cache
-            picked, _, cache = step(self.parameters, cache, last, inputs, picks)
+            picked, _, cache = step(parameters, cache, last, inputs, picks, *more)
             return picked
 
         return run
@@ -162,6 +189,7 @@ class Bench:
         The kinds take turns, so that what else the machine does falls on all of them alike.
         """
         hidden = self.forward_of(self.rows_of(rows, context), rows)
+        with_adapters = self.forward_of(self.rows_of(rows, context), rows, self.adapted)
         draws = jax.jit(partial(draw, self.config), donate_argnums=1)
         scores = jax.jit(partial(steps.logits, self.config))
         alternatives = jax.jit(top_logprobs)
@@ -198,6 +226,8 @@ class Bench:
             "all_rules": (RULES["all"], whole),
             "logprobs": (RULES["plain"], explained),
         }
+        if self.adapted is not None:
+            kinds |= {"alone": (RULES["plain"], hidden), "adapted": (RULES["plain"], with_adapters)}
         times: dict[str, list[float]] = {kind: [] for kind in kinds}
         for turn in range(self.repeats + 1):
             for kind, (fields, run) in kinds.items():
@@ -269,6 +299,8 @@ def _numbers(context: click.Context, option: click.Parameter, value: str) -> lis
 @click.option(
     "--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True
 )
+@click.option("--adapters", default=0, show_default=True, help="LoRA adapters beside the model.")
+@click.option("--rank", default=16, show_default=True, help="Theirs.")
 @click.option("--repeats", default=20, show_default=True, help="Timed runs; medians are shown.")
 @click.option("--transformers", metavar="PYTHON", help="Time PyTorch transformers too, by this.")
 def main(
@@ -285,6 +317,8 @@ def main(
     rows: list[int],
     prefill: list[int],
     dtype: str,
+    adapters: int,
+    rank: int,
     repeats: int,
     transformers: str | None,
 ) -> None:
@@ -322,7 +356,8 @@ def main(
     chosen = resolve_dtype(dtype)
     # As a published checkpoint of this shape is held.
     config = replace(config, turned=either_order(chosen, make_mesh()))
-    bench = Bench(config, random_parameters(config, chosen, seed=0), chosen, repeats)
+    held = AdapterShape(adapters, rank, PROJECTIONS) if adapters else None
+    bench = Bench(config, random_parameters(config, chosen, seed=0), chosen, repeats, held)
     bandwidth, rate = read_bandwidth(repeats=5), multiply_rate(chosen, repeats=5)
     result: dict[str, Any] = {
         "device": jax.devices()[0].device_kind,
@@ -350,6 +385,8 @@ def main(
                 "tokens_per_s": round(count / times["step"], 1),
                 "floor_share": round(floor / times["forward"], 3),
             }
+            if adapters:
+                row["adapted"] = round(times["adapted"] / times["alone"], 3)
             if others:
                 row["beside"] = round(others["decode_ms"][str(count)] / row["forward_ms"], 2)
             result["decode"].append(row)

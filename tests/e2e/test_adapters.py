@@ -83,11 +83,11 @@ def test_all_answer_at_once_each_as_its_merged_model(server: ServerProcess) -> N
     assert server.metric("parlance_engine_compilations_total") == 0
 
 
-def test_no_adapter_is_given_what_another_has_computed(server: ServerProcess) -> None:
+def test_each_finds_its_own_pages_again(server: ServerProcess) -> None:
+    check(server, [MODEL, *ADAPTERS])
     text = httpx.get(f"{server.root}/metrics", timeout=30).text
     for name in ADAPTERS:
         assert f'parlance_adapter_tokens_total{{adapter="{name}"}}' in text
-    check(server, [MODEL, *ADAPTERS])
     with OpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
         for name in (*ADAPTERS, MODEL):
             answered, cached, _ = likeliest(client, name)
@@ -103,6 +103,7 @@ def test_models_and_what_is_none(server: ServerProcess) -> None:
             likeliest(client, "fun")
 
 
+@pytest.mark.slow
 def test_two_processes_that_divide_the_matrices(directory: Path, compile_cache: Path) -> None:
     with running_group(compile_cache, 2, *flags(directory)) as group:
         assert "mesh data=1, model=2" in group.text(0)

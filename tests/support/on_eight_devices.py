@@ -25,6 +25,7 @@ from support.interpreted import interpret_attention
 from support.tiny import tiny_parameters
 
 from model import steps
+from model.adapters import PROJECTIONS
 from model.cache import PageLayout, cache_sharding, empty_cache
 from model.config import AdapterShape, ExpertsConfig, LayerConfig, ModelConfig
 from model.kernels import paged_gpu
@@ -70,7 +71,7 @@ MODELS = {
 # Its kv heads are copied.
 MODELS["adapters"] = replace(
     MODELS["two kv heads"],
-    adapters=AdapterShape(3, 8, ("q", "k", "v", "o", "gate", "up", "down")),
+    adapters=AdapterShape(3, 8, PROJECTIONS),
 )
 # Its kv heads are copied. One layer, for interpreted the TPU kernel compiles for seconds.
 MODELS["window and sinks"] = replace(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from model.adapters import PROJECTIONS
 from model.config import AdapterShape, LayerConfig, ModelConfig
 from model.loading import LoadedAdapters, LoadedModel
 from model.mesh import make_mesh, sharding
@@ -57,7 +58,7 @@ def tiny_model(config: ModelConfig = TINY, seed: int = 0) -> LoadedModel:
 
 def tiny_adapters(count: int, rank: int = 8, config: ModelConfig = TINY) -> LoadedAdapters:
     """Random adapters, each of which changes every projection by about as much as that does."""
-    shape = AdapterShape(count, rank, ("q", "k", "v", "o", "gate", "up", "down"))
+    shape = AdapterShape(count, rank, PROJECTIONS)
     generator = np.random.default_rng(1)
     mesh = make_mesh()
     parameters: Parameters = {}
