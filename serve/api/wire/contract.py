@@ -39,7 +39,7 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "model",
         "honoured",
-        "the served model or an alias",
+        "the served model, an alias, or one of its adapters",
         "Which model answers. Any other name is answered with 404 `model_not_found`.",
         "serve/api/test_models.py::test_unserved_model_is_404",
     ),
