@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from model.axes import ADAPTERS, EMBED, FFN, HEAD_DIM, HEAD_GROUP, KV_HEADS, RANK
+from model.axes import COLUMNS, EMBED, FFN, HEAD_DIM, HEAD_GROUP, KV_HEADS
 from model.config import AdapterShape, LayerConfig, ModelConfig
 from model.layers import Adapt, Product, constant, product
 
@@ -26,7 +26,7 @@ _Sized = Sequence[tuple[int, str]]
 
 
 class Adapter(nnx.Module):
-    """What all adapters add to one projection.
+    """What all adapters add to one projection: their A side by side, and their B below each other.
 
     Args:
         shape: of all adapters.
@@ -38,9 +38,9 @@ class Adapter(nnx.Module):
     def __init__(
         self, shape: AdapterShape, inputs: _Sized, outputs: _Sized, dtype: jnp.dtype
     ) -> None:
-        held = ((shape.count, ADAPTERS), (shape.rank, RANK))
-        self.a = _zeros([*inputs, *held], dtype)
-        self.b = _zeros([*held, *outputs], dtype)
+        columns = (shape.columns, COLUMNS)
+        self.a = _zeros([*inputs, columns], dtype)
+        self.b = _zeros([columns, *outputs], dtype)
 
     def __call__(
         self, x: Float[Array, "B T *inputs"], own: Bool[Array, "B T columns"]
@@ -54,11 +54,12 @@ class Adapter(nnx.Module):
         a, b = self.a[...], self.b[...]
         columns = own.shape[-1]
         flat = x.reshape(*x.shape[:2], -1)
+        # As matrices: with axes apart XLA's CPU backend would rearrange them on every step.
         narrow = product("bti,ic->btc", flat, a.reshape(-1, columns))
         # Chosen and not multiplied: what overflows in another adapter stays there.
         narrow = jnp.where(own, narrow, 0)
         wide = product("btc,co->bto", narrow, b.reshape(columns, -1))
-        return wide.reshape(*x.shape[:2], *b.shape[2:])
+        return wide.reshape(*x.shape[:2], *b.shape[1:])
 
 
 def _zeros(sized: _Sized, dtype: jnp.dtype) -> nnx.Param[Array]:
@@ -102,21 +103,21 @@ class BlockAdapters(nnx.Module):
         x: Float[Array, "B T *inputs"],
         out: Float[Array, "B T *outputs"],
     ) -> Float[Array, "B T *outputs"]:
-        def added(part: Adapter | None, like: Array) -> Array:
-            return jnp.zeros_like(like) if part is None else part(x, own)
+        def with_part(part: Adapter | None, out: Array) -> Array:
+            return out if part is None else out + part(x, own)
 
         match name:
             case "qkv":
-                q, k, v = out[..., :-2, :], out[..., -2, :], out[..., -1, :]
-                kv = jnp.stack([added(self.k, k), added(self.v, v)], axis=-2)
-                return out + jnp.concatenate([added(self.q, q), kv], axis=-2)
+                q = with_part(self.q, out[..., :-2, :])
+                k, v = with_part(self.k, out[..., -2, :]), with_part(self.v, out[..., -1, :])
+                return jnp.concatenate([q, jnp.stack([k, v], axis=-2)], axis=-2)
             case "gate_up":
-                gate, up = out[..., 0, :], out[..., 1, :]
-                return out + jnp.stack([added(self.gate, gate), added(self.up, up)], axis=-2)
+                gate, up = with_part(self.gate, out[..., 0, :]), with_part(self.up, out[..., 1, :])
+                return jnp.stack([gate, up], axis=-2)
             case "out":
-                return out + added(self.o, out)
+                return with_part(self.o, out)
             case "down":
-                return out + added(self.down, out)
+                return with_part(self.down, out)
 
 
 def columns_of(shape: AdapterShape, adapters: Int[Array, "B T"]) -> Bool[Array, "B T columns"]:

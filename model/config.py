@@ -84,6 +84,11 @@ class AdapterShape:
     rank: int
     projections: tuple[str, ...]
 
+    @property
+    def columns(self) -> int:
+        """Columns of all A of a projection, side by side."""
+        return self.count * self.rank
+
 
 Activation = Literal["silu", "gelu_tanh", "clamped_swish"]
 Norms = Literal["before", "after", "around"]

@@ -12,7 +12,7 @@ import jax
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from model.axes import (
-    ADAPTERS,
+    COLUMNS,
     EMBED,
     EXPERT_FFN,
     EXPERTS,
@@ -24,7 +24,6 @@ from model.axes import (
     PAGE,
     PAGES,
     QKV_GROUP,
-    RANK,
     ROUTES,
     ROWS,
     SCORES,
@@ -55,8 +54,7 @@ RULES: dict[str, str | None] = {
     # Any row may hold any page, so a pool cut by pages would be exchanged on every step.
     PAGES: None,
     PAGE: None,
-    ADAPTERS: None,
-    RANK: None,
+    COLUMNS: None,
 }
 
 

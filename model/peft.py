@@ -382,11 +382,13 @@ class OpenedAdapters:
         values = np.zeros(spec.shape, np.float32)
         for number, opened in enumerate(self._opened):
             spot = int(block), projection
+            first = number * self.shape.rank
             if matrix == "a" and (a := opened.a(spot)) is not None:
-                values[..., number, : len(a)] = a.T.reshape(*spec.shape[:-2], len(a))
+                rank = len(a)
+                values[..., first : first + rank] = a.T.reshape(*spec.shape[:-1], rank)
             if matrix == "b" and (b := opened.b(spot)) is not None:
                 rank = b.shape[1]
-                values[number, :rank] = b.T.reshape(rank, *spec.shape[2:])
+                values[first : first + rank] = b.T.reshape(rank, *spec.shape[1:])
         return values
 
 

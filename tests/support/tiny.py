@@ -63,7 +63,7 @@ def tiny_adapters(count: int, rank: int = 8, config: ModelConfig = TINY) -> Load
     mesh = make_mesh()
     parameters: Parameters = {}
     for name, spec in adapter_specs(replace(config, adapters=shape)).items():
-        size = rank if name.endswith(".b") else math.prod(spec.shape[:-2])
+        size = rank if name.endswith(".b") else math.prod(spec.shape[:-1])
         values = generator.normal(0, size**-0.5, spec.shape).astype(np.float32)
         parameters[name] = jax.device_put(values, sharding(mesh, spec.axes))
     return LoadedAdapters(tuple(f"adapter-{n}" for n in range(count)), shape, parameters)
@@ -73,12 +73,13 @@ def merged(model: LoadedModel, number: int) -> LoadedModel:
     """The model without adapters, one of which is added to its weights."""
     assert model.adapters is not None
     assert not model.config.turned
-    held = model.adapters.parameters
+    held, shape = model.adapters.parameters, model.adapters.shape
     parameters = dict(model.parameters)
 
     def added(block: int, projection: str) -> np.ndarray:
         a, b = (np.float64(held[f"blocks.{block}.adapters.{projection}.{each}"]) for each in "ab")
-        return np.tensordot(a[..., number, :], b[number], 1)
+        own = slice(number * shape.rank, (number + 1) * shape.rank)
+        return np.tensordot(a[..., own], b[own], 1)
 
     for block in range(model.config.num_layers):
         q, k, v = (added(block, each) for each in "qkv")
