@@ -159,6 +159,16 @@ async def test_no_adapter_finds_anothers_pages(adapted):
             assert await spared(prompt, adapter) == 28
 
 
+async def test_pages_that_an_answer_fills_are_of_its_adapter(adapted):
+    """A prompt that is shorter than a page has no page named before its answer."""
+    asked = request(prompt_of(79, 2), 20, temperature=0.0, adapter=5)
+    async with bridged(adapted[False]) as bridge:
+        (answer,) = await answers(bridge, asked)
+        whole = [*asked.prompt, *answer]
+        spared = cached(bridge)
+        assert [await spared(whole, adapter) for adapter in (None, 4, 5)] == [0, 0, 20]
+
+
 async def test_prompts_alike_with_different_adapters_do_not_wait_for_each_other(adapted):
     """Only whoever shares pages with a prompt that is computed now waits for it."""
     prompt = prompt_of(78, 60)
