@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from model.config import CheckpointError
+from model.gguf_names import gguf_name
 from model.sources.catalogue import CATALOGUE, fetch_entry
-from model.sources.hub_id import HubId, parse_hub_id, stem
+from model.sources.hub_id import HubId, parse_hub_id
 from model.unreadable import git_pointer, not_read
 
 # Of what is kept here, by what it is.
@@ -50,7 +51,7 @@ def resolve(given: str, cache: Path | None, *, config_only: bool = False) -> Pla
     """
     path = Path(given)
     if os.path.lexists(path):
-        return _gguf(path, stem(path.name), cache) if _is_gguf(path) else Place(path)
+        return _gguf(path, gguf_name(path.name).stem, cache) if _is_gguf(path) else Place(path)
     if entry := CATALOGUE.get(given):
         file = fetch_entry(entry, _kept(cache, given) / CATALOGUE_FOLDER)
         return _gguf(file, entry.name, cache)
