@@ -11,13 +11,13 @@ class GgufName(NamedTuple):
 
     Attributes:
         stem: the model's name, which all parts share.
-        number: which part the file is, from 1.
-        count: how many parts there are.
+        part: which part the file is, from 1.
+        parts: how many there are.
     """
 
     stem: str
-    number: int = 1
-    count: int = 1
+    part: int = 1
+    parts: int = 1
 
 
 def gguf_name(file: str) -> GgufName:
@@ -34,5 +34,5 @@ def part_names(file: str) -> list[str]:
         return [file]
     name = gguf_name(file)
     return [
-        f"{name.stem}-{number:05}-of-{name.count:05}.gguf" for number in range(1, name.count + 1)
+        f"{name.stem}-{number:05}-of-{name.parts:05}.gguf" for number in range(1, name.parts + 1)
     ]

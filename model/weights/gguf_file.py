@@ -131,13 +131,13 @@ def part_files(path: Path) -> tuple[Path, ...]:
         CheckpointError: a part is missing.
     """
     name = gguf_name(path.name)
-    if not 1 <= name.number <= name.count:
-        raise CheckpointError(f"{path} is not named for a part of {name.count}; rename it")
+    if not 1 <= name.part <= name.parts:
+        raise CheckpointError(f"{path} is not named for a part of {name.parts}; rename it")
     files = tuple(path.with_name(part) for part in part_names(path.name))
     for number, file in enumerate(files, 1):
         if len(files) > 1 and not file.is_file():
             raise CheckpointError(
-                f"{file} is missing, part {number} of {name.count} of the model; put all parts "
+                f"{file} is missing, part {number} of {name.parts} of the model; put all parts "
                 "into one directory"
             )
     return files
