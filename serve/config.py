@@ -83,6 +83,14 @@ class ServeConfig:
         metavar="FILE",
         default_text="the checkpoint's default template",
     )
+    tokenizer: str = setting(
+        "",
+        group="Model",
+        help="Directory with the tokenizer to use, and what belongs to it: chat templates, and "
+        "what ends a turn.",
+        metavar="DIR",
+        default_text="the model's own",
+    )
     tool_format: Literal[
         "auto",
         "hermes",
@@ -394,6 +402,11 @@ class ServeConfig:
     def served_id(self) -> str:
         """Name that requests give in `model`."""
         return self.model_id or name_of(self.model)
+
+    @property
+    def tokenizer_directory(self) -> Path:
+        """Where the tokenizer is, chat templates, and what ends a turn."""
+        return Path(self.tokenizer) if self.tokenizer else self.model
 
     @property
     def compile_cache_directory(self) -> Path | None:
