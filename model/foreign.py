@@ -123,7 +123,7 @@ def _adapter(directory: Path, files: list[str]) -> str:
     base = said.get("base_model_name_or_path") or said.get("model")
     changed = f"the model {base}" if base else "a model that is not named"
     remedy = (
-        f"and is no model; give that model as --model, and --adapter NAME={directory} beside it"
+        f"and is no model; give that model, and serve this beside it: --adapter NAME={directory}"
         if "peft_type" in said
         else "and adapters of this form are not served; merge it into that model (with the program "
         "that trained it) and give the directory of the result"

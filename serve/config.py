@@ -92,6 +92,14 @@ class ServeConfig:
         metavar="FILE",
         default_text="the checkpoint's default template",
     )
+    tokenizer: str = setting(
+        "",
+        group="Model",
+        help="Directory with the tokenizer to use, and what belongs to it: chat templates, and "
+        "what ends a turn.",
+        metavar="DIR",
+        default_text="the model's own",
+    )
     tool_format: Literal[
         "auto",
         "hermes",
@@ -435,6 +443,11 @@ class ServeConfig:
                 )
             found[name] = expanded(directory)
         return found
+
+    @property
+    def tokenizer_directory(self) -> Path:
+        """Where the tokenizer is, chat templates, and what ends a turn."""
+        return Path(self.tokenizer) if self.tokenizer else self.model
 
     @property
     def compile_cache_directory(self) -> Path | None:

@@ -109,7 +109,7 @@ def launch(config: ServeConfig) -> int:
 
 def _located(config: ServeConfig) -> ServeConfig:
     """The settings with the directory of the model, and the name that it would have without."""
-    place = find_model(config.model)
+    place = find_model(config.model, tokenizer=not config.tokenizer)
     return replace(config, model=place.directory, model_id=config.model_id or place.name)
 
 
@@ -192,6 +192,7 @@ def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
         )
     return load_engine(
         config.model,
+        tokenizer_directory=config.tokenizer_directory,
         dtype=config.dtype,
         mesh=config.mesh,
         rows=config.rows,
@@ -217,7 +218,8 @@ def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
     http = http_config(config, listener)
     loaded = _load(config, followers)
     tokenizer = loaded.tokenizer
-    template = load_chat_template(config.model, tokenizer.named, config.chat_template)
+    texts = config.tokenizer_directory
+    template = load_chat_template(texts, tokenizer.named, config.chat_template)
     renderer = Renderer(tokenizer, template)
     end_ids = renderer.end_ids(loaded.end_ids)
     return _Prepared(config, api, http, port, loaded, renderer, end_ids)

@@ -12,10 +12,10 @@ def model_cache() -> Path | None:
     return None if caches is None else caches / "models"
 
 
-def find_model(given: Path | str, *, config_only: bool = False) -> Place:
+def find_model(given: Path | str, *, config_only: bool = False, tokenizer: bool = True) -> Place:
     """The place of a model, fetched if need be; see `model.sources.places.resolve`.
 
     Raises:
         CheckpointError: it is nowhere, or cannot be fetched.
     """
-    return resolve(str(given), model_cache(), config_only=config_only)
+    return resolve(str(given), model_cache(), config_only=config_only, tokenizer=tokenizer)

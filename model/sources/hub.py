@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from model.config import CheckpointError
 from model.foreign import NOTES, form_among
-from model.sources.hub_id import HubId, parts
+from model.gguf_names import part_names
+from model.sources.hub_id import HubId
 
 try:
     from huggingface_hub import HfApi, constants, scan_cache_dir, snapshot_download
@@ -125,7 +126,7 @@ def fetch_gguf(asked: HubId) -> Path:
     Raises:
         CheckpointError: it cannot be had.
     """
-    files = parts(asked.file)
+    files = part_names(asked.file)
     directory = _fetch(asked, [glob.escape(file) for file in files])
     for file in files:
         if not (directory / file).is_file():

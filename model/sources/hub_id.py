@@ -6,8 +6,6 @@ from typing import NamedTuple
 from model.config import CheckpointError
 
 _FORM = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:@]+))?(?::(?P<file>.+))?", re.ASCII)
-# As llama.cpp names the parts of a model that it splits: the first is 00001.
-_SPLIT = re.compile(r"(?P<name>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
 
 
 class HubId(NamedTuple):
@@ -40,18 +38,3 @@ def parse_hub_id(given: str) -> HubId | None:
             f"give its whole name, like {name.id}:model-Q8_0.gguf"
         )
     return name
-
-
-def stem(file: str) -> str:
-    """The name of a GGUF file, or of those that it is split into, without what all of them have."""
-    split = _SPLIT.fullmatch(file)
-    return split["name"] if split else file.removesuffix(".gguf")
-
-
-def parts(file: str) -> list[str]:
-    """The GGUF files that belong together with `file`, itself among them, in order."""
-    split = _SPLIT.fullmatch(file)
-    if split is None:
-        return [file]
-    count = int(split["count"])
-    return [f"{split['name']}-{part:05}-of-{count:05}.gguf" for part in range(1, count + 1)]

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from model.config import CheckpointError
+from model.gguf_names import gguf_name
 from model.sources.catalogue import CATALOGUE, fetch_entry
-from model.sources.hub_id import HubId, parse_hub_id, stem
+from model.sources.hub_id import HubId, parse_hub_id
 from model.unreadable import git_pointer, not_read
 
 # Of what is kept here, by what it is.
@@ -32,7 +33,9 @@ class Place(NamedTuple):
     name: str = ""
 
 
-def resolve(given: str, cache: Path | None, *, config_only: bool = False) -> Place:
+def resolve(
+    given: str, cache: Path | None, *, config_only: bool = False, tokenizer: bool = True
+) -> Place:
     """The place of a model.
 
     Args:
@@ -40,6 +43,7 @@ def resolve(given: str, cache: Path | None, *, config_only: bool = False) -> Pla
             `parse_hub_id` reads it.
         cache: the directory for what is kept here; None where there is none.
         config_only: of a model on the hub nothing is fetched but its `config.json`.
+        tokenizer: of a GGUF file the tokenizer is read too.
 
     Returns:
         What is there under the name on this machine, even if it is no checkpoint; what is named
@@ -50,14 +54,16 @@ def resolve(given: str, cache: Path | None, *, config_only: bool = False) -> Pla
     """
     path = Path(given)
     if os.path.lexists(path):
-        return _gguf(path, stem(path.name), cache) if _is_gguf(path) else Place(path)
+        if not _is_gguf(path):
+            return Place(path)
+        return _gguf(path, gguf_name(path.name).stem, cache, tokenizer)
     if entry := CATALOGUE.get(given):
         file = fetch_entry(entry, _kept(cache, given) / CATALOGUE_FOLDER)
-        return _gguf(file, entry.name, cache)
+        return _gguf(file, entry.name, cache, tokenizer)
     if path.is_absolute() or given.startswith("."):
         return Place(path)
     if name := parse_hub_id(given):
-        return _on_hub(name, cache, config_only=config_only)
+        return _on_hub(name, cache, config_only, tokenizer)
     raise CheckpointError(
         f"{given} is no directory or file here, and not in the catalogue ({', '.join(CATALOGUE)}); "
         f"give the directory of a checkpoint, a GGUF file, a name of the catalogue, or the id of a "
@@ -65,11 +71,11 @@ def resolve(given: str, cache: Path | None, *, config_only: bool = False) -> Pla
     )
 
 
-def _on_hub(name: HubId, cache: Path | None, *, config_only: bool) -> Place:
+def _on_hub(name: HubId, cache: Path | None, config_only: bool, tokenizer: bool) -> Place:
     from model.sources.hub import fetch_checkpoint, fetch_config, fetch_gguf
 
     if name.file:
-        return _gguf(fetch_gguf(name), name.id, cache)
+        return _gguf(fetch_gguf(name), name.id, cache, tokenizer)
     # It imports JAX, which a list of models needs not.
     from model.families.registry import read_family
 
@@ -88,10 +94,11 @@ def _is_gguf(path: Path) -> bool:
     return head == _MAGIC or (path.suffix == ".gguf" and not git_pointer(path))
 
 
-def _gguf(path: Path, name: str, cache: Path | None) -> Place:
+def _gguf(path: Path, name: str, cache: Path | None, tokenizer: bool) -> Place:
     from model.sources.gguf import gguf_directory
 
-    return Place(gguf_directory(path, _kept(cache, str(path)) / _GGUF_FOLDER), name)
+    kept = _kept(cache, str(path)) / _GGUF_FOLDER
+    return Place(gguf_directory(path, kept, tokenizer=tokenizer), name)
 
 
 def _kept(cache: Path | None, given: str) -> Path:

@@ -8,7 +8,7 @@ from model.gguf_pointer import pointed_files
 from model.weights.manifest import MANIFEST
 from model.weights.orbax import DIRECTORY, OrbaxWeights
 from model.weights.published import IN_ONE_FILE, PublishedWeights
-from model.weights.quantized.schemes import read_scheme
+from model.weights.quantized.schemes import FILES, read_scheme
 from model.weights.quantized.store import DequantizedStore
 from model.weights.safetensors import SafetensorsStore, holds_safetensors
 from model.weights.tensors import TensorStore
@@ -46,7 +46,10 @@ def identifying_files(directory: Path) -> list[Path]:
     if files := pointed_files(directory):
         return list(files)
     manifest = directory / DIRECTORY / MANIFEST
-    return [manifest] if manifest.is_file() else sorted(directory.glob("*.safetensors"))
+    if manifest.is_file():
+        return [manifest]
+    schemes = (directory / name for name in FILES)
+    return [*sorted(directory.glob("*.safetensors")), *filter(Path.is_file, schemes)]
 
 
 def _open_gguf(path: Path, family: Family, config: ModelConfig) -> PublishedWeights:

@@ -11,7 +11,6 @@ Source: `docs/gguf.md` of the format's own repository. Knows nothing of what key
 import hashlib
 import math
 import mmap
-import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import gguf
 import numpy as np
 
 from model.config import CheckpointError
+from model.gguf_names import gguf_name, part_names
 from model.unreadable import git_pointer, not_read
 
 _MAGIC = b"GGUF"
@@ -29,7 +29,6 @@ _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MOST_AXES = 4
 _ALIGNMENT = 32
-_PART = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 _Types = gguf.GGUFValueType
 _SCALARS: Mapping[int, np.dtype[Any]] = {
@@ -131,22 +130,17 @@ def part_files(path: Path) -> tuple[Path, ...]:
     Raises:
         CheckpointError: a part is missing.
     """
-    name = _PART.fullmatch(path.name)
-    if name is None:
-        return (path,)
-    count = int(name["count"])
-    if not 1 <= int(name["number"]) <= count:
-        raise CheckpointError(f"{path} is not named for a part of {count}; rename it")
-    files: list[Path] = []
-    for number in range(1, count + 1):
-        file = path.with_name(f"{name['name']}-{number:05}-of-{name['count']}.gguf")
-        if not file.is_file():
+    name = gguf_name(path.name)
+    if not 1 <= name.part <= name.parts:
+        raise CheckpointError(f"{path} is not named for a part of {name.parts}; rename it")
+    files = tuple(path.with_name(part) for part in part_names(path.name))
+    for number, file in enumerate(files, 1):
+        if len(files) > 1 and not file.is_file():
             raise CheckpointError(
-                f"{file} is missing, part {number} of {count} of the model; put all parts into "
-                "one directory"
+                f"{file} is missing, part {number} of {name.parts} of the model; put all parts "
+                "into one directory"
             )
-        files.append(file)
-    return tuple(files)
+    return files
 
 
 def _read_part(path: Path) -> Gguf:

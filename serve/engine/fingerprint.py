@@ -61,9 +61,10 @@ def versions() -> dict[str, str]:
     return ours | {name: version(name) for name in _LIBRARIES}
 
 
-def checkpoint_digest(directory: Path) -> str:
-    """Ten hexadecimal digits over a checkpoint's shape, what ends its turns, and its weights."""
-    return _digest(_config(directory) + _text(directory / "generation_config.json"), directory)
+def checkpoint_digest(directory: Path, tokenizer_directory: Path) -> str:
+    """Ten hexadecimal digits over a checkpoint's shape, what ends turns, and its weights."""
+    ends = _text(tokenizer_directory / "generation_config.json")
+    return _digest(_config(directory) + ends, directory)
 
 
 def adapter_digest(directory: Path) -> str:

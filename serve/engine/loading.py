@@ -72,6 +72,7 @@ class LoadedEngine:
 def load_engine(
     directory: Path,
     *,
+    tokenizer_directory: Path | None = None,
     dtype: str = "auto",
     mesh: str = "",
     rows: int = 64,
@@ -92,6 +93,7 @@ def load_engine(
 
     Args:
         directory: the checkpoint.
+        tokenizer_directory: has the tokenizer, and what ends a turn; the checkpoint if not given.
         dtype: `auto`, `float32` or `bfloat16`.
         mesh: devices of each mesh axis, like `data=2,model=4`; all devices if empty.
         rows: most choices decoded in one step.
@@ -120,8 +122,9 @@ def load_engine(
     check_devices()
     kept = None if compile_cache is None else keep_programs(compile_cache)
     opened = open_model(directory, mesh, dtype, adapters)
-    tokenizer = load_tokenizer(directory, opened.config)
-    end_ids = load_end_ids(directory, opened.config, tokenizer)
+    texts = tokenizer_directory or directory
+    tokenizer = load_tokenizer(texts, opened.config)
+    end_ids = load_end_ids(texts, opened.config, tokenizer)
     length = _context_length(context, opened.config)
     config = EngineConfig(
         context_length=length,

@@ -27,7 +27,9 @@ def facts_of(config: ServeConfig) -> dict[str, str]:
     settings |= {name: str(value) for name, value in numeric_settings().items()}
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     try:
-        checkpoint = checkpoint_digest(config.model) if config.model.is_dir() else "missing"
+        checkpoint = "missing"
+        if config.model.is_dir():
+            checkpoint = checkpoint_digest(config.model, config.tokenizer_directory)
     except (OSError, ValueError):
         # Whoever loads it, or what is there, says what is wrong.
         checkpoint = "unreadable"

@@ -92,6 +92,7 @@ class LocalModel:
         mesh: str = "",
         deterministic: bool = True,
         chat_template: Path | str = "",
+        tokenizer: Path | str = "",
         compile_cache: Path | None = _SERVER.compile_cache_directory,
         adapters: Mapping[str, Path | str] | None = None,
         progress: bool | None = None,
@@ -111,6 +112,8 @@ class LocalModel:
                 then costs what `rows` rows cost, and there are fewer programs to compile.
             chat_template: a template's file, or the name of one of the checkpoint's templates; its
                 default if not given.
+            tokenizer: directory with the tokenizer to use, and what belongs to it: chat templates,
+                and what ends a turn; the model's own if not given.
             compile_cache: where compiled programs are kept for the next time; the server's
                 directory if not given, None for nowhere.
             adapters: directories of LoRA adapters as PEFT writes them, by the names that
@@ -124,9 +127,11 @@ class LocalModel:
             MeshError: the model cannot be divided as the mesh asks.
             EngineConfigError: the settings cannot work, those of JAX included.
         """
-        directory = find_model(model).directory
+        directory = find_model(model, tokenizer=not tokenizer).directory
+        texts = Path(tokenizer) if tokenizer else directory
         loaded = load_engine(
             directory,
+            tokenizer_directory=texts,
             dtype=dtype,
             mesh=mesh,
             rows=rows,
@@ -137,9 +142,9 @@ class LocalModel:
             compile_cache=compile_cache,
             adapters={name: Path(place) for name, place in (adapters or {}).items()},
         )
-        tokenizer = loaded.tokenizer
-        template = load_chat_template(directory, tokenizer.named, str(chat_template))
-        return cls(loaded, Renderer(tokenizer, template), progress)
+        named = loaded.tokenizer.named
+        template = load_chat_template(texts, named, str(chat_template))
+        return cls(loaded, Renderer(loaded.tokenizer, template), progress)
 
     @property
     def info(self) -> EngineInfo:

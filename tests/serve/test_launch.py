@@ -140,6 +140,13 @@ def test_a_corrupt_tokenizer(tmp_path: Path) -> None:
     assert err.count("\n") == 1
 
 
+def test_a_tokenizer_that_is_not_there(tmp_path: Path) -> None:
+    code, out, err = serve("--port", "0", "--tokenizer", str(tmp_path))
+    assert (code, out) == (2, "")
+    assert err.startswith(f"parlance: {tmp_path} has no tokenizer; put ")
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("home", "why"),
     [

@@ -14,6 +14,8 @@ import jsonschema
 import numpy as np
 import pytest
 from support import published_text as published
+from support.foreign_directories import whole
+from support.gguf_files import from_hub
 from support.naive import naive_logits
 
 from model.loading import LoadedModel, load_model, load_tokenizer
@@ -394,6 +396,26 @@ def test_what_changes_nothing_in_a_conversation_is_warned_of():
 def test_a_template_that_is_not_there():
     with pytest.raises(TemplateError, match=r"is nowhere\.jinja, which is no file"):
         LocalModel.load(chat_template="nowhere.jinja")
+
+
+def test_a_tokenizer_of_ones_own_brings_its_templates_and_ends(tmp_path, quickly):
+    texts = whole(tmp_path / "texts")
+    settings = {"rows": 1, "context": 64, "mesh": "data=1", "compile_cache": None}
+    conversation = [[{"role": "user", "content": "The quick brown fox"}]]
+    with LocalModel.load(texts, **settings) as model:
+        (wanted,) = model.generate(conversation, GREEDY, max_tokens=8)
+    # Its vocabulary is cut in a way that nobody knows.
+    file = from_hub(texts, tmp_path / "model.gguf", {"tokenizer.ggml.pre": "of another"})
+    (texts / "model.safetensors").unlink()
+    with LocalModel.load(file, tokenizer=texts, **settings) as model:
+        assert model.generate(conversation, GREEDY, max_tokens=8) == [wanted]
+    ids = [token.id for token in wanted.choices[0].tokens]
+    end = ids[-1]
+    (texts / "generation_config.json").write_text(f'{{"eos_token_id": {end}}}')
+    with LocalModel.load(file, tokenizer=texts, **settings) as model:
+        (answer,) = model.generate(conversation, GREEDY, max_tokens=8)
+    assert [token.id for token in answer.choices[0].tokens] == ids[: ids.index(end)]
+    assert answer.choices[0].finish_reason == "stop"
 
 
 class Broken:

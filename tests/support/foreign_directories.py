@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.gguf_files import from_hub
+
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "models"
 POINTER = (
     "version https://git-lfs.github.com/spec/v1\n"
     "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
 )
+PART = "model-00001-of-00002.gguf"
 REVISION = "12fd25f77366fa6b3b4b768ec3050bf629380bac"
 LORA = {"peft_type": "LORA", "base_model_name_or_path": "meta-llama/Llama-3.2-1B", "r": 16}
 # Every command that opens a model; `plan` reads its config.json and no other file of a whole one.
@@ -106,6 +109,16 @@ def both(*changes: Change) -> Change:
     return lambda path: [change(path) for change in changes]
 
 
+def gguf_file(alter: Callable[[bytes], bytes] = bytes, **facts: Any) -> Change:
+    """Put a GGUF file of the model there, with other facts, or without them, and then altered."""
+
+    def change(path: Path) -> None:
+        file = from_hub(path, path / "model.gguf", facts)
+        file.write_bytes(alter(file.read_bytes()))
+
+    return change
+
+
 def truncate(path: Path) -> None:
     """Lose the weights' end."""
     os.truncate(path / "model.safetensors", (path / "model.safetensors").stat().st_size - 10)
@@ -155,7 +168,7 @@ CASES: dict[str, Case] = {
         both(empty, ADAPTER),
         "{path} holds an adapter (adapter_config.json), changes to the model "
         "meta-llama/Llama-3.2-1B, and is no model",
-        "give that model as --model, and --adapter NAME={path} beside it",
+        "give that model, and serve this beside it: --adapter NAME=",
     ),
     "adapter beside weights": Case(
         ADAPTER,
@@ -267,6 +280,61 @@ CASES: dict[str, Case] = {
     "GGUF beside a config": Case(only("model.gguf", b"GGUF"), "in GGUF", NAMED, READ),
     "pointer for a GGUF file": Case(
         write("model.gguf", POINTER), f"model.gguf is {LFS}", PULL, given="model.gguf"
+    ),
+    "GGUF cut short": Case(
+        gguf_file(lambda data: data[:-1000]),
+        "{path}/model.gguf is 73720 bytes long, and its tensor blk.2.attn_v.weight ends at 74560",
+        "download it again",
+        given="model.gguf",
+    ),
+    "GGUF of another format": Case(
+        gguf_file(lambda data: b"GGML" + data[4:]),
+        "{path}/model.gguf is no GGUF file: it does not begin with GGUF",
+        "give one",
+        given="model.gguf",
+    ),
+    "GGUF of another architecture": Case(
+        gguf_file(**{"general.architecture": "mamba"}),
+        "{path}/model.gguf",
+        "mamba",
+        given="model.gguf",
+    ),
+    "GGUF without a setting": Case(
+        gguf_file(**{"llama.block_count": None}),
+        "{path}/model.gguf",
+        "llama.block_count",
+        given="model.gguf",
+    ),
+    "GGUF without a tokenizer": Case(
+        gguf_file(**{"tokenizer.ggml.model": None}),
+        "{path}/model.gguf",
+        "tokenizer",
+        given="model.gguf",
+    ),
+    "GGUF cut in another way": Case(
+        gguf_file(**{"tokenizer.ggml.pre": "of-another"}),
+        "{path}/model.gguf",
+        "of-another",
+        given="model.gguf",
+    ),
+    "GGUF of more layers": Case(
+        gguf_file(**{"llama.block_count": 9}),
+        "{path}/model.gguf",
+        "lacks the tensor",
+        READ,
+        given="model.gguf",
+    ),
+    "GGUF of an adapter": Case(
+        gguf_file(**{"general.type": "adapter"}),
+        "{path}/model.gguf",
+        "adapter",
+        given="model.gguf",
+    ),
+    "GGUF without a part": Case(
+        both(gguf_file(), lambda path: (path / "model.gguf").rename(path / PART)),
+        "{path}/model-00002-of-00002.gguf is missing, part 2 of 2 of the model",
+        "put all parts into one directory",
+        given=PART,
     ),
     "ONNX": Case(only("onnx/model.onnx"), "in ONNX (onnx/model.onnx)", ELSEWHERE, READ),
     "TensorFlow": Case(only("tf_model.h5"), "in TensorFlow's (tf_model.h5)", ELSEWHERE, READ),

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gguf
@@ -318,10 +319,16 @@ def byte_vocabulary(size: int) -> dict[str, Any]:
     }
 
 
-def from_hub(directory: Path, path: Path, **settings: Any) -> Path:
-    """The file that the converter makes of a hub's directory, with a vocabulary of bytes."""
+def from_hub(
+    directory: Path, path: Path, facts: Mapping[str, Any] = MappingProxyType({}), **settings: Any
+) -> Path:
+    """The file that the converter makes of a hub's directory, with a vocabulary of bytes.
+
+    Some of its metadata are replaced by `facts`, or left out where these have None.
+    """
     config = json.loads((directory / "config.json").read_text())
-    metadata = metadata_of(config) | byte_vocabulary(config["vocab_size"])
+    told = metadata_of(config) | byte_vocabulary(config["vocab_size"]) | facts
+    metadata = {key: value for key, value in told.items() if value is not None}
     tensors = tensors_of(config, load_file(directory / "model.safetensors"))
     return write_gguf(path, metadata, tensors, **settings)
 

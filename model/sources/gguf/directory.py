@@ -13,7 +13,7 @@ from typing import Any
 from model.config import CheckpointError
 from model.gguf_pointer import POINTER, pointer
 from model.sources.gguf.config import hub_config
-from model.sources.gguf.tokenizer import tokenizer_files
+from model.sources.gguf.tokenizer import recommended, tokenizer_files
 from model.unreadable import not_read
 from model.weights.gguf_file import Gguf, read_gguf
 
@@ -22,24 +22,30 @@ _VERSION = 1
 _NAME_DIGITS = 16
 
 
-def gguf_directory(path: Path, cache: Path) -> Path:
+def gguf_directory(path: Path, cache: Path, *, tokenizer: bool = True) -> Path:
     """The directory of a GGUF file, made unless it has been made before.
 
     Args:
         path: the file, or any part of a model that is split.
         cache: where such directories are kept; made if need be.
+        tokenizer: have the file's tokenizer in it, and the templates; without it, they are not
+            even looked at.
 
     Raises:
         CheckpointError: the file cannot be read, is not whole, or has a model or a tokenizer that
             we don't have; or the directory cannot be written.
     """
     source = read_gguf(path.absolute())
-    directory = cache / _name(source)
+    directory = cache / _name(source, tokenizer)
     if directory.is_dir():
         return directory
     files = {
         "config.json": hub_config(source),
-        **tokenizer_files(source),
+        **(
+            tokenizer_files(source)
+            if tokenizer
+            else {"generation_config.json": recommended(source)}
+        ),
         POINTER: pointer(source.files),
     }
     try:
@@ -52,8 +58,8 @@ def gguf_directory(path: Path, cache: Path) -> Path:
     return directory
 
 
-def _name(source: Gguf) -> str:
-    """One that is another when a file, its place or how it is read is."""
+def _name(source: Gguf, tokenizer: bool) -> str:
+    """One that is another when a file, its place, or what is read of it and how is."""
     try:
         stats = [file.stat() for file in source.files]
     except OSError as error:
@@ -62,7 +68,7 @@ def _name(source: Gguf) -> str:
         [str(file), stat.st_size, stat.st_mtime_ns, head]
         for file, stat, head in zip(source.files, stats, source.heads, strict=True)
     ]
-    digest = hashlib.sha256(json.dumps([_VERSION, facts]).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([_VERSION, tokenizer, facts]).encode()).hexdigest()
     return f"{source.path.stem}-{digest[:_NAME_DIGITS]}"
 
 

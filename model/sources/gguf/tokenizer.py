@@ -68,14 +68,16 @@ def tokenizer_files(source: Gguf) -> dict[str, Any]:
             **{name: words.tokens[token] for name, token in named.items()},
             **_templates(source.metadata),
         },
-        "generation_config.json": {
-            "eos_token_id": words.ends(named),
-            **{
-                name: value
-                for name, key in _SAMPLING.items()
-                if type(value := source.metadata.get(f"general.sampling.{key}")) in (int, float)
-            },
-        },
+        "generation_config.json": {"eos_token_id": words.ends(named), **recommended(source)},
+    }
+
+
+def recommended(source: Gguf) -> dict[str, Any]:
+    """The sampling that a file recommends, as `generation_config.json` has it."""
+    return {
+        name: value
+        for name, key in _SAMPLING.items()
+        if type(value := source.metadata.get(f"general.sampling.{key}")) in (int, float)
     }
 
 

@@ -16,7 +16,7 @@ from model.weights.quantized.matrices import Scheme
 # compressed-tensors wrote at first.
 _KEYS = {"quantization_config": "", "compression_config": "compressed-tensors"}
 # AutoGPTQ's and AutoAWQ's own files, from before config.json said it.
-_FILES = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
+FILES = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
 _METHODS: Mapping[str, Callable[[Mapping[str, Any], str], Scheme]] = {
     "awq": awq_scheme,
     "compressed-tensors": compressed_scheme,
@@ -44,7 +44,7 @@ def read_scheme(directory: Path) -> tuple[Scheme | None, dict[str, Any]]:
             scheme = _scheme(config[key], f"{path} {key}", method)
             rest = {name: value for name, value in config.items() if name not in _KEYS}
             return scheme, config if scheme is None else rest
-    for name, method in _FILES.items():
+    for name, method in FILES.items():
         if (directory / name).is_file():
             said = read_json(directory / name)
             # Others have files of these names that say something else.

@@ -1,7 +1,7 @@
 import pytest
 
 from model.config import CheckpointError
-from model.sources.hub_id import HubId, parse_hub_id, parts, stem
+from model.sources.hub_id import HubId, parse_hub_id
 
 
 @pytest.mark.parametrize(
@@ -32,17 +32,3 @@ def test_a_file_that_is_no_gguf_file() -> None:
         "a/b:Q4_K_M names Q4_K_M behind the colon, where a GGUF file of a/b belongs; give its "
         "whole name, like a/b:model-Q8_0.gguf"
     )
-
-
-@pytest.mark.parametrize(
-    ("file", "name", "files"),
-    [
-        ("a-Q8_0.gguf", "a-Q8_0", ["a-Q8_0.gguf"]),
-        ("d/a-00001-of-00001.gguf", "d/a", ["d/a-00001-of-00001.gguf"]),
-        ("a-00002-of-00002.gguf", "a", ["a-00001-of-00002.gguf", "a-00002-of-00002.gguf"]),
-        ("a-1-of-2.gguf", "a-1-of-2", ["a-1-of-2.gguf"]),
-    ],
-)
-def test_the_parts_of_a_file(file: str, name: str, files: list[str]) -> None:
-    assert stem(file) == name
-    assert parts(file) == files

@@ -26,7 +26,11 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache, in which GGUF files are made directories of their names."""
     made = ModuleType("model.sources.gguf")
-    made.gguf_directory = lambda path, place: place / path.name  # pyright: ignore
+
+    def gguf_directory(path: Path, place: Path, *, tokenizer: bool) -> Path:
+        return place / (path.name if tokenizer else f"{path.name} without a tokenizer")
+
+    made.gguf_directory = gguf_directory  # pyright: ignore
     monkeypatch.setitem(sys.modules, "model.sources.gguf", made)
     return tmp_path / "cache"
 
@@ -79,6 +83,8 @@ def test_a_gguf_file(cache: Path) -> None:
     assert resolve("sha256-1234", cache) == Place(cache / "gguf/sha256-1234", "sha256-1234")
     gguf("broken.gguf", b"GGU")
     assert resolve("broken.gguf", cache) == Place(cache / "gguf/broken.gguf", "broken")
+    alone = resolve("broken.gguf", cache, tokenizer=False)
+    assert alone == Place(cache / "gguf/broken.gguf without a tokenizer", "broken")
 
 
 def test_a_file_that_is_no_gguf_file_is_left_to_whoever_opens_it(cache: Path) -> None:

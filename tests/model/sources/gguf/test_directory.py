@@ -47,6 +47,20 @@ def test_it_is_a_checkpoint(tmp_path, file):
     assert str(tmp_path) not in (directory / "config.json").read_text()
 
 
+def test_it_may_be_without_a_tokenizer(tmp_path):
+    facts = {"tokenizer.ggml.model": "of another", "general.sampling.temp": 0.5}
+    strange = from_hub(FIXTURES / "llama-2", tmp_path / "strange.gguf", facts)
+    directory = gguf_directory(strange, tmp_path / "cache", tokenizer=False)
+    assert read_generation_config(directory) == {"temperature": 0.5}
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "config.json",
+        "generation_config.json",
+        POINTER,
+    ]
+    with pytest.raises(CheckpointError, match="of another"):
+        gguf_directory(strange, tmp_path / "cache")
+
+
 def test_it_is_made_once(tmp_path, file, monkeypatch):
     directory = gguf_directory(file, tmp_path / "cache")
     monkeypatch.setattr(made_directory, "hub_config", None)

@@ -8,6 +8,7 @@ import pytest
 from support.quantized import AWQ, FLOAT, FP8, GPTQ, INT, compressed, int4
 
 from model.config import CheckpointError
+from model.weights.formats import identifying_files
 from model.weights.quantized.compressed import Compressed, Group
 from model.weights.quantized.schemes import read_scheme
 
@@ -191,3 +192,11 @@ def test_a_file_of_its_own(tmp_path, name, said, method):
 def test_a_file_for_another_program_says_nothing(tmp_path):
     (tmp_path / "quantize_config.json").write_text('{"per_channel": true, "modes": ["q4"]}')
     assert read(tmp_path, None)[0] is None
+
+
+def test_a_scheme_in_a_file_of_its_own_tells_a_directory_from_others(tmp_path):
+    weights = tmp_path / "model.safetensors"
+    scheme = tmp_path / "quantize_config.json"
+    for file in (weights, scheme, tmp_path / "config.json"):
+        file.write_text("{}")
+    assert identifying_files(tmp_path) == [weights, scheme]

