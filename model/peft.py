@@ -111,7 +111,7 @@ def read_adapter_config(path: Path) -> AdapterConfig:
     keys = ConfigKeys(read_json(path), str(path))
     for key, allowed in _REQUIRED.items():
         keys.require(key, allowed)
-    keys.ignore(*_IDLE, "init_lora_weights", "base_model_name_or_path")
+    keys.ignore(*_IDLE)
     begun = keys.take("init_lora_weights", object, None)
     if isinstance(begun, str) and _CHANGES_THE_MODEL.fullmatch(begun):
         raise CheckpointError(
