@@ -278,8 +278,11 @@ def open_adapter(directory: Path, family: Family, config: ModelConfig) -> Opened
                 f"{path} has the tensor {name}, and adapters can only be matrices A and B of a "
                 f"layer's {', '.join(kinds)}; give an adapter of these"
             )
-        # Any other dtype is refused here.
-        _ = tensor.dtype
+        if not jnp.issubdtype(tensor.dtype, jnp.floating):
+            raise CheckpointError(
+                f"{path} has {name} as {tensor.kind}; give an adapter whose matrices are BF16, F16 "
+                "or F32"
+            )
         changed[found[1]] = None
     if not changed:
         raise CheckpointError(f"{path} has no tensors, so that the adapter changes nothing")

@@ -221,6 +221,7 @@ REFUSED = {
     "half of it": (only("lora_A"), r"lacks base_model.*lora_B\.weight; give the whole adapter"),
     "nothing": (only("nothing"), "has no tensors, so that the adapter changes nothing"),
     "whole numbers": (only("", lambda x: x.astype(np.int32)), "weights can be BF16, F16, F32"),
+    "bytes": (only("", lambda x: x.astype(np.uint8)), "as U8; give an adapter whose matrices are"),
     "pickles": (pickled, r"adapter_model\.bin is of pickles, which are not read"),
     "no directory": (shutil.rmtree, "is not a directory; give one as PEFT's save_pretrained"),
 }
@@ -249,6 +250,18 @@ def test_experts_are_not_adapted(tmp_path: Path) -> None:
     change(copy("beside-experts", tmp_path))
     with pytest.raises(CheckpointError, match=r"only be .* q_proj, k_proj, v_proj, o_proj; give"):
         open_model(FIXTURES / "models" / "gpt-oss", make_mesh(), "float32", {"a": tmp_path})
+
+
+def test_half_precision_is_read(tmp_path: Path) -> None:
+    only("", lambda x: x.astype(np.float16))(copy("patterns", tmp_path))
+    model = FIXTURES / "models" / "llama-3.1"
+    places = {"whole": ADAPTERS / "patterns", "half": tmp_path}
+    loaded = open_model(model, make_mesh(), "float32", places).load()
+    assert loaded.adapters is not None
+    for name, value in loaded.adapters.parameters.items():
+        whole, half = np.split(np.asarray(value), 2, -1 if name.endswith("a") else 0)
+        assert not np.array_equal(whole, half)
+        np.testing.assert_allclose(half, whole, atol=2e-3)
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
