@@ -110,6 +110,9 @@ class ModelConfig:
         kv_copies: how often each kv head is held, so that every shard has some (`layout.py`).
         vocab_padding: rows of zeros after the embedding's own, so that its shards are equal.
         turned: matrices are held with their inputs' axes last (`memory_layout.py`).
+        weight_form: how the layers' matrices are held (`small.py`); empty for the dtype of all
+            else.
+        weight_parts: that a divided axis has, so that each device's is whole groups of a form.
     """
 
     vocab_size: int
@@ -140,6 +143,8 @@ class ModelConfig:
     kv_copies: int = 1
     vocab_padding: int = 0
     turned: bool = False
+    weight_form: str = ""
+    weight_parts: int = 1
 
     def __post_init__(self) -> None:
         for name in (

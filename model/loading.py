@@ -27,6 +27,7 @@ from model.layout import laid_out
 from model.memory_layout import either_order, parameter_places, put
 from model.mesh import choose_mesh, make_mesh, parse_mesh
 from model.parameters import Parameters
+from model.small import WEIGHT_FORMS, form_on
 from model.tokenizer import Tokenizer, TokenizerError
 from model.tokenizer.hugging_face import HuggingFaceTokenizer
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
@@ -43,7 +44,7 @@ class LoadedModel:
         config: its shape, as the mesh holds it.
         parameters: its weights on the mesh.
         mesh: the devices.
-        dtype: of weights and cache.
+        dtype: of weights, but for matrices in a form of their own, and cache.
     """
 
     config: ModelConfig
@@ -102,18 +103,23 @@ class OpenedModel:
         return LoadedModel(self.config, parameters, self.mesh, self.dtype)
 
 
-def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> LoadedModel:
+def load_model(
+    directory: Path, mesh: Mesh | str, dtype: str = "auto", weights: str = "full"
+) -> LoadedModel:
     """Load the decoder of a checkpoint directory; see `open_model`."""
-    return open_model(directory, mesh, dtype).load()
+    return open_model(directory, mesh, dtype, weights).load()
 
 
-def open_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> OpenedModel:
+def open_model(
+    directory: Path, mesh: Mesh | str, dtype: str = "auto", weights: str = "full"
+) -> OpenedModel:
     """Open the decoder of a checkpoint directory.
 
     Args:
         directory: the checkpoint.
         mesh: the devices; or a mesh in words (`mesh.parse_mesh`), of all devices if empty.
         dtype: one of `DTYPES`.
+        weights: how the layers' matrices are held, one of `WEIGHT_FORMS`.
 
     Raises:
         CheckpointError: the directory is not a checkpoint that we can serve.
@@ -124,9 +130,21 @@ def open_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> Opened
         wanted = parse_mesh(mesh) if mesh else None
         mesh = make_mesh(*choose_mesh(config, jax.device_count(), wanted))
     chosen = resolve_dtype(dtype)
-    weights = open_weights(directory, family, config)
-    turned = weights.turned and either_order(chosen, mesh)
-    return OpenedModel(replace(laid_out(config, mesh), turned=turned), mesh, chosen, weights)
+    form = resolve_form(weights, chosen, mesh)
+    found = open_weights(directory, family, config)
+    turned = found.turned and not form and either_order(chosen, mesh)
+    return OpenedModel(replace(laid_out(config, mesh, form), turned=turned), mesh, chosen, found)
+
+
+def resolve_form(weights: str, dtype: jnp.dtype, mesh: Mesh) -> str:
+    """`ModelConfig.weight_form` of what a person chose.
+
+    Raises:
+        CheckpointError: there is no such form.
+    """
+    if weights not in WEIGHT_FORMS:
+        raise CheckpointError(f"weights is {weights!r}; it must be one of {', '.join(WEIGHT_FORMS)}")
+    return form_on(mesh.devices.flat[0].platform, weights, dtype)
 
 
 def load_tokenizer(directory: Path, config: ModelConfig) -> Tokenizer:

@@ -10,7 +10,6 @@ quarter, with inputs first; bfloat16 about as fast as they are, and large ones f
 that loading need not transpose them.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,10 +22,15 @@ from model import steps
 from model.backends import backend_on
 from model.cache import Cache, abstract_cache
 from model.config import LayerConfig, ModelConfig
-from model.mesh import replicated, sharding
-from model.parameters import Parameters, abstract_parameters, parameter_specs
-
-Places = Mapping[str, NamedSharding | Format]
+from model.mesh import replicated
+from model.parameters import (
+    Parameters,
+    Places,
+    abstract_parameters,
+    held_places,
+    parameter_specs,
+)
+from model.small import Weight
 
 # Whose compiler is asked.
 _PLATFORMS = ("tpu",)
@@ -43,7 +47,8 @@ def parameter_places(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> Place
         mesh: the devices, which need not be there.
     """
     if mesh.devices.flat[0].platform not in _PLATFORMS:
-        return {name: sharding(mesh, spec.axes) for name, spec in parameter_specs(config).items()}
+        specs = parameter_specs(config)
+        return {name: held_places(config, spec, mesh) for name, spec in specs.items()}
     # Layers of a kind are all treated alike: one of each is soon compiled.
     kinds = list(dict.fromkeys(config.layers))
     places = _orders_wished(replace(config, layers=tuple(kinds)), dtype, mesh)
@@ -55,9 +60,15 @@ def either_order(dtype: jnp.dtype, mesh: Mesh) -> bool:
     return mesh.devices.flat[0].platform == "cpu" and dtype == jnp.bfloat16
 
 
-def put(value: jax.Array, place: NamedSharding | Format) -> jax.Array:
+def put(value: Weight, place: Any) -> Weight:
     """A parameter that lies on the mesh already, in the order of its place."""
-    return value if isinstance(place, NamedSharding) else jax.device_put(value, place)
+    return jax.tree.map(
+        lambda part, where: (
+            part if isinstance(where, NamedSharding) else jax.device_put(part, where)
+        ),
+        value,
+        place,
+    )
 
 
 def _alike(name: str, config: ModelConfig, kinds: list[LayerConfig]) -> str:
@@ -69,7 +80,7 @@ def _alike(name: str, config: ModelConfig, kinds: list[LayerConfig]) -> str:
             return name
 
 
-def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[str, Format]:
+def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[str, Any]:
     backend = backend_on(mesh, config, dtype)
     cache, cache_places = abstract_cache(
         config,
@@ -84,7 +95,7 @@ def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[st
     )
     whole = replicated(mesh)
     parameters = abstract_parameters(config, dtype, mesh)
-    free = {name: Format(Layout.AUTO, each.sharding) for name, each in parameters.items()}
+    free = jax.tree.map(lambda each: Format(Layout.AUTO, each.sharding), parameters)
 
     def step(parameters: Parameters, cache: Cache, *rest: Any) -> tuple[jax.Array, Cache]:
         picked, _, cache = steps.forward(config, parameters, cache, *rest)
@@ -96,9 +107,9 @@ def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[st
         out_shardings=(whole, cache_places),
         donate_argnums=1,
     )
-    unplaced = {
-        name: jax.ShapeDtypeStruct(each.shape, each.dtype) for name, each in parameters.items()
-    }
+    unplaced = jax.tree.map(
+        lambda each: jax.ShapeDtypeStruct(each.shape, each.dtype), parameters
+    )
     last, tokens, rows, picks = (
         jax.ShapeDtypeStruct(shape, jnp.int32)
         for shape in ((_ROWS,), (4, _ROWS), (3, _ROWS), (_ROWS,))

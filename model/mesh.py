@@ -28,6 +28,7 @@ from model.axes import (
     SCORES,
     TOKENS,
     VOCAB,
+    WITHIN_GROUP,
 )
 from model.config import ModelConfig
 
@@ -53,6 +54,7 @@ RULES: dict[str, str | None] = {
     # Any row may hold any page, so a pool cut by pages would be exchanged on every step.
     PAGES: None,
     PAGE: None,
+    WITHIN_GROUP: None,
 }
 
 

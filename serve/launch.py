@@ -193,6 +193,7 @@ def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
     return load_engine(
         config.model,
         dtype=config.dtype,
+        weights=config.weights,
         mesh=config.mesh,
         rows=config.rows,
         context=config.context,

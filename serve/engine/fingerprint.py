@@ -31,6 +31,7 @@ def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> st
         # Collectives between hosts may add in another order than those within one.
         "hosts": jax.process_count(),
         "dtype": str(model.dtype),
+        "weights": model.config.weight_form,
         "attention": model.backend.name,
         "platform": [device.platform, device.device_kind],
         "versions": versions(),

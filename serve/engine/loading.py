@@ -33,7 +33,9 @@ from serve.engine.memory import (
     SMALLER_WEIGHTS,
     capacity,
     check_fits,
+    model_in_words,
     needs_of,
+    numbers_in_words,
     refused_if_exhausted,
     warn_if_not_free,
 )
@@ -72,6 +74,7 @@ def load_engine(
     directory: Path,
     *,
     dtype: str = "auto",
+    weights: str = "full",
     mesh: str = "",
     rows: int = 64,
     context: int = 0,
@@ -91,6 +94,7 @@ def load_engine(
     Args:
         directory: the checkpoint.
         dtype: `auto`, `float32` or `bfloat16`.
+        weights: how the layers' matrices are held, one of `WEIGHT_FORMS`.
         mesh: devices of each mesh axis, like `data=2,model=4`; all devices if empty.
         rows: most choices decoded in one step.
         context: most tokens of prompt and answer; 0 for what the model was made for.
@@ -116,7 +120,7 @@ def load_engine(
     check_settings()
     check_devices()
     kept = None if compile_cache is None else keep_programs(compile_cache)
-    opened = open_model(directory, mesh, dtype)
+    opened = open_model(directory, mesh, dtype, weights)
     tokenizer = load_tokenizer(directory, opened.config)
     end_ids = load_end_ids(directory, opened.config, tokenizer)
     length = _context_length(context, opened.config)
@@ -139,7 +143,7 @@ def load_engine(
     needs, there = needs_of(opened, config), capacity(opened.mesh)
     check_fits(needs, there)
     warn_if_not_free(needs, there)
-    with refused_if_exhausted(f"the model in {opened.dtype}", SMALLER_WEIGHTS):
+    with refused_if_exhausted(model_in_words(opened), SMALLER_WEIGHTS):
         model = opened.load()
     if model.backend.fallback:
         logger.warning("attention runs in plain JAX, slower: %s", model.backend.fallback)
@@ -199,7 +203,8 @@ def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
     mesh = ", ".join(f"{name}={size}" for name, size in model.mesh.shape.items())
     gibibytes = config.num_pages * config.page_size * _cached_bytes(model) / 2**30
     return {
-        "parameters": f"{count_parameters(model.config) / 1e6:.1f} M, {model.dtype}",
+        "parameters": f"{count_parameters(model.config) / 1e6:.1f} M, "
+        f"{numbers_in_words(model.config, model.dtype)}",
         "devices": f"{model.mesh.size} × {device.device_kind}, mesh {mesh}",
         "attention": model.backend.name,
         "cache": f"{config.num_pages} pages of {config.page_size} tokens, {gibibytes:.2f} GiB",

@@ -14,12 +14,15 @@ from math import prod
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from model.cache import abstract_cache
+from model.config import ModelConfig
 from model.loading import LoadedModel, OpenedModel
 from model.mesh import replicated
-from model.parameters import abstract_parameters
+from model.parameters import abstract_parameters, bits_of
+from model.small import form_in_words
 from sampling.batch import empty_rows
 from serve.engine.config import EngineConfig, EngineConfigError
 from serve.engine.host_memory import host_memory
@@ -31,7 +34,10 @@ LOWER_ROWS = "lower rows (--rows)"
 LOWER_CACHE = "lower cache_tokens (--cache-tokens)"
 LOWER_CHUNK = "lower prefill_chunk (--prefill-chunk)"
 LOWER_PAGE = "lower page_size (--page-size)"
-SMALLER_WEIGHTS = "take bfloat16 as dtype (--dtype), more devices, or a smaller model"
+SMALLER_WEIGHTS = (
+    "take bfloat16 as dtype (--dtype), int8 or int4 as weights (--weights), more devices, or a "
+    "smaller model"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ def capacity(mesh: Mesh) -> Capacity:
 def bytes_of(tree: Any) -> int:
     """What arrays, or the shapes of some that are to be, take of each of their devices."""
     return sum(
-        prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        -(-prod(leaf.sharding.shard_shape(leaf.shape)) * bits_of(leaf.dtype) // 8)
         for leaf in jax.tree.leaves(tree)
     )
 
@@ -108,7 +114,7 @@ def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Nee
     weights = abstract_parameters(model.config, model.dtype, model.mesh)
     tokens = config.num_pages * config.page_size
     return [
-        Need(f"the model in {model.dtype}", bytes_of(weights), SMALLER_WEIGHTS),
+        Need(model_in_words(model), bytes_of(weights), SMALLER_WEIGHTS),
         Need(f"a cache of {tokens} tokens", bytes_of(cache.layers), _smaller_cache(config)),
         Need(
             f"what {config.max_rows} rows of {config.context_length} tokens keep",
@@ -116,6 +122,17 @@ def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Nee
             LOWER_ROWS,
         ),
     ]
+
+
+def model_in_words(model: OpenedModel | LoadedModel) -> str:
+    """What to call the weights where they take memory."""
+    return f"the model in {numbers_in_words(model.config, model.dtype)}"
+
+
+def numbers_in_words(config: ModelConfig, dtype: jnp.dtype) -> str:
+    """How weights are held, like `bfloat16, matrices in int8`."""
+    form = form_in_words(config.weight_form)
+    return f"{dtype}, matrices in {form}" if form else str(dtype)
 
 
 def _smaller_cache(config: EngineConfig) -> str:

@@ -9,6 +9,7 @@ from serve.engine.jax_settings import numeric_settings
 
 _SETTINGS = (
     "dtype",
+    "weights",
     "mesh",
     "rows",
     "context",

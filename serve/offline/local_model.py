@@ -89,6 +89,7 @@ class LocalModel:
         context: int = 0,
         cache_tokens: int = 0,
         dtype: str = "auto",
+        weights: str = "full",
         mesh: str = "",
         deterministic: bool = True,
         chat_template: Path | str = "",
@@ -104,6 +105,8 @@ class LocalModel:
             context: most tokens of prompt and answer; 0 for what the model was made for.
             cache_tokens: tokens the cache holds; 0 for all rows' contexts as far as memory goes.
             dtype: `auto`, `float32` or `bfloat16`.
+            weights: how the layers' matrices are kept: `full`, `float32`, `bfloat16`, `int8`,
+                `fp8` or `int4`.
             mesh: devices to divide the rows by and to divide the model by, like
                 `data=2,model=4`; all devices if empty.
             deterministic: the same call gives the same answers, whatever else runs. Every step
@@ -124,6 +127,7 @@ class LocalModel:
         loaded = load_engine(
             directory,
             dtype=dtype,
+            weights=weights,
             mesh=mesh,
             rows=rows,
             context=context,
