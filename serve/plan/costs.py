@@ -18,7 +18,7 @@ from model.cache import bytes_per_token, combined_heads
 from model.config import LayerConfig, ModelConfig
 from model.kernels.ragged import QUERIES_PER_BLOCK
 from model.mesh import parts_on
-from model.parameters import ParameterSpec, parameter_specs
+from model.parameters import ParameterSpec, held_bytes, parameter_specs
 from serve.plan.chips import Chip
 from serve.plan.program_text import Exchange, ProgramText
 
@@ -114,7 +114,7 @@ def needs(config: ModelConfig, mesh: Mesh, dtype: jnp.dtype, work: Work) -> Need
         if name == "embedding.weight" and not config.tied_head:
             continue
         reached, share = _reached(spec, config, work.tokens)
-        weight_bytes += values * reached * dtype.itemsize
+        weight_bytes += held_bytes(config, spec, dtype, mesh) * reached
         # The head is applied where something is sampled alone.
         head = name in ("embedding.weight", "head.weight")
         applied = work.sampled if head else tokens

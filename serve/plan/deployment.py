@@ -6,7 +6,6 @@ by the same code.
 
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from typing import Any
 
 import jax
@@ -29,7 +28,8 @@ from model.mesh import (
     parts_on,
     replicated,
 )
-from model.parameters import abstract_parameters, parameter_specs
+from model.parameters import abstract_parameters, held_bytes, parameter_specs
+from model.small import form_on
 from sampling.batch import empty_rows
 from serve.engine.config import EngineConfig, least_rows
 from serve.engine.loading import DEVICE_SHARE
@@ -49,6 +49,7 @@ class Workload:
         page_size: tokens of a page.
         prefill_chunk: prompt tokens of one step.
         dtype: of weights and pages.
+        weights: how the layers' matrices are held, one of `WEIGHT_FORMS`.
     """
 
     rows: int = 64
@@ -56,6 +57,12 @@ class Workload:
     page_size: int = 16
     prefill_chunk: int = 256
     dtype: str = "bfloat16"
+    weights: str = "full"
+
+    @property
+    def form(self) -> str:
+        """`ModelConfig.weight_form` on a TPU."""
+        return form_on("tpu", self.weights, jnp.dtype(self.dtype))
 
     @property
     def tokens(self) -> int:
@@ -131,20 +138,18 @@ def budget(config: ModelConfig, where: Slice, mesh: MeshShape, work: Workload) -
         work: what it is to hold.
     """
     shape = AbstractMesh(mesh, (DATA, MODEL), (AxisType.Auto,) * 2)
-    held = laid_out(config, shape)
-    dtype = jnp.dtype(work.dtype)
-    size, heads = dtype.itemsize, parts_on(shape, KV_HEADS)
-    weights = sum(
-        prod(spec.shape) // prod(parts_on(shape, axis) for axis in spec.axes)
-        for spec in parameter_specs(held).values()
+    held = laid_out(config, shape, work.form)
+    dtype, heads = jnp.dtype(work.dtype), parts_on(shape, KV_HEADS)
+    weights = int(
+        sum(held_bytes(held, spec, dtype, shape) for spec in parameter_specs(held).values())
     )
     backend = choose_backend(held, "tpu", held.held_kv_heads // heads, dtype)
     page = work.page_size * bytes_per_token(held, backend.layout, dtype, backend.heads) // heads
     wanted = work.rows * -(-work.context // work.page_size)
     state = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(_rows(held, work.rows)))
-    spare = where.chip.hbm - weights * size - state
+    spare = where.chip.hbm - weights - state
     possible = max(0, int(DEVICE_SHARE * spare)) // page
-    return Budget(where.chip.hbm, weights * size, state, page, wanted, min(wanted, possible))
+    return Budget(where.chip.hbm, weights, state, page, wanted, min(wanted, possible))
 
 
 def _rows(config: ModelConfig, rows: int) -> Any:
@@ -198,7 +203,8 @@ def deploy(
     """
     shape, takes = divided(config, where, work, wanted)
     mesh = make_mesh(*shape, devices=slice_devices(where))
-    held, dtype = laid_out(config.for_context(work.context), mesh), jnp.dtype(work.dtype)
+    held = laid_out(config.for_context(work.context), mesh, work.form)
+    dtype = jnp.dtype(work.dtype)
     engine = EngineConfig(
         context_length=work.context,
         cache_tokens=takes.pages * work.page_size,
