@@ -22,7 +22,7 @@ from model.cache import Cache
 from model.config import ModelConfig
 from model.mesh import replicated
 from model.paged import KEYS_PER_TURN
-from model.parameters import Parameters
+from model.parameters import Parameters, Shape
 from sampling.batch import (
     Rows,
     bias_of,
@@ -50,7 +50,7 @@ class DeviceState(NamedTuple):
         rows: the sampler's.
     """
 
-    parameters: dict[str, jax.ShapeDtypeStruct]
+    parameters: dict[str, Shape]
     cache: Cache
     rows: Rows
 

@@ -283,10 +283,9 @@ class Runner:
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree
             )
 
-        parameters = {
-            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=cast("Any", x).format)
-            for name, x in model.parameters.items()
-        }
+        parameters = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.format), model.parameters
+        )
         device = DeviceState(parameters, like(self._cache), like(self._rows))
         specs = program_specs(model.config, self._config, model.mesh, device)
         if self._kept is None or not can_keep(model.mesh):
