@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.experimental.layout import Format
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
@@ -21,7 +22,7 @@ from model.axes import WITHIN_GROUP
 from model.config import ModelConfig
 from model.decoder import Decoder
 from model.mesh import RULES, parts_on, sharding
-from model.small import Parts, Small, Weight, has_scales, parts_of, quantized
+from model.small import Parts, Small, Weight, has_scales, parts_of, quantized, quantized_on_host
 
 Parameters = dict[str, Weight]
 Shape = jax.ShapeDtypeStruct | Small
@@ -173,11 +174,22 @@ def held(config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype, value: jax.
     return value.astype(held_as(config, spec, dtype).dtype)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def make_held(
     config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype, mesh: Mesh, value: jax.Array
 ) -> Weight:
-    """`held`, on a mesh."""
+    """`held`, on a mesh; waited for, so that no more than one is there in full."""
+    alone = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
+    if alone and spec.sums and has_scales(config.weight_form):
+        made = quantized_on_host(np.asarray(value), spec.sums, config.weight_form)
+        places = held_places(config, spec, mesh)
+        return jax.tree.map(partial(jax.device_put, may_alias=True), made, places)
+    return jax.block_until_ready(_make_held(config, spec, dtype, mesh, value))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _make_held(
+    config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype, mesh: Mesh, value: jax.Array
+) -> Weight:
     made = held(config, spec, dtype, value)
     return jax.lax.with_sharding_constraint(made, held_places(config, spec, mesh))
 

@@ -18,7 +18,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Num
+
+from model.weights.copying import empty_aligned
 
 # What a person may choose. The first is the dtype of all else; the next two have no scales.
 WEIGHT_FORMS = ("full", "float32", "bfloat16", "int8", "fp8", "int4")
@@ -53,14 +56,14 @@ _KINDS = {
     "int4_pairs": _Kind(jnp.uint8, 8.0, grouped=True, paired=True),
 }
 _ON_CPU = {"fp8": "fp8_bits", "int4": "int4_pairs"}
+# Numbers that are quantized at a time.
+_TURN = 1 << 20
 # Of the scales that would use all sixteen numbers of an int4, and some that cut the largest off,
 # the one is taken with which a group's squared error is least.
 _SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
 
 
-@partial(
-    jax.tree_util.register_dataclass, data_fields=("values", "scales"), meta_fields=("form",)
-)
+@partial(jax.tree_util.register_dataclass, data_fields=("values", "scales"), meta_fields=("form",))
 @dataclass(frozen=True)
 class Small:
     """Stands for a matrix.
@@ -135,7 +138,12 @@ def group_size(inputs: int, parts: int) -> int:
 
 
 def parts_of(
-    shape: Sequence[int], axes: Sequence[str], sums: Sequence[int], form: str, parts: int, within: str
+    shape: Sequence[int],
+    axes: Sequence[str],
+    sums: Sequence[int],
+    form: str,
+    parts: int,
+    within: str,
 ) -> Parts:
     """What a matrix becomes.
 
@@ -168,9 +176,7 @@ def parts_of(
     )
 
 
-def quantized(
-    value: Float[Array, "..."], sums: Sequence[int], form: str, parts: int = 1
-) -> Small:
+def quantized(value: Float[Array, "..."], sums: Sequence[int], form: str, parts: int = 1) -> Small:
     """A matrix in a form; see `parts_of` for the arguments. Within a `jit` nothing is kept twice."""
     kind = _KINDS[form]
     wide = value.astype(jnp.float32)
@@ -196,6 +202,32 @@ def quantized(
     return Small(values, jnp.squeeze(scales, last + 1).astype(jnp.bfloat16), form)
 
 
+def quantized_on_host(value: np.ndarray, sums: Sequence[int], form: str) -> Small:
+    """`quantized` for one CPU device, some outputs after the others, in NumPy's memory.
+
+    So little is there beside both matrices: a program of the whole would need several of them.
+    """
+    run = partial(jax.jit(quantized, static_argnums=(1, 2)), sums=tuple(sums), form=form)
+    whole = jax.eval_shape(partial(quantized, sums=sums, form=form), value)
+    target = jax.tree.map(lambda each: empty_aligned(each.shape, each.dtype), whole)
+    outs = [axis for axis in range(value.ndim) if axis not in sums]
+    axis = max(outs, key=lambda each: value.shape[each])
+    grouped = _KINDS[form].grouped
+    of_values = axis + 1 if grouped and axis > sums[-1] else axis
+    of_scales = axis if grouped else outs.index(axis)
+    width = max(1, _TURN * value.shape[axis] // value.size)
+    for first in range(0, value.shape[axis], width):
+        mine = slice(first, first + width)
+        part = run(jnp.asarray(value[_along(axis, mine)]))
+        np.copyto(target.values[_along(of_values, mine)], part.values)
+        np.copyto(target.scales[_along(of_scales, mine)], part.scales)
+    return target
+
+
+def _along(axis: int, mine: slice) -> tuple[slice, ...]:
+    return (*(slice(None),) * axis, mine)
+
+
 def _best_scales(groups: jax.Array, axis: int) -> jax.Array:
     """The scale of each group, float32 with the values of bfloat16."""
     low, high = groups.min(axis, keepdims=True), groups.max(axis, keepdims=True)
@@ -203,9 +235,7 @@ def _best_scales(groups: jax.Array, axis: int) -> jax.Array:
     whole = jnp.where(-low > high, -low, -high) / 8.0
 
     def error(scales: jax.Array) -> jax.Array:
-        return jnp.sum(
-            jnp.square(_to_int4(groups, scales) * scales - groups), axis, keepdims=True
-        )
+        return jnp.sum(jnp.square(_to_int4(groups, scales) * scales - groups), axis, keepdims=True)
 
     best = whole.astype(jnp.bfloat16).astype(jnp.float32)
     least = error(best)

@@ -172,26 +172,22 @@ class PublishedWeights:
         small = is_small(held, spec)
         # What is kept in fewer bits is made of what is stored.
         target_dtype = self.dtypes[name] if small else dtype or self.dtypes[name]
+
+        def finish(whole: jax.Array) -> Weight:
+            return make_held(held, spec, dtype or whole.dtype, mesh, whole) if small else whole
+
         if mesh.size == 1 and mesh.devices.flat[0].platform == "cpu":
             target = empty_aligned(spec.shape, target_dtype)
             moves = copies(build, sources, target)
             if moves is not None:
                 for move in moves:
                     copy_view(move.target, move.source, self._tensors.release)
-                whole = jax.device_put(target, place, may_alias=True)
-                return _kept(whole, spec, held, dtype, mesh) if small else whole
+                return finish(jax.device_put(target, place, may_alias=True))
         parts = [_spread(source, mesh) for source in sources]
         value = jax.block_until_ready(_make(build, target_dtype, place, *parts))
         for source in sources:
             self._tensors.release(source)
-        return _kept(value, spec, held, dtype, mesh) if small else value
-
-
-def _kept(
-    value: jax.Array, spec: ParameterSpec, held: ModelConfig, dtype: jnp.dtype | None, mesh: Mesh
-) -> Weight:
-    # Waited for, so that no more than one is there in full.
-    return jax.block_until_ready(make_held(held, spec, dtype or value.dtype, mesh, value))
+        return finish(value)
 
 
 def _zero_biases(store: TensorStore, names: Collection[str]) -> set[str]:
