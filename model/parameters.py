@@ -21,6 +21,7 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from model.axes import WITHIN_GROUP
 from model.config import ModelConfig
 from model.decoder import Decoder
+from model.freed import release_memory
 from model.mesh import RULES, parts_on, sharding
 from model.small import Parts, Small, Weight, has_scales, parts_of, quantized, quantized_on_host
 
@@ -182,6 +183,7 @@ def make_held(
     if alone and spec.sums and has_scales(config.weight_form):
         made = quantized_on_host(np.asarray(value), spec.sums, config.weight_form)
         places = held_places(config, spec, mesh)
+        release_memory()
         return jax.tree.map(partial(jax.device_put, may_alias=True), made, places)
     return jax.block_until_ready(_make_held(config, spec, dtype, mesh, value))
 

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from model.cache import Cache, cache_sharding, empty_cache
+from model.freed import release_memory
 from model.loading import LoadedModel
 from model.mesh import replicated
 from sampling.batch import Rows, empty_rows
@@ -27,7 +28,7 @@ from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
 from serve.engine.compile_cache import KeptPrograms
 from serve.engine.config import EngineConfig
 from serve.engine.executables import Executables, Program, can_keep, facts_of
-from serve.engine.host_memory import release_memory, usable_cores
+from serve.engine.host_memory import usable_cores
 from serve.engine.memory import (
     LOWER_CACHE,
     LOWER_ROWS,
