@@ -153,9 +153,7 @@ class SelfAttention(nnx.Module):
         return rms_norm(qk, weights, self.q_norm.eps, self.q_norm.offset)
 
 
-def _projected(
-    attended: Float[Array, "B T K G H"], weight: Weight
-) -> Float[Array, "B T D"]:
+def _projected(attended: Float[Array, "B T K G H"], weight: Weight) -> Float[Array, "B T D"]:
     """The heads' outputs, projected and summed.
 
     With heads and their groups apart XLA's CPU backend rearranges the weight, on every step. By

@@ -24,9 +24,7 @@ from model.mesh import parts_on
 from model.parameters import ParameterSpec, turn
 
 
-def laid_out(
-    config: ModelConfig, mesh: Mesh | AbstractMesh, weight_form: str = ""
-) -> ModelConfig:
+def laid_out(config: ModelConfig, mesh: Mesh | AbstractMesh, weight_form: str = "") -> ModelConfig:
     """The decoder as this mesh holds it, which must be one that `mesh.choose_mesh` allows."""
     heads, shards = config.num_kv_heads, parts_on(mesh, KV_HEADS)
     copies = math.lcm(heads, shards) // heads

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from model.backends import Backend, backend_on
 from model.config import CheckpointError, ModelConfig, read_json
 from model.families.registry import read_family
+from model.float8 import FP8
 from model.generation_config import generation_config_of, read_generation_config
 from model.layout import laid_out
 from model.memory_layout import either_order, parameter_places, put
@@ -34,6 +35,8 @@ from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from model.weights.formats import Weights, open_weights
 
 DTYPES = ("auto", "float32", "bfloat16")
+# Of the cache's pages; None for that of the weights.
+CACHE_DTYPES = {"auto": None, "bfloat16": jnp.dtype("bfloat16"), "fp8": FP8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +47,25 @@ class LoadedModel:
         config: its shape, as the mesh holds it.
         parameters: its weights on the mesh.
         mesh: the devices.
-        dtype: of weights, but for matrices in a form of their own, and cache.
+        dtype: of weights, but for matrices in a form of their own.
+        pages: dtype of the cache, if another.
     """
 
     config: ModelConfig
     parameters: Parameters
     mesh: Mesh
     dtype: jnp.dtype
+    pages: jnp.dtype | None = None
+
+    @property
+    def page_dtype(self) -> jnp.dtype:
+        """Of the cache's pages."""
+        return self.pages or self.dtype
 
     @property
     def backend(self) -> Backend:
         """The attention backend to run it with."""
-        return backend_on(self.mesh, self.config, self.dtype)
+        return backend_on(self.mesh, self.config, self.page_dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +75,25 @@ class OpenedModel:
     Attributes:
         config: its shape, as the mesh holds it.
         mesh: the devices.
-        dtype: that weights and cache will have.
+        dtype: that weights will have.
+        pages: dtype of the cache, if another.
     """
 
     config: ModelConfig
     mesh: Mesh
     dtype: jnp.dtype
     _weights: Weights
+    pages: jnp.dtype | None = None
+
+    @property
+    def page_dtype(self) -> jnp.dtype:
+        """Of the cache's pages."""
+        return self.pages or self.dtype
 
     @property
     def backend(self) -> Backend:
         """The attention backend to run it with."""
-        return backend_on(self.mesh, self.config, self.dtype)
+        return backend_on(self.mesh, self.config, self.page_dtype)
 
     def load(self) -> LoadedModel:
         """Read the weights.
@@ -84,7 +101,7 @@ class OpenedModel:
         Raises:
             CheckpointError: they cannot be read.
         """
-        places = parameter_places(self.config, self.dtype, self.mesh)
+        places = parameter_places(self.config, self.dtype, self.mesh, self.page_dtype)
         weights = self._weights
         parameters: Parameters = {}
         with tqdm(
@@ -100,7 +117,7 @@ class OpenedModel:
             ):
                 parameters[name] = put(value, places[name])
                 bar.update(weights.sizes[name])
-        return LoadedModel(self.config, parameters, self.mesh, self.dtype)
+        return LoadedModel(self.config, parameters, self.mesh, self.dtype, self.pages)
 
 
 def load_model(
@@ -111,7 +128,11 @@ def load_model(
 
 
 def open_model(
-    directory: Path, mesh: Mesh | str, dtype: str = "auto", weights: str = "full"
+    directory: Path,
+    mesh: Mesh | str,
+    dtype: str = "auto",
+    weights: str = "full",
+    cache_dtype: str = "auto",
 ) -> OpenedModel:
     """Open the decoder of a checkpoint directory.
 
@@ -120,6 +141,7 @@ def open_model(
         mesh: the devices; or a mesh in words (`mesh.parse_mesh`), of all devices if empty.
         dtype: one of `DTYPES`.
         weights: how the layers' matrices are held, one of `WEIGHT_FORMS`.
+        cache_dtype: of the cache, one of `CACHE_DTYPES`.
 
     Raises:
         CheckpointError: the directory is not a checkpoint that we can serve.
@@ -133,7 +155,8 @@ def open_model(
     form = resolve_form(weights, chosen, mesh)
     found = open_weights(directory, family, config)
     turned = found.turned and not form and either_order(chosen, mesh)
-    return OpenedModel(replace(laid_out(config, mesh, form), turned=turned), mesh, chosen, found)
+    held = replace(laid_out(config, mesh, form), turned=turned)
+    return OpenedModel(held, mesh, chosen, found, CACHE_DTYPES[cache_dtype])
 
 
 def resolve_form(weights: str, dtype: jnp.dtype, mesh: Mesh) -> str:
@@ -143,7 +166,9 @@ def resolve_form(weights: str, dtype: jnp.dtype, mesh: Mesh) -> str:
         CheckpointError: there is no such form.
     """
     if weights not in WEIGHT_FORMS:
-        raise CheckpointError(f"weights is {weights!r}; it must be one of {', '.join(WEIGHT_FORMS)}")
+        raise CheckpointError(
+            f"weights is {weights!r}; it must be one of {', '.join(WEIGHT_FORMS)}"
+        )
     return form_on(mesh.devices.flat[0].platform, weights, dtype)
 
 

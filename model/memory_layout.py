@@ -38,20 +38,24 @@ _PLATFORMS = ("tpu",)
 _ROWS, _PAGE, _TABLE = 64, 32, 8
 
 
-def parameter_places(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> Places:
+def parameter_places(
+    config: ModelConfig, dtype: jnp.dtype, mesh: Mesh, page_dtype: jnp.dtype | None = None
+) -> Places:
     """How each parameter lies on the mesh, and in which order where that matters.
 
     Args:
         config: the decoder as the mesh holds it.
-        dtype: of parameters and pages.
+        dtype: of parameters.
         mesh: the devices, which need not be there.
+        page_dtype: of pages; None for that of parameters.
     """
     if mesh.devices.flat[0].platform not in _PLATFORMS:
         specs = parameter_specs(config)
         return {name: held_places(config, spec, mesh) for name, spec in specs.items()}
     # Layers of a kind are all treated alike: one of each is soon compiled.
     kinds = list(dict.fromkeys(config.layers))
-    places = _orders_wished(replace(config, layers=tuple(kinds)), dtype, mesh)
+    reduced = replace(config, layers=tuple(kinds))
+    places = _orders_wished(reduced, dtype, mesh, page_dtype or dtype)
     return {name: places[_alike(name, config, kinds)] for name in parameter_specs(config)}
 
 
@@ -80,8 +84,10 @@ def _alike(name: str, config: ModelConfig, kinds: list[LayerConfig]) -> str:
             return name
 
 
-def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[str, Any]:
-    backend = backend_on(mesh, config, dtype)
+def _orders_wished(
+    config: ModelConfig, dtype: jnp.dtype, mesh: Mesh, page_dtype: jnp.dtype
+) -> dict[str, Any]:
+    backend = backend_on(mesh, config, page_dtype)
     cache, cache_places = abstract_cache(
         config,
         mesh,
@@ -89,7 +95,7 @@ def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[st
         page_size=_PAGE,
         rows=_ROWS,
         table_width=_TABLE,
-        dtype=dtype,
+        dtype=page_dtype,
         layout=backend.layout,
         heads=backend.heads,
     )
@@ -107,9 +113,7 @@ def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[st
         out_shardings=(whole, cache_places),
         donate_argnums=1,
     )
-    unplaced = jax.tree.map(
-        lambda each: jax.ShapeDtypeStruct(each.shape, each.dtype), parameters
-    )
+    unplaced = jax.tree.map(lambda each: jax.ShapeDtypeStruct(each.shape, each.dtype), parameters)
     last, tokens, rows, picks = (
         jax.ShapeDtypeStruct(shape, jnp.int32)
         for shape in ((_ROWS,), (4, _ROWS), (3, _ROWS), (_ROWS,))

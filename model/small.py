@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+from model.float8 import float8_bits, of_float8_bits, to_float8
 from model.weights.copying import empty_aligned
 
 # What a person may choose. The first is the dtype of all else; the next two have no scales.
@@ -177,28 +178,25 @@ def parts_of(
 
 
 def quantized(value: Float[Array, "..."], sums: Sequence[int], form: str, parts: int = 1) -> Small:
-    """A matrix in a form; see `parts_of` for the arguments. Within a `jit` nothing is kept twice."""
+    """A matrix in a form; see `parts_of` for the arguments."""
     kind = _KINDS[form]
     wide = value.astype(jnp.float32)
     if not kind.grouped:
         scales = jnp.max(jnp.abs(wide), axis=tuple(sums), keepdims=True) / kind.most
         scaled = wide / jnp.where(scales == 0, 1.0, scales)
-        if form == "int8":
-            values = jnp.round(scaled).astype(jnp.int8)
-        else:
-            values = scaled.astype(jnp.float8_e4m3fn)
-        if kind.dtype == jnp.uint8:
-            values = jax.lax.bitcast_convert_type(values, jnp.uint8)
+        made = {
+            "int8": lambda: jnp.round(scaled).astype(jnp.int8),
+            "fp8": lambda: to_float8(scaled),
+            "fp8_bits": lambda: float8_bits(scaled),
+        }
+        values = made[form]()
         return Small(values, jnp.squeeze(scales, tuple(sums)), form)
     last = sums[-1]
     size = group_size(value.shape[last], parts)
     groups = wide.reshape(*value.shape[:last], -1, size, *value.shape[last + 1 :])
     scales = _best_scales(groups, last + 1)
     values = _to_int4(groups, scales)
-    if kind.paired:
-        values = _paired(values, last + 1)
-    else:
-        values = values.astype(jnp.int4)
+    values = _paired(values, last + 1) if kind.paired else values.astype(jnp.int4)
     return Small(values, jnp.squeeze(scales, last + 1).astype(jnp.bfloat16), form)
 
 
@@ -266,11 +264,7 @@ def _pieces(values: jax.Array, form: str, size: int, axis: int, dtype: Any) -> l
     """Values as numbers, in pieces that follow one another along an axis of this size."""
     match form:
         case "fp8_bits":
-            bits = values.astype(jnp.uint16)
-            # The same number in float16, less a power of two.
-            half = (bits & 0x80) << 8 | (bits & 0x7F) << 7
-            numbers = jax.lax.bitcast_convert_type(half, jnp.float16).astype(jnp.float32)
-            return [(numbers * 256.0).astype(dtype)]
+            return [of_float8_bits(values).astype(dtype)]
         case "int4_pairs":
             signed = partial(jax.lax.bitcast_convert_type, new_dtype=jnp.int8)
             low, high = signed(values << 4) >> 4, signed(values) >> 4

@@ -32,6 +32,7 @@ def fingerprint(directory: Path, model: LoadedModel, config: EngineConfig) -> st
         "hosts": jax.process_count(),
         "dtype": str(model.dtype),
         "weights": model.config.weight_form,
+        "cache": str(model.page_dtype),
         "attention": model.backend.name,
         "platform": [device.platform, device.device_kind],
         "versions": versions(),

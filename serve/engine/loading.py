@@ -75,6 +75,7 @@ def load_engine(
     *,
     dtype: str = "auto",
     weights: str = "full",
+    cache_dtype: str = "auto",
     mesh: str = "",
     rows: int = 64,
     context: int = 0,
@@ -95,6 +96,7 @@ def load_engine(
         directory: the checkpoint.
         dtype: `auto`, `float32` or `bfloat16`.
         weights: how the layers' matrices are held, one of `WEIGHT_FORMS`.
+        cache_dtype: of the cache's pages, one of `CACHE_DTYPES`.
         mesh: devices of each mesh axis, like `data=2,model=4`; all devices if empty.
         rows: most choices decoded in one step.
         context: most tokens of prompt and answer; 0 for what the model was made for.
@@ -120,7 +122,7 @@ def load_engine(
     check_settings()
     check_devices()
     kept = None if compile_cache is None else keep_programs(compile_cache)
-    opened = open_model(directory, mesh, dtype, weights)
+    opened = open_model(directory, mesh, dtype, weights, cache_dtype)
     tokenizer = load_tokenizer(directory, opened.config)
     end_ids = load_end_ids(directory, opened.config, tokenizer)
     length = _context_length(context, opened.config)
@@ -195,7 +197,7 @@ def _default_cache_tokens(model: LoadedModel, config: EngineConfig) -> int:
 
 def _cached_bytes(model: LoadedModel) -> int:
     backend = model.backend
-    return bytes_per_token(model.config, backend.layout, model.dtype, backend.heads)
+    return bytes_per_token(model.config, backend.layout, model.page_dtype, backend.heads)
 
 
 def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
@@ -207,7 +209,8 @@ def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
         f"{numbers_in_words(model.config, model.dtype)}",
         "devices": f"{model.mesh.size} × {device.device_kind}, mesh {mesh}",
         "attention": model.backend.name,
-        "cache": f"{config.num_pages} pages of {config.page_size} tokens, {gibibytes:.2f} GiB",
+        "cache": f"{config.num_pages} pages of {config.page_size} tokens in {model.page_dtype}, "
+        f"{gibibytes:.2f} GiB",
         "tokens of a step": ", ".join(map(str, config.token_buckets)),
         "tokens sampled together": ", ".join(map(str, config.row_buckets)),
         "mode": "deterministic" if config.deterministic else "fast",

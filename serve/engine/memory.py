@@ -103,7 +103,7 @@ def working_bytes(program: Any) -> int:
 def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Need]:
     """What an engine keeps from its start on."""
     whole = replicated(model.mesh)
-    sizes = cache_sizes(config, model.dtype, model.backend)
+    sizes = cache_sizes(config, model.page_dtype, model.backend)
     cache, _ = abstract_cache(model.config, model.mesh, **sizes)
     rows: Any = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole),
@@ -115,7 +115,11 @@ def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Nee
     tokens = config.num_pages * config.page_size
     return [
         Need(model_in_words(model), bytes_of(weights), SMALLER_WEIGHTS),
-        Need(f"a cache of {tokens} tokens", bytes_of(cache.layers), _smaller_cache(config)),
+        Need(
+            f"a cache of {tokens} tokens in {model.page_dtype}",
+            bytes_of(cache.layers),
+            _smaller_cache(config),
+        ),
         Need(
             f"what {config.max_rows} rows of {config.context_length} tokens keep",
             bytes_of((cache.tables, rows)),

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -227,7 +227,7 @@ class Runner:
 
     def _make_cache(self) -> Cache:
         model = self._model
-        sizes = cache_sizes(self._config, model.dtype, model.backend)
+        sizes = cache_sizes(self._config, model.page_dtype, model.backend)
         return empty_cache(model.config, **sizes)
 
     def _cache_sharding(self) -> Cache:

@@ -90,6 +90,7 @@ class LocalModel:
         cache_tokens: int = 0,
         dtype: str = "auto",
         weights: str = "full",
+        cache_dtype: str = "auto",
         mesh: str = "",
         deterministic: bool = True,
         chat_template: Path | str = "",
@@ -107,6 +108,7 @@ class LocalModel:
             dtype: `auto`, `float32` or `bfloat16`.
             weights: how the layers' matrices are kept: `full`, `float32`, `bfloat16`, `int8`,
                 `fp8` or `int4`.
+            cache_dtype: of the cache: `auto` for that of the weights, `bfloat16` or `fp8`.
             mesh: devices to divide the rows by and to divide the model by, like
                 `data=2,model=4`; all devices if empty.
             deterministic: the same call gives the same answers, whatever else runs. Every step
@@ -128,6 +130,7 @@ class LocalModel:
             directory,
             dtype=dtype,
             weights=weights,
+            cache_dtype=cache_dtype,
             mesh=mesh,
             rows=rows,
             context=context,

@@ -17,6 +17,7 @@ from model.backends import Backend, backend_on, choose_backend
 from model.cache import abstract_cache, bytes_per_token
 from model.config import ModelConfig
 from model.layout import laid_out
+from model.loading import CACHE_DTYPES
 from model.memory_layout import parameter_places
 from model.mesh import (
     DATA,
@@ -48,8 +49,9 @@ class Workload:
         context: tokens of each.
         page_size: tokens of a page.
         prefill_chunk: prompt tokens of one step.
-        dtype: of weights and pages.
+        dtype: of weights, and of pages unless told otherwise.
         weights: how the layers' matrices are held, one of `WEIGHT_FORMS`.
+        cache_dtype: of pages, one of `CACHE_DTYPES`.
     """
 
     rows: int = 64
@@ -58,6 +60,12 @@ class Workload:
     prefill_chunk: int = 256
     dtype: str = "bfloat16"
     weights: str = "full"
+    cache_dtype: str = "auto"
+
+    @property
+    def page_dtype(self) -> jnp.dtype:
+        """Of the cache's pages."""
+        return CACHE_DTYPES[self.cache_dtype] or jnp.dtype(self.dtype)
 
     @property
     def form(self) -> str:
@@ -99,7 +107,8 @@ class Deployment:
         where: the slice.
         config: the decoder as the mesh holds it.
         mesh: of the slice's devices.
-        dtype: of weights and pages.
+        dtype: of weights.
+        page_dtype: of pages.
         backend: of attention.
         engine: the settings that a server would have.
         budget: of each device.
@@ -109,15 +118,16 @@ class Deployment:
     config: ModelConfig
     mesh: Mesh
     dtype: jnp.dtype
+    page_dtype: jnp.dtype
     backend: Backend
     engine: EngineConfig
     budget: Budget
 
     def programs(self) -> dict[tuple[str, int], ProgramSpec]:
         """What a server's runner would compile here."""
-        places = parameter_places(self.config, self.dtype, self.mesh)
+        places = parameter_places(self.config, self.dtype, self.mesh, self.page_dtype)
         parameters = abstract_parameters(self.config, self.dtype, self.mesh, places)
-        sizes = cache_sizes(self.engine, self.dtype, self.backend)
+        sizes = cache_sizes(self.engine, self.page_dtype, self.backend)
         cache, _ = abstract_cache(self.config, self.mesh, **sizes)
         whole = replicated(self.mesh)
         rows: Any = jax.tree.map(
@@ -143,8 +153,9 @@ def budget(config: ModelConfig, where: Slice, mesh: MeshShape, work: Workload) -
     weights = int(
         sum(held_bytes(held, spec, dtype, shape) for spec in parameter_specs(held).values())
     )
-    backend = choose_backend(held, "tpu", held.held_kv_heads // heads, dtype)
-    page = work.page_size * bytes_per_token(held, backend.layout, dtype, backend.heads) // heads
+    backend = choose_backend(held, "tpu", held.held_kv_heads // heads, work.page_dtype)
+    token = bytes_per_token(held, backend.layout, work.page_dtype, backend.heads)
+    page = work.page_size * token // heads
     wanted = work.rows * -(-work.context // work.page_size)
     state = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(_rows(held, work.rows)))
     spare = where.chip.hbm - weights - state
@@ -213,7 +224,9 @@ def deploy(
         prefill_chunk=work.prefill_chunk,
         least_rows=least_rows("tpu"),
     )
-    return Deployment(where, held, mesh, dtype, backend_on(mesh, held, dtype), engine, takes)
+    pages = work.page_dtype
+    backend = backend_on(mesh, held, pages)
+    return Deployment(where, held, mesh, dtype, pages, backend, engine, takes)
 
 
 def does_not_fit(takes: Budget, where: Slice, work: Workload) -> str:

@@ -22,6 +22,7 @@ def plan_text(plan: Plan, model: str, work: Workload) -> str:
     """A plan for a person."""
     where, budget = plan.deployment.where, plan.deployment.budget
     config = plan.deployment.config
+    held = numbers_in_words(config, plan.deployment.dtype)
     mesh = ", ".join(f"{name}={size}" for name, size in plan.deployment.mesh.shape.items())
     verdict = "fits" if plan.fits else "does not fit"
     if plan.fits and budget.pages < budget.pages_wanted:
@@ -33,8 +34,7 @@ def plan_text(plan: Plan, model: str, work: Workload) -> str:
     facts = [
         (
             "model",
-            f"{model}, {count_parameters(config) / 1e9:.2f} B parameters, "
-            f"{numbers_in_words(config, plan.deployment.dtype)}",
+            f"{model}, {count_parameters(config) / 1e9:.2f} B parameters, {held}",
         ),
         ("slice", f"{where.topology}, {where.devices} devices, mesh {mesh}"),
         ("verdict", verdict),
@@ -133,6 +133,7 @@ def plan_json(plan: Plan, model: str, work: Workload) -> dict[str, Any]:
         "parameters": count_parameters(plan.deployment.config),
         "dtype": work.dtype,
         "weights": work.weights,
+        "cache_dtype": str(work.page_dtype),
         "topology": where.topology,
         "devices": where.devices,
         "mesh": dict(plan.deployment.mesh.shape),

@@ -85,9 +85,7 @@ def test_every_bit_pattern_of_fp8_is_the_same_number():
     bits = np.asarray([each for each in range(256) if each & 0x7F != 0x7F], np.uint8)
     plain = Small(jax.lax.bitcast_convert_type(jnp.asarray(bits), jnp.float8_e4m3fn), None, "fp8")
     held = Small(jnp.asarray(bits), None, "fp8_bits")
-    np.testing.assert_array_equal(
-        widened(held, 254, 0, FLOAT32), widened(plain, 254, 0, FLOAT32)
-    )
+    np.testing.assert_array_equal(widened(held, 254, 0, FLOAT32), widened(plain, 254, 0, FLOAT32))
 
 
 @pytest.mark.parametrize("size", [1, 7, 32, 75, 128, 131, 256])
@@ -95,9 +93,7 @@ def test_every_bit_pattern_of_fp8_is_the_same_number():
 def test_forms_of_a_cpu_hold_the_same_numbers(one, other, size):
     value = jnp.asarray(normal(size, 3))
     a, b = (quantized(value, (0,), form) for form in (one, other))
-    np.testing.assert_array_equal(
-        values_of(a, (size, 3), (0,)), values_of(b, (size, 3), (0,))
-    )
+    np.testing.assert_array_equal(values_of(a, (size, 3), (0,)), values_of(b, (size, 3), (0,)))
 
 
 # Largest errors: half a step of the largest of a column, of three bits, of a group's largest.
