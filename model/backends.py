@@ -20,6 +20,7 @@ from model.cache import (
     combined_heads,
 )
 from model.config import ModelConfig
+from model.float8 import FP8
 from model.kernels.paged_gpu import GpuAttention, trial
 from model.kernels.ragged import RaggedAttention
 from model.mesh import parts_on
@@ -93,6 +94,8 @@ def _ragged_obstacle(config: ModelConfig, kv_heads: int, dtype: jnp.dtype) -> st
 
 def _gpu_obstacle(config: ModelConfig, kv_heads: int, dtype: jnp.dtype) -> str:
     width = config.head_dim
+    if dtype == FP8:
+        return "it reads no pages of fp8"
     if dtype.itemsize != jnp.dtype("bfloat16").itemsize:
         return f"it would multiply {dtype} in fewer bits"
     if width < _LEAST_TRITON or width & (width - 1):

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int, Num
 
 from model.axes import HEAD_DIM, KV_HEADS, PAGE, PAGES
 from model.config import ModelConfig
+from model.float8 import FP8, float8_bits, of_float8_bits
 from model.mesh import replicated, sharding
 
 PageLayout = Literal["by_head", "by_head_on_gpu", "combined"]
@@ -30,8 +31,8 @@ LANES = 128
 class LayerCache(NamedTuple):
     """One layer's pool, heads before pages: gathered keys are ready for a batched product.
 
-    bfloat16 is held as the bits of uint16: to write some bfloat16 values into a pool, XLA's CPU
-    backend would turn all of it into float32 and back.
+    bfloat16 is held as the bits of uint16, and fp8 of uint8: to write some bfloat16 values into a
+    pool, XLA's CPU backend would turn all of it into float32 and back.
     """
 
     keys: Num[Array, "K P page H"]
@@ -78,6 +79,7 @@ class CombinedPages(NamedTuple):
 
 
 Pool = LayerCache | CombinedPages
+_HELD_AS = {jnp.dtype("bfloat16"): jnp.uint16, FP8: jnp.uint8}
 _BY_HEAD = {"by_head": LayerCache, "by_head_on_gpu": GpuPages}
 
 
@@ -138,7 +140,7 @@ def empty_cache(
             shape = (pages, page_size, 2 * heads, combined_width(width))
             return CombinedPages(jnp.zeros(shape, dtype))
         shape = (heads, pages, page_size, width)
-        held = jnp.uint16 if layout == "by_head" and dtype == jnp.bfloat16 else dtype
+        held = _HELD_AS.get(dtype, dtype) if layout == "by_head" else dtype
         return _BY_HEAD[layout](jnp.zeros(shape, held), jnp.zeros(shape, held))
 
     layers = tuple(pool() for _ in range(config.num_layers))
@@ -192,6 +194,8 @@ def write(
     tokens = jnp.moveaxis(new, 1, 0)
     if pool.dtype == jnp.uint16:
         held = jax.lax.bitcast_convert_type(tokens.astype(jnp.bfloat16), jnp.uint16)
+    elif pool.dtype == jnp.uint8:
+        held = float8_bits(tokens)
     else:
         held = tokens.astype(pool.dtype)
     return flat.at[:, slots].set(held, mode="drop").reshape(pool.shape)
@@ -201,7 +205,11 @@ def read(pool: Num[Array, "K P page H"], pages: Int[Array, "B m"]) -> Float[Arra
     """The vectors of the given pages, in order."""
     heads, _, page_size, width = pool.shape
     rows, count = pages.shape
-    found = pool[:, pages].reshape(heads, rows, count * page_size, width)
-    if pool.dtype == jnp.uint16:
-        return jax.lax.bitcast_convert_type(found, jnp.bfloat16)
-    return found
+    return numbers(pool[:, pages].reshape(heads, rows, count * page_size, width))
+
+
+def numbers(held: Num[Array, "..."]) -> Float[Array, "..."]:
+    """What pages by head hold, as numbers."""
+    if held.dtype == jnp.uint16:
+        return jax.lax.bitcast_convert_type(held, jnp.bfloat16)
+    return of_float8_bits(held) if held.dtype == jnp.uint8 else held

@@ -131,6 +131,9 @@ class ModelConfig:
         vocab_padding: rows of zeros after the embedding's own, so that its shards are equal.
         turned: matrices are held with their inputs' axes last (`memory_layout.py`).
         adapters: those that its modules hold too; None for the decoder alone.
+        weight_form: how the layers' matrices are held (`small.py`); empty for the dtype of all
+            else.
+        weight_parts: that a divided axis has, so that each device's is whole groups of a form.
     """
 
     vocab_size: int
@@ -162,6 +165,8 @@ class ModelConfig:
     vocab_padding: int = 0
     turned: bool = False
     adapters: AdapterShape | None = None
+    weight_form: str = ""
+    weight_parts: int = 1
 
     def __post_init__(self) -> None:
         for name in (

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from model import small
 from model.axes import EMBED, FFN, GATE_UP, ROWS, SCORES, TOKENS, VOCAB
 from model.config import Activation, ModelConfig
 from model.mesh import constrain
@@ -26,6 +27,7 @@ def parameter(
     dtype: jnp.dtype,
     scale: float,
     inputs: int = 0,
+    sums: Sequence[int] | None = None,
 ) -> nnx.Param[jax.Array]:
     """A weight drawn as N(0, scale²).
 
@@ -37,11 +39,14 @@ def parameter(
         scale: its standard deviation.
         inputs: the first so many axes are those that its product with an activation sums over,
             and may be held as the last (`ModelConfig.turned`); 0 for a weight that may not.
+        sums: axes that its product sums over, of a weight that may be held in fewer bits
+            (`ModelConfig.weight_form`); None for its inputs.
     """
     if len(shape) != len(axes):
         raise ValueError(f"{len(axes)} axis names for a shape of {len(shape)} dimensions")
     value = scale * jax.random.normal(rngs.params(), tuple(shape), dtype)
-    return nnx.Param(value, axes=tuple(axes), inputs=inputs)
+    summed = range(inputs) if sums is None else sums
+    return nnx.Param(value, axes=tuple(axes), inputs=inputs, sums=tuple(summed))
 
 
 def constant(
@@ -198,7 +203,7 @@ class GatedMLP(nnx.Module):
 def product(
     letters: str,
     x: Float[Array, "*left"],
-    weight: Float[Array, "*right"],
+    weight: small.Weight,
     dtype: jnp.dtype | None = None,
 ) -> Float[Array, "*out"]:
     """`jnp.einsum` of activations [B, T, …] with a weight, as `dtype` or else as the activations.
@@ -206,6 +211,8 @@ def product(
     XLA's CPU backend multiplies bfloat16 as it is only into float32 and for two tokens at least;
     otherwise it first writes the whole weight anew in float32, on every step.
     """
+    if isinstance(weight, small.Small) or weight.dtype != x.dtype:
+        return small.product(letters, x, weight, dtype)
     plainly = partial(jnp.einsum, letters, preferred_element_type=dtype)
     if x.dtype != jnp.bfloat16:
         return plainly(x, weight)

@@ -18,18 +18,22 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh
 from jaxtyping import Array, Float
 
-from model.axes import HEAD_GROUP, KV_HEADS, QKV_GROUP, VOCAB
+from model.axes import FFN, HEAD_GROUP, KV_HEADS, QKV_GROUP, VOCAB
 from model.config import ModelConfig
 from model.mesh import parts_on
 from model.parameters import ParameterSpec, turn
 
 
-def laid_out(config: ModelConfig, mesh: Mesh | AbstractMesh) -> ModelConfig:
+def laid_out(config: ModelConfig, mesh: Mesh | AbstractMesh, weight_form: str = "") -> ModelConfig:
     """The decoder as this mesh holds it, which must be one that `mesh.choose_mesh` allows."""
     heads, shards = config.num_kv_heads, parts_on(mesh, KV_HEADS)
     copies = math.lcm(heads, shards) // heads
     return replace(
-        config, kv_copies=copies, vocab_padding=-config.vocab_size % parts_on(mesh, VOCAB)
+        config,
+        kv_copies=copies,
+        vocab_padding=-config.vocab_size % parts_on(mesh, VOCAB),
+        weight_form=weight_form,
+        weight_parts=parts_on(mesh, FFN) if weight_form else 1,
     )
 
 

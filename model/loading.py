@@ -23,18 +23,22 @@ from tqdm import tqdm
 from model.backends import Backend, backend_on
 from model.config import AdapterShape, CheckpointError, ModelConfig, read_json
 from model.families.registry import read_family
+from model.float8 import FP8
 from model.generation_config import generation_config_of, read_generation_config
 from model.layout import laid_out
 from model.memory_layout import either_order, parameter_places, put
 from model.mesh import choose_mesh, make_mesh, parse_mesh
 from model.parameters import Parameters
 from model.peft import OpenedAdapters
+from model.small import WEIGHT_FORMS, form_on
 from model.tokenizer import Tokenizer, TokenizerError
 from model.tokenizer.hugging_face import HuggingFaceTokenizer
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from model.weights.formats import Weights, open_weights
 
 DTYPES = ("auto", "float32", "bfloat16")
+# Of the cache's pages; None for that of the weights.
+CACHE_DTYPES = {"auto": None, "bfloat16": jnp.dtype("bfloat16"), "fp8": FP8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,8 @@ class LoadedModel:
         config: its shape, as the mesh holds it.
         parameters: its weights on the mesh.
         mesh: the devices.
-        dtype: of weights and cache.
+        dtype: of weights, but for matrices in a form of their own.
+        pages: dtype of the cache, if another.
         adapters: of which each row may have one, if there are any; `config` and `parameters` know
             nothing of them.
     """
@@ -69,12 +74,18 @@ class LoadedModel:
     parameters: Parameters
     mesh: Mesh
     dtype: jnp.dtype
+    pages: jnp.dtype | None = None
     adapters: LoadedAdapters | None = None
+
+    @property
+    def page_dtype(self) -> jnp.dtype:
+        """Of the cache's pages."""
+        return self.pages or self.dtype
 
     @property
     def backend(self) -> Backend:
         """The attention backend to run it with."""
-        return backend_on(self.mesh, self.config, self.dtype)
+        return backend_on(self.mesh, self.config, self.page_dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,8 @@ class OpenedModel:
     Attributes:
         config: its shape, as the mesh holds it.
         mesh: the devices.
-        dtype: that weights and cache will have.
+        dtype: that weights will have.
+        pages: dtype of the cache, if another.
         adapters: of which each row may have one, if there are any.
     """
 
@@ -92,12 +104,18 @@ class OpenedModel:
     mesh: Mesh
     dtype: jnp.dtype
     _weights: Weights
+    pages: jnp.dtype | None = None
     adapters: OpenedAdapters | None = None
+
+    @property
+    def page_dtype(self) -> jnp.dtype:
+        """Of the cache's pages."""
+        return self.pages or self.dtype
 
     @property
     def backend(self) -> Backend:
         """The attention backend to run it with."""
-        return backend_on(self.mesh, self.config, self.dtype)
+        return backend_on(self.mesh, self.config, self.page_dtype)
 
     def load(self) -> LoadedModel:
         """Read the weights.
@@ -105,7 +123,7 @@ class OpenedModel:
         Raises:
             CheckpointError: they cannot be read.
         """
-        places = parameter_places(self.config, self.dtype, self.mesh)
+        places = parameter_places(self.config, self.dtype, self.mesh, self.page_dtype)
         weights = self._weights
         parameters: Parameters = {}
         with tqdm(
@@ -126,18 +144,22 @@ class OpenedModel:
             self.adapters.shape,
             self.adapters.load(self.dtype, self.mesh, self.config),
         )
-        return LoadedModel(self.config, parameters, self.mesh, self.dtype, adapters)
+        return LoadedModel(self.config, parameters, self.mesh, self.dtype, self.pages, adapters)
 
 
-def load_model(directory: Path, mesh: Mesh | str, dtype: str = "auto") -> LoadedModel:
+def load_model(
+    directory: Path, mesh: Mesh | str, dtype: str = "auto", weights: str = "full"
+) -> LoadedModel:
     """Load the decoder of a checkpoint directory; see `open_model`."""
-    return open_model(directory, mesh, dtype).load()
+    return open_model(directory, mesh, dtype, weights).load()
 
 
 def open_model(
     directory: Path,
     mesh: Mesh | str,
     dtype: str = "auto",
+    weights: str = "full",
+    cache_dtype: str = "auto",
     adapters: Mapping[str, Path] | None = None,
 ) -> OpenedModel:
     """Open the decoder of a checkpoint directory.
@@ -146,6 +168,8 @@ def open_model(
         directory: the checkpoint.
         mesh: the devices; or a mesh in words (`mesh.parse_mesh`), of all devices if empty.
         dtype: one of `DTYPES`.
+        weights: how the layers' matrices are held, one of `WEIGHT_FORMS`.
+        cache_dtype: of the cache, one of `CACHE_DTYPES`.
         adapters: directories of adapters by name.
 
     Raises:
@@ -158,11 +182,25 @@ def open_model(
         wanted = parse_mesh(mesh) if mesh else None
         mesh = make_mesh(*choose_mesh(config, jax.device_count(), wanted))
     chosen = resolve_dtype(dtype)
-    weights = open_weights(directory, family, config)
-    turned = weights.turned and either_order(chosen, mesh)
+    form = resolve_form(weights, chosen, mesh)
+    found = open_weights(directory, family, config)
     opened = OpenedAdapters(adapters, directory, family, config) if adapters else None
-    held = replace(laid_out(config, mesh), turned=turned)
-    return OpenedModel(held, mesh, chosen, weights, opened)
+    turned = found.turned and not form and either_order(chosen, mesh)
+    held = replace(laid_out(config, mesh, form), turned=turned)
+    return OpenedModel(held, mesh, chosen, found, CACHE_DTYPES[cache_dtype], opened)
+
+
+def resolve_form(weights: str, dtype: jnp.dtype, mesh: Mesh) -> str:
+    """`ModelConfig.weight_form` of what a person chose.
+
+    Raises:
+        CheckpointError: there is no such form.
+    """
+    if weights not in WEIGHT_FORMS:
+        raise CheckpointError(
+            f"weights is {weights!r}; it must be one of {', '.join(WEIGHT_FORMS)}"
+        )
+    return form_on(mesh.devices.flat[0].platform, weights, dtype)
 
 
 def load_tokenizer(directory: Path, config: ModelConfig) -> Tokenizer:

@@ -10,7 +10,6 @@ quarter, with inputs first; bfloat16 about as fast as they are, and large ones f
 that loading need not transpose them.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,10 +22,15 @@ from model import steps
 from model.backends import backend_on
 from model.cache import Cache, abstract_cache
 from model.config import LayerConfig, ModelConfig
-from model.mesh import replicated, sharding
-from model.parameters import Parameters, abstract_parameters, parameter_specs
-
-Places = Mapping[str, NamedSharding | Format]
+from model.mesh import replicated
+from model.parameters import (
+    Parameters,
+    Places,
+    abstract_parameters,
+    held_places,
+    parameter_specs,
+)
+from model.small import Weight
 
 # Whose compiler is asked.
 _PLATFORMS = ("tpu",)
@@ -34,19 +38,24 @@ _PLATFORMS = ("tpu",)
 _ROWS, _PAGE, _TABLE = 64, 32, 8
 
 
-def parameter_places(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> Places:
+def parameter_places(
+    config: ModelConfig, dtype: jnp.dtype, mesh: Mesh, page_dtype: jnp.dtype | None = None
+) -> Places:
     """How each parameter lies on the mesh, and in which order where that matters.
 
     Args:
         config: the decoder as the mesh holds it.
-        dtype: of parameters and pages.
+        dtype: of parameters.
         mesh: the devices, which need not be there.
+        page_dtype: of pages; None for that of parameters.
     """
     if mesh.devices.flat[0].platform not in _PLATFORMS:
-        return {name: sharding(mesh, spec.axes) for name, spec in parameter_specs(config).items()}
+        specs = parameter_specs(config)
+        return {name: held_places(config, spec, mesh) for name, spec in specs.items()}
     # Layers of a kind are all treated alike: one of each is soon compiled.
     kinds = list(dict.fromkeys(config.layers))
-    places = _orders_wished(replace(config, layers=tuple(kinds)), dtype, mesh)
+    reduced = replace(config, layers=tuple(kinds))
+    places = _orders_wished(reduced, dtype, mesh, page_dtype or dtype)
     return {name: places[_alike(name, config, kinds)] for name in parameter_specs(config)}
 
 
@@ -55,9 +64,15 @@ def either_order(dtype: jnp.dtype, mesh: Mesh) -> bool:
     return mesh.devices.flat[0].platform == "cpu" and dtype == jnp.bfloat16
 
 
-def put(value: jax.Array, place: NamedSharding | Format) -> jax.Array:
+def put(value: Weight, place: Any) -> Weight:
     """A parameter that lies on the mesh already, in the order of its place."""
-    return value if isinstance(place, NamedSharding) else jax.device_put(value, place)
+    return jax.tree.map(
+        lambda part, where: (
+            part if isinstance(where, NamedSharding) else jax.device_put(part, where)
+        ),
+        value,
+        place,
+    )
 
 
 def _alike(name: str, config: ModelConfig, kinds: list[LayerConfig]) -> str:
@@ -69,8 +84,10 @@ def _alike(name: str, config: ModelConfig, kinds: list[LayerConfig]) -> str:
             return name
 
 
-def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[str, Format]:
-    backend = backend_on(mesh, config, dtype)
+def _orders_wished(
+    config: ModelConfig, dtype: jnp.dtype, mesh: Mesh, page_dtype: jnp.dtype
+) -> dict[str, Any]:
+    backend = backend_on(mesh, config, page_dtype)
     cache, cache_places = abstract_cache(
         config,
         mesh,
@@ -78,13 +95,13 @@ def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[st
         page_size=_PAGE,
         rows=_ROWS,
         table_width=_TABLE,
-        dtype=dtype,
+        dtype=page_dtype,
         layout=backend.layout,
         heads=backend.heads,
     )
     whole = replicated(mesh)
     parameters = abstract_parameters(config, dtype, mesh)
-    free = {name: Format(Layout.AUTO, each.sharding) for name, each in parameters.items()}
+    free = jax.tree.map(lambda each: Format(Layout.AUTO, each.sharding), parameters)
 
     def step(parameters: Parameters, cache: Cache, *rest: Any) -> tuple[jax.Array, Cache]:
         picked, _, cache = steps.forward(config, parameters, cache, *rest)
@@ -96,9 +113,7 @@ def _orders_wished(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh) -> dict[st
         out_shardings=(whole, cache_places),
         donate_argnums=1,
     )
-    unplaced = {
-        name: jax.ShapeDtypeStruct(each.shape, each.dtype) for name, each in parameters.items()
-    }
+    unplaced = jax.tree.map(lambda each: jax.ShapeDtypeStruct(each.shape, each.dtype), parameters)
     last, tokens, rows, picks = (
         jax.ShapeDtypeStruct(shape, jnp.int32)
         for shape in ((_ROWS,), (4, _ROWS), (3, _ROWS), (_ROWS,))

@@ -29,6 +29,7 @@ from model.axes import (
     SCORES,
     TOKENS,
     VOCAB,
+    WITHIN_GROUP,
 )
 from model.config import ModelConfig
 
@@ -55,6 +56,7 @@ RULES: dict[str, str | None] = {
     PAGES: None,
     PAGE: None,
     COLUMNS: None,
+    WITHIN_GROUP: None,
 }
 
 

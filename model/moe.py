@@ -18,6 +18,7 @@ from model.config import Activation, ExpertsConfig, ModelConfig
 from model.grouped import grouped_dot
 from model.layers import constant, gated, parameter, with_bias
 from model.mesh import RULES, partition, shards
+from model.small import Weight
 
 
 class Router(nnx.Module):
@@ -61,6 +62,7 @@ class Experts(nnx.Module):
             (EXPERTS, EMBED, EXPERT_FFN),
             dtype,
             embed**-0.5,
+            sums=(1,),
         )
         self.down = parameter(
             rngs,
@@ -68,6 +70,7 @@ class Experts(nnx.Module):
             (EXPERTS, EXPERT_FFN, EMBED),
             dtype,
             (2 * config.num_layers * ffn) ** -0.5,
+            sums=(1,),
         )
         wide, narrow = (
             ((count, 2, ffn), (EXPERTS, GATE_UP, EXPERT_FFN)),
@@ -107,12 +110,13 @@ class Held(NamedTuple):
     """The weights of experts that follow one another: all of them, or one device's.
 
     Attributes:
-        gate_up, down: one matrix per expert; the gate's columns come before up's.
+        gate_up, down: one matrix per expert, [E, D, 2F] and [E, F, D]; the gate's columns come
+            before up's.
         gate_up_bias, down_bias: None where the experts have none.
     """
 
-    gate_up: Float[Array, "E D two_F"]
-    down: Float[Array, "E F D"]
+    gate_up: Weight
+    down: Weight
     gate_up_bias: Float[Array, "E two F"] | None
     down_bias: Float[Array, "E D"] | None
 

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from model.attention import NO_SCORE, Scoring
 from model.axes import HEAD_DIM, KV_HEADS, TOKENS
-from model.cache import LayerCache, Pool, write
+from model.cache import LayerCache, Pool, numbers, write
 from model.mesh import constrain
 
 KEYS_PER_TURN = 128
@@ -315,9 +315,6 @@ def _copied(
 
     def of(pool: Num[Array, "K P page H"]) -> Float[Array, "pieces _"]:
         flat = pool.reshape(heads * count, page_size * width)
-        found = flat.at[pieces].get(mode="promise_in_bounds")
-        if pool.dtype == jnp.uint16:
-            found = jax.lax.bitcast_convert_type(found, jnp.bfloat16)
-        return found.astype(jnp.float32)
+        return numbers(flat.at[pieces].get(mode="promise_in_bounds")).astype(jnp.float32)
 
     return of(cache.keys), of(cache.values)

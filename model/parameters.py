@@ -1,4 +1,4 @@
-"""Parameters as a flat mapping: dotted name → array.
+"""Parameters as a flat mapping: dotted name → array, or what stands for a matrix in fewer bits.
 
 The decoder's modules are the one description of what parameters there are; here they become
 names, shapes and shardings for loading, and back into modules inside a trace. A flat dict is
@@ -8,20 +8,27 @@ what the compiled steps take: it costs no Python work per parameter per step.
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.experimental.layout import Format
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import AbstractMesh, Mesh, NamedSharding
 
+from model.axes import WITHIN_GROUP
 from model.config import ModelConfig
 from model.decoder import Decoder
-from model.mesh import sharding
+from model.freed import release_memory
+from model.mesh import RULES, parts_on, sharding
+from model.small import Parts, Small, Weight, has_scales, parts_of, quantized, quantized_on_host
 
-Parameters = dict[str, jax.Array]
+Parameters = dict[str, Weight]
+Shape = jax.ShapeDtypeStruct | Small
+# How each parameter lies: a sharding, a format, or a `Small` of two.
+Places = Mapping[str, NamedSharding | Format | Small]
 
 
 class ParameterSpec(NamedTuple):
@@ -32,11 +39,13 @@ class ParameterSpec(NamedTuple):
         axes: their logical names.
         inputs: how many axes its product sums over: the first ones, or the last of a decoder
             that is turned. 0 for what is never turned.
+        sums: axes that its product sums over, if it may be held in fewer bits.
     """
 
     shape: tuple[int, ...]
     axes: tuple[str, ...]
     inputs: int = 0
+    sums: tuple[int, ...] = ()
 
 
 def _flat_state(state: Any) -> dict[str, nnx.Variable[Any]]:
@@ -70,7 +79,8 @@ def adapter_specs(config: ModelConfig) -> dict[str, ParameterSpec]:
 def _spec(config: ModelConfig, leaf: nnx.Variable[Any]) -> ParameterSpec:
     shape, axes, inputs = tuple(leaf.shape), leaf.get_metadata()["axes"], _inputs(leaf)
     last = inputs if config.turned else 0
-    return ParameterSpec(shape[last:] + shape[:last], axes[last:] + axes[:last], inputs)
+    sums = () if config.turned else leaf.get_metadata().get("sums", ())
+    return ParameterSpec(shape[last:] + shape[:last], axes[last:] + axes[:last], inputs, sums)
 
 
 def _inputs(leaf: nnx.Variable[Any]) -> int:
@@ -82,7 +92,15 @@ def count_parameters(config: ModelConfig) -> int:
 
     Copies and padding that a layout adds are not counted.
     """
-    published = replace(config, kv_copies=1, vocab_padding=0, turned=False, adapters=None)
+    published = replace(
+        config,
+        kv_copies=1,
+        vocab_padding=0,
+        turned=False,
+        weight_form="",
+        weight_parts=1,
+        adapters=None,
+    )
     return sum(math.prod(spec.shape) for spec in parameter_specs(published).values())
 
 
@@ -90,29 +108,120 @@ def abstract_parameters(
     config: ModelConfig,
     dtype: jnp.dtype,
     mesh: Mesh,
-    places: Mapping[str, NamedSharding | Format] | None = None,
-) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes, dtype and shardings of the parameters: what to load into, or compile for.
+    places: Places | None = None,
+) -> dict[str, Shape]:
+    """Shapes, dtypes and shardings of the parameters: what to load into, or compile for.
 
     Args:
         config: the decoder as the mesh holds it.
-        dtype: of all of them.
+        dtype: of all of them but matrices in a form of their own.
         mesh: the devices.
         places: how each lies there; None for the shardings alone, in the order of the axes.
     """
-    return {
-        name: jax.ShapeDtypeStruct(
-            spec.shape,
-            dtype,
-            sharding=sharding(mesh, spec.axes) if places is None else places[name],
+    shapes: dict[str, Shape] = {}
+    for name, spec in parameter_specs(config).items():
+        parts = held_as(config, spec, dtype)
+        chosen = held_places(config, spec, mesh) if places is None else places[name]
+        shapes[name] = jax.tree.map(
+            lambda part, place: jax.ShapeDtypeStruct(part.shape, part.dtype, sharding=place),
+            parts,
+            chosen,
         )
-        for name, spec in parameter_specs(config).items()
-    }
+    return shapes
+
+
+def held_as(config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype) -> Shape:
+    """What a parameter is held as: shapes and dtypes, over all devices."""
+    parts = _parts(config, spec)
+    if parts is None:
+        plain = jnp.dtype(config.weight_form) if spec.sums and config.weight_form else dtype
+        return jax.ShapeDtypeStruct(spec.shape, plain)
+    both = map(jax.ShapeDtypeStruct, parts.shapes, parts.dtypes)
+    return Small(*both, config.weight_form)
+
+
+def held_places(config: ModelConfig, spec: ParameterSpec, mesh: Mesh) -> Any:
+    """How it lies on a mesh: a sharding, or a `Small` of two."""
+    parts = _parts(config, spec)
+    if parts is None:
+        return sharding(mesh, spec.axes)
+    return Small(*(sharding(mesh, axes) for axes in parts.axes), config.weight_form)
+
+
+def held_bytes(
+    config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype, mesh: Mesh | AbstractMesh
+) -> float:
+    """Bytes that a parameter takes of each device of a mesh, as it is held."""
+    parts = _parts(config, spec)
+    axes = (spec.axes,) if parts is None else parts.axes
+    return sum(
+        math.prod(each.shape)
+        / math.prod(parts_on(mesh, axis) for axis in names)
+        * bits_of(each.dtype)
+        / 8
+        for each, names in zip(jax.tree.leaves(held_as(config, spec, dtype)), axes, strict=True)
+    )
+
+
+def bits_of(dtype: jnp.dtype) -> int:
+    """Bits that a number takes on an accelerator."""
+    return 4 if dtype == jnp.int4 else 8 * dtype.itemsize
+
+
+def _parts(config: ModelConfig, spec: ParameterSpec) -> Parts | None:
+    """The two arrays of a matrix in fewer bits; None for a parameter that is one array."""
+    if not spec.sums or not has_scales(config.weight_form):
+        return None
+    count = _input_parts(config, spec)
+    return parts_of(spec.shape, spec.axes, spec.sums, config.weight_form, count, WITHIN_GROUP)
+
+
+def _input_parts(config: ModelConfig, spec: ParameterSpec) -> int:
+    return 1 if RULES[spec.axes[spec.sums[-1]]] is None else config.weight_parts
+
+
+def held(config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype, value: jax.Array) -> Weight:
+    """A parameter as it is held, made of its values; within a `jit`."""
+    if spec.sums and has_scales(config.weight_form):
+        return quantized(value, spec.sums, config.weight_form, _input_parts(config, spec))
+    return value.astype(held_as(config, spec, dtype).dtype)
+
+
+def make_held(
+    config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype, mesh: Mesh, value: jax.Array
+) -> Weight:
+    """`held`, on a mesh; waited for, so that no more than one is there in full."""
+    alone = mesh.size == 1 and mesh.devices.flat[0].platform == "cpu"
+    if alone and spec.sums and has_scales(config.weight_form):
+        made = quantized_on_host(np.asarray(value), spec.sums, config.weight_form)
+        places = held_places(config, spec, mesh)
+        release_memory()
+        return jax.tree.map(partial(jax.device_put, may_alias=True), made, places)
+    return jax.block_until_ready(_make_held(config, spec, dtype, mesh, value))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _make_held(
+    config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype, mesh: Mesh, value: jax.Array
+) -> Weight:
+    made = held(config, spec, dtype, value)
+    return jax.lax.with_sharding_constraint(made, held_places(config, spec, mesh))
+
+
+def is_small(config: ModelConfig, spec: ParameterSpec) -> bool:
+    """Whether a parameter is held in a form of its own."""
+    return bool(spec.sums and config.weight_form)
 
 
 def random_parameters(config: ModelConfig, dtype: jnp.dtype, seed: int) -> Parameters:
     """Fresh parameters drawn from `seed`, one by one."""
-    return parameters_of(Decoder(config, dtype, rngs=nnx.Rngs(seed)))
+    decoder = Decoder(config, dtype, rngs=nnx.Rngs(seed))
+    parameters = parameters_of(decoder)
+    specs = parameter_specs(config)
+    small = [name for name, spec in specs.items() if is_small(config, spec)]
+    return parameters | {
+        name: jax.jit(partial(held, config, specs[name], dtype))(parameters[name]) for name in small
+    }
 
 
 def parameters_of(decoder: Decoder) -> Parameters:
@@ -134,14 +243,15 @@ def turn(value: jax.Array, inputs: int) -> jax.Array:
     return value.reshape(math.prod(first), math.prod(last)).T.reshape(*last, *first)
 
 
-def decoder_with(config: ModelConfig, parameters: Mapping[str, jax.Array]) -> Decoder:
+def decoder_with(config: ModelConfig, parameters: Mapping[str, Weight]) -> Decoder:
     """A decoder whose modules hold these arrays; cheap inside a trace."""
     graph, state = _abstract_decoder(config)
     flat = nnx.to_flat_state(state)
 
-    def value(path: tuple[Any, ...], leaf: nnx.Variable[Any]) -> jax.Array:
-        held = parameters[".".join(map(str, path))]
-        return turn(held, -_inputs(leaf)) if config.turned else held
+    def value(path: tuple[Any, ...], leaf: nnx.Variable[Any]) -> Weight:
+        found = parameters[".".join(map(str, path))]
+        turned = config.turned and not isinstance(found, Small)
+        return turn(found, -_inputs(leaf)) if turned else found
 
     filled = [(path, leaf.replace(value(path, leaf))) for path, leaf in flat]
     return nnx.merge(graph, nnx.from_flat_state(filled))

@@ -310,6 +310,20 @@ def convert(source: str, target: Path, dtype: str | None) -> None:
     show_default=True,
     help="Of weights and pages.",
 )
+@click.option(
+    "--weights",
+    type=click.Choice(["full", "float32", "bfloat16", "int8", "fp8", "int4"]),
+    default="full",
+    show_default=True,
+    help="How the layers' matrices are kept.",
+)
+@click.option(
+    "--cache-dtype",
+    type=click.Choice(["auto", "bfloat16", "fp8"]),
+    default="auto",
+    show_default=True,
+    help="Of pages; auto is that of weights.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(model: str, topology: str, mesh: str, *, as_json: bool, **work: Any) -> int:
     """Tell what a model takes and how fast it is on a TPU slice, without a TPU.

@@ -129,6 +129,18 @@ class ServeConfig:
         group="Model",
         help="Number format of the weights; auto is float32 on CPU, bfloat16 on accelerators.",
     )
+    weights: Literal["full", "float32", "bfloat16", "int8", "fp8", "int4"] = setting(
+        "full",
+        group="Model",
+        help="How the layers' matrices are kept, of whatever checkpoint: full is as --dtype says; "
+        "int8, fp8 and int4 take a half or a quarter of bfloat16's memory and change the answers.",
+    )
+    cache_dtype: Literal["auto", "bfloat16", "fp8"] = setting(
+        "auto",
+        group="Model",
+        help="Number format of cached keys and values; auto is that of the weights, fp8 (e4m3) "
+        "takes half of bfloat16's memory.",
+    )
 
     host: str = setting(
         "127.0.0.1",

@@ -194,6 +194,8 @@ def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
         config.model,
         tokenizer_directory=config.tokenizer_directory,
         dtype=config.dtype,
+        weights=config.weights,
+        cache_dtype=config.cache_dtype,
         mesh=config.mesh,
         rows=config.rows,
         context=config.context,

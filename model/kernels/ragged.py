@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from model.attention import Scoring
 from model.axes import HEAD_DIM, HEAD_GROUP, KV_HEADS, PAGE, PAGES, ROWS, TOKENS
 from model.cache import CombinedPages, LayerCache, Pool
+from model.float8 import FP8, to_float8
 from model.kernels.ragged_sinks import ragged_paged_attention_with_sinks
 from model.mesh import partition
 from model.paged import StepView, attend_flat, token_slots
@@ -114,7 +115,8 @@ def write_combined(
     pages, page_size, combined, width = pool.pages.shape
     slots = token_slots(view, page_size, pages)
     both = jnp.stack([k, v], axis=3).reshape(-1, 2 * k.shape[2], k.shape[-1])
-    both = _filled_up(both, (combined, width)).astype(pool.pages.dtype)
+    both = _filled_up(both, (combined, width))
+    both = to_float8(both) if pool.pages.dtype == FP8 else both.astype(pool.pages.dtype)
     flat = pool.pages.reshape(pages * page_size, combined, width)
     flat = flat.at[slots].set(both, mode="drop")
     return CombinedPages(flat.reshape(pool.pages.shape))
@@ -138,6 +140,8 @@ def attend_combined(
     page_bytes = math.prod(pool.pages.shape[1:]) * pool.pages.dtype.itemsize
     keys = _BLOCK_KEYS * _WHOLE_GROUP // max(_WHOLE_GROUP, group)
     block = max(1, min(_BLOCK_BYTES // page_bytes, keys // page_size, view.tables.shape[1]))
+    # The kernel widens what it is told the scale of.
+    scale = 1.0 if pool.pages.dtype == FP8 else None
     kernel = ragged_paged_attention
     if scoring.sinks is not None:
         sinks = _filled_up(scoring.sinks, (combined // 2, group))
@@ -153,6 +157,8 @@ def attend_combined(
         sm_scale=scoring.scale,
         sliding_window=scoring.window,
         soft_cap=scoring.softcap,
+        k_scale=scale,
+        v_scale=scale,
         num_kv_pages_per_block=block,
         num_queries_per_block=min(QUERIES_PER_BLOCK, size),
         vmem_limit_bytes=_MORE_MEMORY if group > _WHOLE_GROUP else None,

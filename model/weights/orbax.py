@@ -22,7 +22,8 @@ from jax.sharding import Mesh, NamedSharding
 from model.config import CheckpointError, ModelConfig
 from model.layout import Layout, layout_of
 from model.mesh import sharding, spread
-from model.parameters import Parameters, parameter_specs
+from model.parameters import Parameters, is_small, make_held, parameter_specs
+from model.small import Weight
 from model.weights.groups import groups_by_size
 from model.weights.manifest import check_manifest, describe, write_manifest
 
@@ -81,7 +82,7 @@ class OrbaxWeights:
 
     def load(
         self, names: Sequence[str], dtype: jnp.dtype | None, mesh: Mesh, held: ModelConfig
-    ) -> Iterator[tuple[str, jax.Array]]:
+    ) -> Iterator[tuple[str, Weight]]:
         """Parameters of the decoder `held` on the mesh, as `dtype` or else as they are stored.
 
         Raises:
@@ -91,11 +92,18 @@ class OrbaxWeights:
         for path, part in self._parts.items():
             if wanted.isdisjoint(part):
                 continue
-            for name, value in self._restore(path, part, mesh, held).items():
-                if name in wanted:
-                    layout = layout_of(held, self._specs[name])
-                    place = sharding(mesh, specs[name].axes)
-                    yield name, _finish(value, dtype or value.dtype, layout, place)
+            restored = self._restore(path, part, mesh, held)
+            for name in part:
+                # Not kept beside what is made of it.
+                value = restored.pop(name)
+                if name not in wanted:
+                    continue
+                spec, small = specs[name], is_small(held, specs[name])
+                layout, place = layout_of(held, self._specs[name]), sharding(mesh, spec.axes)
+                kept = value.dtype if small or dtype is None else dtype
+                whole = _finish(value, kept, layout, place)
+                del value
+                yield name, make_held(held, spec, dtype or kept, mesh, whole) if small else whole
 
     def _restore(
         self,

@@ -24,7 +24,8 @@ from model.families.registry import Family
 from model.families.stored import Stored
 from model.layout import layout_of
 from model.mesh import sharding, spread
-from model.parameters import ParameterSpec, parameter_specs
+from model.parameters import ParameterSpec, is_small, make_held, parameter_specs
+from model.small import Weight
 from model.weights.copying import copy_view, empty_aligned
 from model.weights.groups import groups_by_size
 from model.weights.moves import copies
@@ -139,11 +140,13 @@ class PublishedWeights:
 
     def load(
         self, names: Sequence[str], dtype: jnp.dtype | None, mesh: Mesh, held: ModelConfig
-    ) -> Iterator[tuple[str, jax.Array]]:
+    ) -> Iterator[tuple[str, Weight]]:
         """Parameters of the decoder `held` on the mesh, as `dtype` or else as they are stored."""
         room = max(1, _MADE_BYTES // max(1, self._made_bytes))
-        # Programs over several devices must reach all of them in one order.
-        workers = 1 if mesh.size > 1 else min(os.cpu_count() or 1, _MAX_THREADS, room)
+        # Programs over several devices must reach all of them in one order; and where matrices are
+        # kept in fewer bits, one at a time is there in full.
+        alone = mesh.size > 1 or held.weight_form
+        workers = 1 if alone else min(os.cpu_count() or 1, _MAX_THREADS, room)
         threads = ThreadPoolExecutor(workers)
         try:
             specs = parameter_specs(held)
@@ -161,24 +164,30 @@ class PublishedWeights:
         held: ModelConfig,
         dtype: jnp.dtype | None,
         mesh: Mesh,
-    ) -> jax.Array:
+    ) -> Weight:
         stored = self._stored[name]
         sources = [self._tensors[tensor] for tensor in stored.tensors]
         place = sharding(mesh, spec.axes)
         build = layout_of(held, self._specs[name]).after(stored.build)
-        target_dtype = dtype or self.dtypes[name]
+        small = is_small(held, spec)
+        # What is kept in fewer bits is made of what is stored.
+        target_dtype = self.dtypes[name] if small else dtype or self.dtypes[name]
+
+        def finish(whole: jax.Array) -> Weight:
+            return make_held(held, spec, dtype or whole.dtype, mesh, whole) if small else whole
+
         if mesh.size == 1 and mesh.devices.flat[0].platform == "cpu":
             target = empty_aligned(spec.shape, target_dtype)
             moves = copies(build, sources, target)
             if moves is not None:
                 for move in moves:
                     copy_view(move.target, move.source, self._tensors.release)
-                return jax.device_put(target, place, may_alias=True)
+                return finish(jax.device_put(target, place, may_alias=True))
         parts = [_spread(source, mesh) for source in sources]
         value = jax.block_until_ready(_make(build, target_dtype, place, *parts))
         for source in sources:
             self._tensors.release(source)
-        return value
+        return finish(value)
 
 
 def _zero_biases(store: TensorStore, names: Collection[str]) -> set[str]:

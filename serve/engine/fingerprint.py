@@ -43,6 +43,8 @@ def fingerprint(
         # Collectives between hosts may add in another order than those within one.
         "hosts": jax.process_count(),
         "dtype": str(model.dtype),
+        "weights": model.config.weight_form,
+        "cache": str(model.page_dtype),
         "attention": model.backend.name,
         "platform": [device.platform, device.device_kind],
         "versions": versions(),

@@ -1,13 +1,11 @@
-"""What of this host a process may have: memory and cores. And giving back memory.
+"""What of this host a process may have: memory and cores.
 
 Knows nothing of devices that have a memory of their own.
 """
 
-import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 _UNLIMITED = 2**63
@@ -82,22 +80,3 @@ def usable_cores() -> int:
     """Cores that this process may run on."""
     # Where a system can bind processes to cores, some of them may be another's.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def release_memory() -> None:
-    """Give memory that has been freed back to the system.
-
-    The C library keeps what threads free, each thread's for its own: after compiling this came
-    to more than all that a server needs. What gives it back is glibc's alone.
-    """
-    trim = _trim()
-    if trim is not None:
-        trim(0)
-
-
-@cache
-def _trim() -> Callable[[int], int] | None:
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):
-        return None

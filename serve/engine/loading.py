@@ -34,7 +34,9 @@ from serve.engine.memory import (
     SMALLER_WEIGHTS,
     capacity,
     check_fits,
+    model_in_words,
     needs_of,
+    numbers_in_words,
     refused_if_exhausted,
     warn_if_not_free,
 )
@@ -74,6 +76,8 @@ def load_engine(
     *,
     tokenizer_directory: Path | None = None,
     dtype: str = "auto",
+    weights: str = "full",
+    cache_dtype: str = "auto",
     mesh: str = "",
     rows: int = 64,
     context: int = 0,
@@ -95,6 +99,8 @@ def load_engine(
         directory: the checkpoint.
         tokenizer_directory: has the tokenizer, and what ends a turn; the checkpoint if not given.
         dtype: `auto`, `float32` or `bfloat16`.
+        weights: how the layers' matrices are held, one of `WEIGHT_FORMS`.
+        cache_dtype: of the cache's pages, one of `CACHE_DTYPES`.
         mesh: devices of each mesh axis, like `data=2,model=4`; all devices if empty.
         rows: most choices decoded in one step.
         context: most tokens of prompt and answer; 0 for what the model was made for.
@@ -121,7 +127,7 @@ def load_engine(
     check_settings()
     check_devices()
     kept = None if compile_cache is None else keep_programs(compile_cache)
-    opened = open_model(directory, mesh, dtype, adapters)
+    opened = open_model(directory, mesh, dtype, weights, cache_dtype, adapters)
     texts = tokenizer_directory or directory
     tokenizer = load_tokenizer(texts, opened.config)
     end_ids = load_end_ids(texts, opened.config, tokenizer)
@@ -145,7 +151,7 @@ def load_engine(
     needs, there = needs_of(opened, config), capacity(opened.mesh)
     check_fits(needs, there)
     warn_if_not_free(needs, there)
-    with refused_if_exhausted(f"the model in {opened.dtype}", SMALLER_WEIGHTS):
+    with refused_if_exhausted(model_in_words(opened), SMALLER_WEIGHTS):
         model = opened.load()
     if model.backend.fallback:
         logger.warning("attention runs in plain JAX, slower: %s", model.backend.fallback)
@@ -198,7 +204,7 @@ def _default_cache_tokens(model: LoadedModel, config: EngineConfig) -> int:
 
 def _cached_bytes(model: LoadedModel) -> int:
     backend = model.backend
-    return bytes_per_token(model.config, backend.layout, model.dtype, backend.heads)
+    return bytes_per_token(model.config, backend.layout, model.page_dtype, backend.heads)
 
 
 def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
@@ -206,10 +212,12 @@ def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
     mesh = ", ".join(f"{name}={size}" for name, size in model.mesh.shape.items())
     gibibytes = config.num_pages * config.page_size * _cached_bytes(model) / 2**30
     described = {
-        "parameters": f"{count_parameters(model.config) / 1e6:.1f} M, {model.dtype}",
+        "parameters": f"{count_parameters(model.config) / 1e6:.1f} M, "
+        f"{numbers_in_words(model.config, model.dtype)}",
         "devices": f"{model.mesh.size} × {device.device_kind}, mesh {mesh}",
         "attention": model.backend.name,
-        "cache": f"{config.num_pages} pages of {config.page_size} tokens, {gibibytes:.2f} GiB",
+        "cache": f"{config.num_pages} pages of {config.page_size} tokens in {model.page_dtype}, "
+        f"{gibibytes:.2f} GiB",
         "tokens of a step": ", ".join(map(str, config.token_buckets)),
         "tokens sampled together": ", ".join(map(str, config.row_buckets)),
         "mode": "deterministic" if config.deterministic else "fast",

@@ -14,13 +14,15 @@ from math import prod
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from model.cache import abstract_cache
-from model.config import AdapterShape
+from model.config import AdapterShape, ModelConfig
 from model.loading import LoadedModel, OpenedModel
 from model.mesh import replicated
-from model.parameters import abstract_parameters, adapter_specs
+from model.parameters import abstract_parameters, adapter_specs, bits_of
+from model.small import form_in_words
 from sampling.batch import empty_rows
 from serve.engine.config import EngineConfig, EngineConfigError
 from serve.engine.host_memory import host_memory
@@ -33,7 +35,10 @@ LOWER_CACHE = "lower cache_tokens (--cache-tokens)"
 LOWER_CHUNK = "lower prefill_chunk (--prefill-chunk)"
 LOWER_PAGE = "lower page_size (--page-size)"
 FEWER_ADAPTERS = "give fewer adapters (--adapter), or such of a lower rank"
-SMALLER_WEIGHTS = "take bfloat16 as dtype (--dtype), more devices, or a smaller model"
+SMALLER_WEIGHTS = (
+    "take bfloat16 as dtype (--dtype), int8 or int4 as weights (--weights), more devices, or a "
+    "smaller model"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ def capacity(mesh: Mesh) -> Capacity:
 def bytes_of(tree: Any) -> int:
     """What arrays, or the shapes of some that are to be, take of each of their devices."""
     return sum(
-        prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        -(-prod(leaf.sharding.shard_shape(leaf.shape)) * bits_of(leaf.dtype) // 8)
         for leaf in jax.tree.leaves(tree)
     )
 
@@ -99,7 +104,7 @@ def working_bytes(program: Any) -> int:
 def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Need]:
     """What an engine keeps from its start on."""
     whole = replicated(model.mesh)
-    sizes = cache_sizes(config, model.dtype, model.backend)
+    sizes = cache_sizes(config, model.page_dtype, model.backend)
     cache, _ = abstract_cache(model.config, model.mesh, **sizes)
     rows: Any = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole),
@@ -111,8 +116,12 @@ def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Nee
     tokens = config.num_pages * config.page_size
     adapters = [] if model.adapters is None else [_adapters_need(model, model.adapters.shape)]
     return [
-        Need(f"the model in {model.dtype}", bytes_of(weights), SMALLER_WEIGHTS),
-        Need(f"a cache of {tokens} tokens", bytes_of(cache.layers), _smaller_cache(config)),
+        Need(model_in_words(model), bytes_of(weights), SMALLER_WEIGHTS),
+        Need(
+            f"a cache of {tokens} tokens in {model.page_dtype}",
+            bytes_of(cache.layers),
+            _smaller_cache(config),
+        ),
         Need(
             f"what {config.max_rows} rows of {config.context_length} tokens keep",
             bytes_of((cache.tables, rows)),
@@ -128,6 +137,17 @@ def _adapters_need(model: OpenedModel | LoadedModel, shape: AdapterShape) -> Nee
     weights = {name: parameters[name] for name in adapter_specs(held)}
     what = f"what holds {shape.count} adapters of rank {shape.rank}"
     return Need(what, bytes_of(weights), FEWER_ADAPTERS)
+
+
+def model_in_words(model: OpenedModel | LoadedModel) -> str:
+    """What to call the weights where they take memory."""
+    return f"the model in {numbers_in_words(model.config, model.dtype)}"
+
+
+def numbers_in_words(config: ModelConfig, dtype: jnp.dtype) -> str:
+    """How weights are held, like `bfloat16, matrices in int8`."""
+    form = form_in_words(config.weight_form)
+    return f"{dtype}, matrices in {form}" if form else str(dtype)
 
 
 def _smaller_cache(config: EngineConfig) -> str:

@@ -22,7 +22,7 @@ from model.cache import Cache
 from model.config import AdapterShape, ModelConfig
 from model.mesh import replicated
 from model.paged import KEYS_PER_TURN
-from model.parameters import Parameters
+from model.parameters import Parameters, Shape
 from sampling.batch import (
     Rows,
     bias_of,
@@ -51,10 +51,10 @@ class DeviceState(NamedTuple):
         adapters: the weights of adapters, if there are any.
     """
 
-    parameters: dict[str, jax.ShapeDtypeStruct]
+    parameters: dict[str, Shape]
     cache: Cache
     rows: Rows
-    adapters: Mapping[str, jax.ShapeDtypeStruct] | None = None
+    adapters: Mapping[str, Shape] | None = None
 
 
 @dataclass(frozen=True, slots=True)

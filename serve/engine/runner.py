@@ -13,22 +13,23 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from model.cache import Cache, cache_sharding, empty_cache
+from model.freed import release_memory
 from model.loading import LoadedModel
 from model.mesh import replicated
-from model.parameters import Parameters
+from model.parameters import Parameters, Shape
 from sampling.batch import Rows, empty_rows
 from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
 from serve.engine.compile_cache import KeptPrograms
 from serve.engine.config import EngineConfig
 from serve.engine.executables import Executables, Program, can_keep, facts_of
-from serve.engine.host_memory import release_memory, usable_cores
+from serve.engine.host_memory import usable_cores
 from serve.engine.memory import (
     LOWER_CACHE,
     LOWER_ROWS,
@@ -231,7 +232,7 @@ class Runner:
 
     def _make_cache(self) -> Cache:
         model = self._model
-        sizes = cache_sizes(self._config, model.dtype, model.backend)
+        sizes = cache_sizes(self._config, model.page_dtype, model.backend)
         return empty_cache(model.config, **sizes)
 
     def _cache_sharding(self) -> Cache:
@@ -288,11 +289,10 @@ class Runner:
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree
             )
 
-        def placed(parameters: Parameters) -> dict[str, jax.ShapeDtypeStruct]:
-            return {
-                name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=cast("Any", x).format)
-                for name, x in parameters.items()
-            }
+        def placed(parameters: Parameters) -> dict[str, Shape]:
+            return jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.format), parameters
+            )
 
         adapters = model.adapters
         device = DeviceState(

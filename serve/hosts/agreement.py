@@ -10,6 +10,8 @@ from serve.engine.jax_settings import numeric_settings
 
 _SETTINGS = (
     "dtype",
+    "weights",
+    "cache_dtype",
     "mesh",
     "rows",
     "context",

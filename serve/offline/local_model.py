@@ -89,6 +89,8 @@ class LocalModel:
         context: int = 0,
         cache_tokens: int = 0,
         dtype: str = "auto",
+        weights: str = "full",
+        cache_dtype: str = "auto",
         mesh: str = "",
         deterministic: bool = True,
         chat_template: Path | str = "",
@@ -106,6 +108,9 @@ class LocalModel:
             context: most tokens of prompt and answer; 0 for what the model was made for.
             cache_tokens: tokens the cache holds; 0 for all rows' contexts as far as memory goes.
             dtype: `auto`, `float32` or `bfloat16`.
+            weights: how the layers' matrices are kept: `full`, `float32`, `bfloat16`, `int8`,
+                `fp8` or `int4`.
+            cache_dtype: of the cache: `auto` for that of the weights, `bfloat16` or `fp8`.
             mesh: devices to divide the rows by and to divide the model by, like
                 `data=2,model=4`; all devices if empty.
             deterministic: the same call gives the same answers, whatever else runs. Every step
@@ -133,6 +138,8 @@ class LocalModel:
             directory,
             tokenizer_directory=texts,
             dtype=dtype,
+            weights=weights,
+            cache_dtype=cache_dtype,
             mesh=mesh,
             rows=rows,
             context=context,

@@ -18,7 +18,7 @@ from model.cache import bytes_per_token, combined_heads
 from model.config import LayerConfig, ModelConfig
 from model.kernels.ragged import QUERIES_PER_BLOCK
 from model.mesh import parts_on
-from model.parameters import ParameterSpec, parameter_specs
+from model.parameters import ParameterSpec, held_bytes, parameter_specs
 from serve.plan.chips import Chip
 from serve.plan.program_text import Exchange, ProgramText
 
@@ -95,16 +95,23 @@ class Estimate:
         return self.fusions + self.kernels + self.copies + self.exchanges
 
 
-def needs(config: ModelConfig, mesh: Mesh, dtype: jnp.dtype, work: Work) -> Needs:
+def needs(
+    config: ModelConfig,
+    mesh: Mesh,
+    dtype: jnp.dtype,
+    work: Work,
+    page_dtype: jnp.dtype | None = None,
+) -> Needs:
     """What one device has to do.
 
     Args:
         config: the decoder as the mesh holds it.
         mesh: the devices.
-        dtype: of weights and pages.
+        dtype: of weights.
         work: the step.
+        page_dtype: of pages; None for that of weights.
     """
-    data = parts_on(mesh, ROWS)
+    pages, data = page_dtype or dtype, parts_on(mesh, ROWS)
     # Tokens that cannot be divided are computed by every group of devices.
     parts = data if work.tokens % data == 0 else 1
     tokens = work.tokens / parts
@@ -114,7 +121,7 @@ def needs(config: ModelConfig, mesh: Mesh, dtype: jnp.dtype, work: Work) -> Need
         if name == "embedding.weight" and not config.tied_head:
             continue
         reached, share = _reached(spec, config, work.tokens)
-        weight_bytes += values * reached * dtype.itemsize
+        weight_bytes += held_bytes(config, spec, dtype, mesh) * reached
         # The head is applied where something is sampled alone.
         head = name in ("embedding.weight", "head.weight")
         applied = work.sampled if head else tokens
@@ -122,7 +129,7 @@ def needs(config: ModelConfig, mesh: Mesh, dtype: jnp.dtype, work: Work) -> Need
     heads = parts_on(mesh, KV_HEADS)
     cache_bytes = attention = 0.0
     for layer in config.layers:
-        per_token = 2 * config.held_kv_heads // heads * config.head_dim * dtype.itemsize
+        per_token = 2 * config.held_kv_heads // heads * config.head_dim * pages.itemsize
         # Whoever computes some of a prompt's tokens reads all of the prompt.
         cache_bytes += per_token * (
             work.rows / parts * _reach(layer, work.context, 1)
@@ -131,8 +138,8 @@ def needs(config: ModelConfig, mesh: Mesh, dtype: jnp.dtype, work: Work) -> Need
         seen = work.rows * _seen(layer, work.context, 1)
         seen += work.prompt * _seen(layer, work.context, work.prompt)
         attention += 4 * seen / parts * config.num_heads / heads * config.head_dim
-    room = combined_heads(config.held_kv_heads // heads, dtype)
-    paged_bytes = bytes_per_token(config, "combined", dtype, room) * _paged(work, int(tokens))
+    room = combined_heads(config.held_kv_heads // heads, pages)
+    paged_bytes = bytes_per_token(config, "combined", pages, room) * _paged(work, int(tokens))
     return Needs(weight_bytes, cache_bytes, paged_bytes, operations + attention, attention)
 
 

@@ -6,7 +6,6 @@ by the same code.
 
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from typing import Any
 
 import jax
@@ -18,6 +17,7 @@ from model.backends import Backend, backend_on, choose_backend
 from model.cache import abstract_cache, bytes_per_token
 from model.config import ModelConfig
 from model.layout import laid_out
+from model.loading import CACHE_DTYPES
 from model.memory_layout import parameter_places
 from model.mesh import (
     DATA,
@@ -29,7 +29,8 @@ from model.mesh import (
     parts_on,
     replicated,
 )
-from model.parameters import abstract_parameters, parameter_specs
+from model.parameters import abstract_parameters, held_bytes, parameter_specs
+from model.small import form_on
 from sampling.batch import empty_rows
 from serve.engine.config import EngineConfig, least_rows
 from serve.engine.loading import DEVICE_SHARE
@@ -48,7 +49,9 @@ class Workload:
         context: tokens of each.
         page_size: tokens of a page.
         prefill_chunk: prompt tokens of one step.
-        dtype: of weights and pages.
+        dtype: of weights, and of pages unless told otherwise.
+        weights: how the layers' matrices are held, one of `WEIGHT_FORMS`.
+        cache_dtype: of pages, one of `CACHE_DTYPES`.
     """
 
     rows: int = 64
@@ -56,6 +59,18 @@ class Workload:
     page_size: int = 16
     prefill_chunk: int = 256
     dtype: str = "bfloat16"
+    weights: str = "full"
+    cache_dtype: str = "auto"
+
+    @property
+    def page_dtype(self) -> jnp.dtype:
+        """Of the cache's pages."""
+        return CACHE_DTYPES[self.cache_dtype] or jnp.dtype(self.dtype)
+
+    @property
+    def form(self) -> str:
+        """`ModelConfig.weight_form` on a TPU."""
+        return form_on("tpu", self.weights, jnp.dtype(self.dtype))
 
     @property
     def tokens(self) -> int:
@@ -92,7 +107,8 @@ class Deployment:
         where: the slice.
         config: the decoder as the mesh holds it.
         mesh: of the slice's devices.
-        dtype: of weights and pages.
+        dtype: of weights.
+        page_dtype: of pages.
         backend: of attention.
         engine: the settings that a server would have.
         budget: of each device.
@@ -102,15 +118,16 @@ class Deployment:
     config: ModelConfig
     mesh: Mesh
     dtype: jnp.dtype
+    page_dtype: jnp.dtype
     backend: Backend
     engine: EngineConfig
     budget: Budget
 
     def programs(self) -> dict[tuple[str, int], ProgramSpec]:
         """What a server's runner would compile here."""
-        places = parameter_places(self.config, self.dtype, self.mesh)
+        places = parameter_places(self.config, self.dtype, self.mesh, self.page_dtype)
         parameters = abstract_parameters(self.config, self.dtype, self.mesh, places)
-        sizes = cache_sizes(self.engine, self.dtype, self.backend)
+        sizes = cache_sizes(self.engine, self.page_dtype, self.backend)
         cache, _ = abstract_cache(self.config, self.mesh, **sizes)
         whole = replicated(self.mesh)
         rows: Any = jax.tree.map(
@@ -131,20 +148,19 @@ def budget(config: ModelConfig, where: Slice, mesh: MeshShape, work: Workload) -
         work: what it is to hold.
     """
     shape = AbstractMesh(mesh, (DATA, MODEL), (AxisType.Auto,) * 2)
-    held = laid_out(config, shape)
-    dtype = jnp.dtype(work.dtype)
-    size, heads = dtype.itemsize, parts_on(shape, KV_HEADS)
-    weights = sum(
-        prod(spec.shape) // prod(parts_on(shape, axis) for axis in spec.axes)
-        for spec in parameter_specs(held).values()
+    held = laid_out(config, shape, work.form)
+    dtype, heads = jnp.dtype(work.dtype), parts_on(shape, KV_HEADS)
+    weights = int(
+        sum(held_bytes(held, spec, dtype, shape) for spec in parameter_specs(held).values())
     )
-    backend = choose_backend(held, "tpu", held.held_kv_heads // heads, dtype)
-    page = work.page_size * bytes_per_token(held, backend.layout, dtype, backend.heads) // heads
+    backend = choose_backend(held, "tpu", held.held_kv_heads // heads, work.page_dtype)
+    token = bytes_per_token(held, backend.layout, work.page_dtype, backend.heads)
+    page = work.page_size * token // heads
     wanted = work.rows * -(-work.context // work.page_size)
     state = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(_rows(held, work.rows)))
-    spare = where.chip.hbm - weights * size - state
+    spare = where.chip.hbm - weights - state
     possible = max(0, int(DEVICE_SHARE * spare)) // page
-    return Budget(where.chip.hbm, weights * size, state, page, wanted, min(wanted, possible))
+    return Budget(where.chip.hbm, weights, state, page, wanted, min(wanted, possible))
 
 
 def _rows(config: ModelConfig, rows: int) -> Any:
@@ -198,7 +214,8 @@ def deploy(
     """
     shape, takes = divided(config, where, work, wanted)
     mesh = make_mesh(*shape, devices=slice_devices(where))
-    held, dtype = laid_out(config.for_context(work.context), mesh), jnp.dtype(work.dtype)
+    held = laid_out(config.for_context(work.context), mesh, work.form)
+    dtype = jnp.dtype(work.dtype)
     engine = EngineConfig(
         context_length=work.context,
         cache_tokens=takes.pages * work.page_size,
@@ -207,7 +224,9 @@ def deploy(
         prefill_chunk=work.prefill_chunk,
         least_rows=least_rows("tpu"),
     )
-    return Deployment(where, held, mesh, dtype, backend_on(mesh, held, dtype), engine, takes)
+    pages = work.page_dtype
+    backend = backend_on(mesh, held, pages)
+    return Deployment(where, held, mesh, dtype, pages, backend, engine, takes)
 
 
 def does_not_fit(takes: Budget, where: Slice, work: Workload) -> str:

@@ -141,7 +141,7 @@ def make_plan(deployment: Deployment, on_progress: Callable[[int, int], None]) -
     chip, shards = deployment.where.chip, parts_on(mesh, KV_HEADS)
     for step in wanted:
         forward, draw = (done[key] for key in step.keys)
-        needed = needs(deployment.config, mesh, deployment.dtype, step.work)
+        needed = needs(deployment.config, mesh, deployment.dtype, step.work, deployment.page_dtype)
         cost = estimate(forward.text.then(draw.text), needed, chip, shards)
         steps.append(StepCost(step, forward, draw, needed, needed.floor(chip), cost))
     temporary = max(each.temporary_bytes for each in done.values())

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from model.parameters import count_parameters
+from serve.engine.memory import numbers_in_words
 from serve.plan.chips import Slice
 from serve.plan.compiler import compiler_name
 from serve.plan.deployment import Budget, Workload
@@ -21,6 +22,7 @@ def plan_text(plan: Plan, model: str, work: Workload) -> str:
     """A plan for a person."""
     where, budget = plan.deployment.where, plan.deployment.budget
     config = plan.deployment.config
+    held = numbers_in_words(config, plan.deployment.dtype)
     mesh = ", ".join(f"{name}={size}" for name, size in plan.deployment.mesh.shape.items())
     verdict = "fits" if plan.fits else "does not fit"
     if plan.fits and budget.pages < budget.pages_wanted:
@@ -30,7 +32,10 @@ def plan_text(plan: Plan, model: str, work: Workload) -> str:
     if plan.deployment.backend.fallback:
         attention = f"plain JAX, slower: {plan.deployment.backend.fallback}"
     facts = [
-        ("model", f"{model}, {count_parameters(config) / 1e9:.2f} B parameters, {work.dtype}"),
+        (
+            "model",
+            f"{model}, {count_parameters(config) / 1e9:.2f} B parameters, {held}",
+        ),
         ("slice", f"{where.topology}, {where.devices} devices, mesh {mesh}"),
         ("verdict", verdict),
         ("attention", attention),
@@ -127,6 +132,8 @@ def plan_json(plan: Plan, model: str, work: Workload) -> dict[str, Any]:
         "model": model,
         "parameters": count_parameters(plan.deployment.config),
         "dtype": work.dtype,
+        "weights": work.weights,
+        "cache_dtype": str(work.page_dtype),
         "topology": where.topology,
         "devices": where.devices,
         "mesh": dict(plan.deployment.mesh.shape),
@@ -194,9 +201,10 @@ def _step_json(step: StepCost, plan: Plan) -> dict[str, Any]:
 
 def proposals_text(found: list[tuple[Slice, Budget]], model: str, work: Workload) -> str:
     """The smallest slices for a person."""
+    kept = f", matrices in {work.weights}" if work.form else ""
     header = f"{'slice':<15}{'devices':>8}{'weights':>12}{'pages':>12}{'of HBM':>12}"
     lines = [
-        f"smallest slices for {model} in {work.dtype}, by arithmetic:",
+        f"smallest slices for {model} in {work.dtype}{kept}, by arithmetic:",
         header,
     ]
     for where, takes in found:

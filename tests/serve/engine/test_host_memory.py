@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from model import freed
+from model.freed import release_memory
 from serve.engine import host_memory
-from serve.engine.host_memory import HostMemory, release_memory
+from serve.engine.host_memory import HostMemory
 
 GIB = 2**30
 
@@ -67,7 +69,7 @@ def test_this_host() -> None:
     assert 0 < found.available <= found.physical <= found.total
 
 
-@pytest.mark.skipif(host_memory._trim() is None, reason="the C library cannot be asked")
+@pytest.mark.skipif(freed._trim() is None, reason="the C library cannot be asked")
 def test_memory_that_was_freed_goes_back_to_the_system() -> None:
     """Small blocks up to a last one that is kept: the allocator alone would keep all of them."""
 
@@ -88,7 +90,7 @@ def test_memory_that_was_freed_goes_back_to_the_system() -> None:
 
 
 def test_a_c_library_that_has_no_such_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    host_memory._trim.cache_clear()
+    freed._trim.cache_clear()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     release_memory()
-    host_memory._trim.cache_clear()
+    freed._trim.cache_clear()
