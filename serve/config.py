@@ -121,8 +121,8 @@ class ServeConfig:
     cache_dtype: Literal["auto", "bfloat16", "fp8"] = setting(
         "auto",
         group="Model",
-        help="Number format of cached keys and values; auto is that of the weights, fp8 (e4m3) takes "
-        "half of bfloat16's memory.",
+        help="Number format of cached keys and values; auto is that of --dtype, fp8 (e4m3) "
+        "takes half of bfloat16's memory.",
     )
 
     host: str = setting(
