@@ -122,10 +122,14 @@ def held_as(config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype) -> Shape
     """What a parameter is held as: shapes and dtypes, over all devices."""
     parts = _parts(config, spec)
     if parts is None:
-        plain = jnp.dtype(config.weight_form) if spec.sums and config.weight_form else dtype
-        return jax.ShapeDtypeStruct(spec.shape, plain)
-    both = map(jax.ShapeDtypeStruct, parts.shapes, parts.dtypes)
-    return Small(*both, config.weight_form)
+        return jax.ShapeDtypeStruct(spec.shape, _plain_dtype(config, spec, dtype))
+    values, scales = map(jax.ShapeDtypeStruct, parts.shapes, parts.dtypes)
+    return Small(values, scales, config.weight_form)
+
+
+def _plain_dtype(config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype) -> jnp.dtype:
+    """Of a parameter that is one array."""
+    return jnp.dtype(config.weight_form) if is_small(config, spec) else dtype
 
 
 def held_places(config: ModelConfig, spec: ParameterSpec, mesh: Mesh) -> Any:
@@ -133,7 +137,8 @@ def held_places(config: ModelConfig, spec: ParameterSpec, mesh: Mesh) -> Any:
     parts = _parts(config, spec)
     if parts is None:
         return sharding(mesh, spec.axes)
-    return Small(*(sharding(mesh, axes) for axes in parts.axes), config.weight_form)
+    values, scales = (sharding(mesh, axes) for axes in parts.axes)
+    return Small(values, scales, config.weight_form)
 
 
 def held_bytes(
@@ -172,7 +177,7 @@ def held(config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype, value: jax.
     """A parameter as it is held, made of its values; within a `jit`."""
     if spec.sums and has_scales(config.weight_form):
         return quantized(value, spec.sums, config.weight_form, _input_parts(config, spec))
-    return value.astype(held_as(config, spec, dtype).dtype)
+    return value.astype(_plain_dtype(config, spec, dtype))
 
 
 def make_held(
@@ -204,15 +209,18 @@ def is_small(config: ModelConfig, spec: ParameterSpec) -> bool:
 def random_parameters(config: ModelConfig, dtype: jnp.dtype, seed: int) -> Parameters:
     """Fresh parameters drawn from `seed`, one by one."""
     decoder = Decoder(config, dtype, rngs=nnx.Rngs(seed))
-    parameters = parameters_of(decoder)
     specs = parameter_specs(config)
-    small = [name for name, spec in specs.items() if is_small(config, spec)]
-    return parameters | {
-        name: jax.jit(partial(held, config, specs[name], dtype))(parameters[name]) for name in small
+    return {
+        name: (
+            jax.jit(partial(held, config, specs[name], dtype))(value)
+            if is_small(config, specs[name])
+            else value
+        )
+        for name, value in parameters_of(decoder).items()
     }
 
 
-def parameters_of(decoder: Decoder) -> Parameters:
+def parameters_of(decoder: Decoder) -> dict[str, jax.Array]:
     """The arrays of a decoder's modules by name, turned where its config says so."""
     return {
         name: turn(leaf[...], _inputs(leaf)) if decoder.config.turned else leaf[...]
@@ -238,8 +246,9 @@ def decoder_with(config: ModelConfig, parameters: Mapping[str, Weight]) -> Decod
 
     def value(path: tuple[Any, ...], leaf: nnx.Variable[Any]) -> Weight:
         found = parameters[".".join(map(str, path))]
-        turned = config.turned and not isinstance(found, Small)
-        return turn(found, -_inputs(leaf)) if turned else found
+        if isinstance(found, Small) or not config.turned:
+            return found
+        return turn(found, -_inputs(leaf))
 
     filled = [(path, leaf.replace(value(path, leaf))) for path, leaf in flat]
     return nnx.merge(graph, nnx.from_flat_state(filled))
