@@ -26,6 +26,8 @@ from model.mesh import RULES, parts_on, sharding
 from model.small import Parts, Small, Weight, has_scales, parts_of, quantized, quantized_on_host
 
 Parameters = dict[str, Weight]
+# Of a decoder none of whose matrices are held in fewer bits.
+Arrays = dict[str, jax.Array]
 Shape = jax.ShapeDtypeStruct | Small
 # How each parameter lies: a sharding, a format, or a `Small` of two.
 Places = Mapping[str, NamedSharding | Format | Small]
@@ -134,10 +136,14 @@ def held_as(config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype) -> Shape
     """What a parameter is held as: shapes and dtypes, over all devices."""
     parts = _parts(config, spec)
     if parts is None:
-        plain = jnp.dtype(config.weight_form) if spec.sums and config.weight_form else dtype
-        return jax.ShapeDtypeStruct(spec.shape, plain)
-    both = map(jax.ShapeDtypeStruct, parts.shapes, parts.dtypes)
-    return Small(*both, config.weight_form)
+        return jax.ShapeDtypeStruct(spec.shape, _plain_dtype(config, spec, dtype))
+    values, scales = map(jax.ShapeDtypeStruct, parts.shapes, parts.dtypes)
+    return Small(values, scales, config.weight_form)
+
+
+def _plain_dtype(config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype) -> jnp.dtype:
+    """Of a parameter that is one array."""
+    return jnp.dtype(config.weight_form) if is_small(config, spec) else dtype
 
 
 def held_places(config: ModelConfig, spec: ParameterSpec, mesh: Mesh) -> Any:
@@ -145,7 +151,8 @@ def held_places(config: ModelConfig, spec: ParameterSpec, mesh: Mesh) -> Any:
     parts = _parts(config, spec)
     if parts is None:
         return sharding(mesh, spec.axes)
-    return Small(*(sharding(mesh, axes) for axes in parts.axes), config.weight_form)
+    values, scales = (sharding(mesh, axes) for axes in parts.axes)
+    return Small(values, scales, config.weight_form)
 
 
 def held_bytes(
@@ -184,7 +191,7 @@ def held(config: ModelConfig, spec: ParameterSpec, dtype: jnp.dtype, value: jax.
     """A parameter as it is held, made of its values; within a `jit`."""
     if spec.sums and has_scales(config.weight_form):
         return quantized(value, spec.sums, config.weight_form, _input_parts(config, spec))
-    return value.astype(held_as(config, spec, dtype).dtype)
+    return value.astype(_plain_dtype(config, spec, dtype))
 
 
 def make_held(
@@ -214,17 +221,24 @@ def is_small(config: ModelConfig, spec: ParameterSpec) -> bool:
 
 
 def random_parameters(config: ModelConfig, dtype: jnp.dtype, seed: int) -> Parameters:
-    """Fresh parameters drawn from `seed`, one by one."""
-    decoder = Decoder(config, dtype, rngs=nnx.Rngs(seed))
-    parameters = parameters_of(decoder)
+    """Fresh parameters drawn from `seed`, one by one, as they are held."""
     specs = parameter_specs(config)
-    small = [name for name, spec in specs.items() if is_small(config, spec)]
-    return parameters | {
-        name: jax.jit(partial(held, config, specs[name], dtype))(parameters[name]) for name in small
+    return {
+        name: (
+            jax.jit(partial(held, config, specs[name], dtype))(value)
+            if is_small(config, specs[name])
+            else value
+        )
+        for name, value in random_arrays(config, dtype, seed).items()
     }
 
 
-def parameters_of(decoder: Decoder) -> Parameters:
+def random_arrays(config: ModelConfig, dtype: jnp.dtype, seed: int) -> Arrays:
+    """Fresh parameters drawn from `seed`, all of this dtype."""
+    return parameters_of(Decoder(config, dtype, rngs=nnx.Rngs(seed)))
+
+
+def parameters_of(decoder: Decoder) -> Arrays:
     """The arrays of a decoder's modules by name, turned where its config says so."""
     return {
         name: turn(leaf[...], _inputs(leaf)) if decoder.config.turned else leaf[...]
@@ -250,8 +264,9 @@ def decoder_with(config: ModelConfig, parameters: Mapping[str, Weight]) -> Decod
 
     def value(path: tuple[Any, ...], leaf: nnx.Variable[Any]) -> Weight:
         found = parameters[".".join(map(str, path))]
-        turned = config.turned and not isinstance(found, Small)
-        return turn(found, -_inputs(leaf)) if turned else found
+        if isinstance(found, Small) or not config.turned:
+            return found
+        return turn(found, -_inputs(leaf))
 
     filled = [(path, leaf.replace(value(path, leaf))) for path, leaf in flat]
     return nnx.merge(graph, nnx.from_flat_state(filled))

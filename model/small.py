@@ -59,9 +59,6 @@ _KINDS = {
 _ON_CPU = {"fp8": "fp8_bits", "int4": "int4_pairs"}
 # Numbers that are quantized at a time.
 _TURN = 1 << 20
-# Of the scales that would use all sixteen numbers of an int4, and some that cut the largest off,
-# the one is taken with which a group's squared error is least.
-_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("values", "scales"), meta_fields=("form",))
@@ -194,7 +191,7 @@ def quantized(value: Float[Array, "..."], sums: Sequence[int], form: str, parts:
     last = sums[-1]
     size = group_size(value.shape[last], parts)
     groups = wide.reshape(*value.shape[:last], -1, size, *value.shape[last + 1 :])
-    scales = _best_scales(groups, last + 1)
+    scales = _group_scales(groups, last + 1)
     values = _to_int4(groups, scales)
     values = _paired(values, last + 1) if kind.paired else values.astype(jnp.int4)
     return Small(values, jnp.squeeze(scales, last + 1).astype(jnp.bfloat16), form)
@@ -226,22 +223,15 @@ def _along(axis: int, mine: slice) -> tuple[slice, ...]:
     return (*(slice(None),) * axis, mine)
 
 
-def _best_scales(groups: jax.Array, axis: int) -> jax.Array:
-    """The scale of each group, float32 with the values of bfloat16."""
+def _group_scales(groups: jax.Array, axis: int) -> jax.Array:
+    """The scale of each group, float32 with the values of bfloat16.
+
+    Of the sixteen numbers -8 has the largest magnitude: it stands for the group's largest. To cut
+    that off for the sake of the others makes a group's squared error less, and a model's worse.
+    """
     low, high = groups.min(axis, keepdims=True), groups.max(axis, keepdims=True)
-    # There are sixteen numbers, from -8 on: the largest magnitude is made the -8.
-    whole = jnp.where(-low > high, -low, -high) / 8.0
-
-    def error(scales: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.square(_to_int4(groups, scales) * scales - groups), axis, keepdims=True)
-
-    best = whole.astype(jnp.bfloat16).astype(jnp.float32)
-    least = error(best)
-    for share in _SHARES[1:]:
-        scales = (share * whole).astype(jnp.bfloat16).astype(jnp.float32)
-        found = error(scales)
-        best, least = jnp.where(found < least, scales, best), jnp.minimum(found, least)
-    return best
+    scales = jnp.where(-low > high, -low, -high) / 8.0
+    return scales.astype(jnp.bfloat16).astype(jnp.float32)
 
 
 def _to_int4(groups: jax.Array, scales: jax.Array) -> jax.Array:

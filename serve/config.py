@@ -138,7 +138,7 @@ class ServeConfig:
     cache_dtype: Literal["auto", "bfloat16", "fp8"] = setting(
         "auto",
         group="Model",
-        help="Number format of cached keys and values; auto is that of the weights, fp8 (e4m3) "
+        help="Number format of cached keys and values; auto is that of --dtype, fp8 (e4m3) "
         "takes half of bfloat16's memory.",
     )
 

@@ -40,7 +40,7 @@ from model.adapters import PROJECTIONS
 from model.backends import choose_backend
 from model.cache import Cache, bytes_per_token, empty_cache
 from model.config import AdapterShape, LayerConfig, ModelConfig
-from model.loading import resolve_dtype
+from model.loading import resolve_dtype, resolve_form
 from model.memory_layout import either_order
 from model.mesh import make_mesh
 from model.paged import KEYS_PER_TURN
@@ -48,9 +48,12 @@ from model.parameters import (
     Parameters,
     adapter_specs,
     count_parameters,
+    held_bytes,
+    parameter_specs,
     random_parameters,
 )
 from model.rope import plain_rope
+from model.small import WEIGHT_FORMS
 from sampling.batch import Choice, bias_of, empty_rows, load_bias, load_rows, row_settings
 from sampling.logprobs import top_logprobs
 from sampling.params import SamplingParams
@@ -263,16 +266,19 @@ class Bench:
 
     def floor(self, rows: int, context: int, bandwidth: float) -> float:
         """Seconds to read the weights once and every row's keys and values once."""
-        size = self.dtype.itemsize
-        embedding = self.config.vocab_size * self.config.embed_dim
+        mesh = make_mesh()
         # Of an untied input embedding a step reads one vector per row.
-        read = count_parameters(self.config) - (0 if self.config.tied_head else embedding)
+        read = sum(
+            held_bytes(self.config, spec, self.dtype, mesh)
+            for name, spec in parameter_specs(self.config).items()
+            if name != "embedding.weight" or self.config.tied_head
+        )
         cached = (
             rows
             * context
             * bytes_per_token(self.config, "by_head", self.dtype, self.config.held_kv_heads)
         )
-        return (read * size + cached) / bandwidth
+        return (read + cached) / bandwidth
 
 
 def _numbers(context: click.Context, option: click.Parameter, value: str) -> list[int]:
@@ -301,6 +307,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str) -> lis
 )
 @click.option("--adapters", default=0, show_default=True, help="LoRA adapters beside the model.")
 @click.option("--rank", default=16, show_default=True, help="Theirs.")
+@click.option("--weights", type=click.Choice(WEIGHT_FORMS), default="full", show_default=True)
 @click.option("--repeats", default=20, show_default=True, help="Timed runs; medians are shown.")
 @click.option("--transformers", metavar="PYTHON", help="Time PyTorch transformers too, by this.")
 def main(
@@ -319,6 +326,7 @@ def main(
     dtype: str,
     adapters: int,
     rank: int,
+    weights: str,
     repeats: int,
     transformers: str | None,
 ) -> None:
@@ -355,13 +363,17 @@ def main(
     others = {} if transformers is None else beside(transformers, shape)
     chosen = resolve_dtype(dtype)
     # As a published checkpoint of this shape is held.
-    config = replace(config, turned=either_order(chosen, make_mesh()))
+    mesh = make_mesh()
+    form = resolve_form(weights, chosen, mesh)
+    turned = not form and either_order(chosen, mesh)
+    config = replace(config, turned=turned, weight_form=form)
     held = AdapterShape(adapters, rank, PROJECTIONS) if adapters else None
     bench = Bench(config, random_parameters(config, chosen, seed=0), chosen, repeats, held)
     bandwidth, rate = read_bandwidth(repeats=5), multiply_rate(chosen, repeats=5)
     result: dict[str, Any] = {
         "device": jax.devices()[0].device_kind,
         "dtype": str(bench.dtype),
+        "weights": weights,
         "attention": bench.backend.name,
         "parameters": count_parameters(config),
         "beside": {name: others[name] for name in ("torch", "transformers") if others},

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from model.parameters import Parameters
+from model.parameters import Arrays
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from model.weights.orbax import save_weights
 from tools.bundled_data.chat_format import TEMPLATE
@@ -16,7 +16,7 @@ from tools.bundled_data.vocabulary import END_OF_TEXT, PAD, TURN_END
 from tools.bundled_settings import ROPE_THETA, Settings
 
 
-def export(settings: Settings, parameters: Parameters, tokenizer: Path, directory: Path) -> None:
+def export(settings: Settings, parameters: Arrays, tokenizer: Path, directory: Path) -> None:
     """Write bfloat16 weights and all that is served beside them to `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     controls = SentencePieceTokenizer(tokenizer).controls

@@ -16,7 +16,7 @@ from optax.contrib import MuonDimensionNumbers, muon
 from model.attention import Attend, DenseAttention
 from model.config import ModelConfig
 from model.kernels.packed_gpu import PackedAttention
-from model.parameters import Parameters, decoder_with, random_parameters
+from model.parameters import Arrays, decoder_with, random_arrays
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from tools.bundled_data.batches import Batch, evaluation_batch
 from tools.bundled_settings import AttentionKind, Settings
@@ -34,7 +34,7 @@ def _attention(batch: Batch, kind: AttentionKind) -> Attend:
 
 
 def losses(
-    config: ModelConfig, parameters: Parameters, batch: Batch, attention: AttentionKind = "dense"
+    config: ModelConfig, parameters: Arrays, batch: Batch, attention: AttentionKind = "dense"
 ) -> tuple[jax.Array, jax.Array]:
     """Per target: its cross-entropy, and whether it is the likeliest token; both [B, T]."""
     decoder = decoder_with(config, parameters)
@@ -95,21 +95,21 @@ class Trainer:
     def __init__(self, settings: Settings, tokenizer: SentencePieceTokenizer) -> None:
         self.settings = settings
         self.tokenizer = tokenizer
-        self.parameters = random_parameters(settings.model, jnp.dtype("float32"), settings.seed)
+        self.parameters = random_arrays(settings.model, jnp.dtype("float32"), settings.seed)
         self._optimizer = optimizer(settings)
         self.state = self._optimizer.init(self.parameters)
         self._step = jax.jit(self._update, donate_argnums=(0, 1))
         self._score = jax.jit(self._row_scores)
 
-    def _losses(self, parameters: Parameters, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def _losses(self, parameters: Arrays, batch: Batch) -> tuple[jax.Array, jax.Array]:
         settings, computed = self.settings, jnp.dtype(self.settings.compute)
         wanted = jax.tree.map(lambda x: x.astype(computed), parameters)
         return losses(settings.model, wanted, batch, settings.attention)
 
     def _update(
-        self, parameters: Parameters, state: optax.OptState, batch: Batch
-    ) -> tuple[Parameters, optax.OptState, jax.Array]:
-        def mean_loss(wanted: Parameters) -> jax.Array:
+        self, parameters: Arrays, state: optax.OptState, batch: Batch
+    ) -> tuple[Arrays, optax.OptState, jax.Array]:
+        def mean_loss(wanted: Arrays) -> jax.Array:
             entropy, _ = self._losses(wanted, batch)
             return jnp.sum(entropy * batch.weights) / jnp.maximum(jnp.sum(batch.weights), 1)
 
@@ -117,7 +117,7 @@ class Trainer:
         updates, state = self._optimizer.update(gradient, state, parameters)
         return optax.apply_updates(parameters, updates), state, loss  # pyright: ignore[reportReturnType]
 
-    def _row_scores(self, parameters: Parameters, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def _row_scores(self, parameters: Arrays, batch: Batch) -> tuple[jax.Array, jax.Array]:
         entropy, right = self._losses(parameters, batch)
         return jnp.sum(entropy * batch.weights, -1), jnp.all(right | (batch.weights == 0), -1)
 

@@ -21,7 +21,7 @@ from sentencepiece.sentencepiece_model_pb2 import (
 from model.bundled import directory as bundled_directory
 from model.config import ModelConfig
 from model.families.registry import read_config
-from model.parameters import count_parameters, random_parameters
+from model.parameters import count_parameters, random_arrays
 from model.weights.orbax import save_weights
 
 TEXT_FILES = ("chat_template.jinja", "generation_config.json")
@@ -104,7 +104,7 @@ def main(
         shutil.copy(bundled_directory() / name, target / name)
     (target / "config.json").write_text(json.dumps(published, indent=2) + "\n")
     config: ModelConfig = read_config(target)
-    save_weights(target, random_parameters(config, jnp.dtype(dtype), seed))
+    save_weights(target, random_arrays(config, jnp.dtype(dtype), seed))
     click.echo(f"{target}: {count_parameters(config) / 1e6:.1f} M parameters, {dtype}", err=True)
     summary = {"checkpoint": str(target), "parameters": count_parameters(config), "dtype": dtype}
     click.echo(json.dumps(summary))

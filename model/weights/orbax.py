@@ -22,7 +22,7 @@ from jax.sharding import Mesh, NamedSharding
 from model.config import CheckpointError, ModelConfig
 from model.layout import Layout, layout_of
 from model.mesh import sharding, spread
-from model.parameters import Parameters, is_small, make_held, parameter_specs
+from model.parameters import is_small, make_held, parameter_specs
 from model.small import Weight
 from model.weights.groups import groups_by_size
 from model.weights.manifest import check_manifest, describe, write_manifest
@@ -111,7 +111,7 @@ class OrbaxWeights:
         part: Mapping[str, jax.ShapeDtypeStruct],
         mesh: Mesh,
         held: ModelConfig,
-    ) -> Parameters:
+    ) -> dict[str, jax.Array]:
         target = {
             name: jax.ShapeDtypeStruct(
                 leaf.shape, leaf.dtype, sharding=self._first_place(name, mesh, held)
@@ -128,7 +128,7 @@ class OrbaxWeights:
         return sharding(mesh, spec.axes)
 
 
-def save_weights(directory: Path, parameters: Parameters) -> None:
+def save_weights(directory: Path, parameters: Mapping[str, jax.Array]) -> None:
     """Write `directory/weights`, replacing what is there."""
     path = directory / DIRECTORY
     shutil.rmtree(path, ignore_errors=True)
@@ -139,7 +139,7 @@ def save_weights(directory: Path, parameters: Parameters) -> None:
     write_manifest(path, describe(path))
 
 
-def save_part(path: Path, parameters: Parameters) -> None:
+def save_part(path: Path, parameters: Mapping[str, jax.Array]) -> None:
     """Write some parameters as an Orbax checkpoint, which is there whole or not at all.
 
     Raises:
@@ -147,13 +147,13 @@ def save_part(path: Path, parameters: Parameters) -> None:
     """
     with ocp.StandardCheckpointer() as checkpointer:
         try:
-            checkpointer.save(path.absolute(), parameters)
+            checkpointer.save(path.absolute(), dict(parameters))
             checkpointer.wait_until_finished()
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be written: {error}") from error
 
 
-def restore_part(path: Path, wanted: Mapping[str, jax.ShapeDtypeStruct]) -> Parameters:
+def restore_part(path: Path, wanted: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
     """Read a part, all of whose parameters must be wanted, with the shardings given.
 
     Raises:
@@ -161,7 +161,7 @@ def restore_part(path: Path, wanted: Mapping[str, jax.ShapeDtypeStruct]) -> Para
     """
     with ocp.StandardCheckpointer() as checkpointer:
         try:
-            restored: Parameters = checkpointer.restore(path.absolute(), dict(wanted))
+            restored: dict[str, jax.Array] = checkpointer.restore(path.absolute(), dict(wanted))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from error
     return restored

@@ -118,7 +118,7 @@ def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Nee
     return [
         Need(model_in_words(model), bytes_of(weights), SMALLER_WEIGHTS),
         Need(
-            f"a cache of {tokens} tokens in {model.page_dtype}",
+            f"a cache of {tokens} tokens",
             bytes_of(cache.layers),
             _smaller_cache(config),
         ),

@@ -138,7 +138,8 @@ def program_specs(
         specs[name, size] = ProgramSpec(function, mesh, donated, out, args)
 
     last, picks = rows.last_token, array((config.max_rows,))
-    dtype = parameters["norm.weight"].dtype
+    (norm,) = jax.tree.leaves(parameters["norm.weight"])
+    dtype = norm.dtype
     picked = array((config.max_rows, model.embed_dim), dtype)
     for size in reversed(config.token_buckets):
         inputs = steps.StepInputs(array((4, size)), array((3, min(size, config.max_rows))))

@@ -108,10 +108,9 @@ def test_errors_are_half_a_step(form, most):
     elif form == "int8":
         bound = np.broadcast_to(1.001 * most * np.abs(value).max(0), value.shape)
     else:
-        # What is cut off may err by more, so that all others err by less: seen by its square.
-        largest = np.repeat(np.abs(value.reshape(2, 128, 5)).max(1), 128, 0)
-        assert np.mean((found - value) ** 2) < np.mean((2 * most * largest) ** 2) / 12
-        return
+        step = np.repeat(np.abs(value.reshape(2, 128, 5)).max(1), 128, 0) / 8
+        # There is no 8: what has the other sign than the largest may err by a whole step.
+        bound = np.where(np.abs(value) < 7.4 * step, 0.505, 1.02) * step
     assert np.all(np.abs(found - value) <= bound)
 
 

@@ -81,6 +81,8 @@ def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -
     other: Any = {
         "model": "/models/x",
         "dtype": "bfloat16",
+        "weights": "int8",
+        "cache_dtype": "fp8",
         "sampling_defaults": "model",
         "log_level": "debug",
         "tool_format": "hermes",

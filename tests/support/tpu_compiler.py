@@ -17,6 +17,7 @@ from typing import Any
 from model.config import ExpertsConfig, LayerConfig, ModelConfig
 from model.mesh import MeshShape
 from model.rope import plain_rope
+from model.small import Small
 from serve.plan.chips import parse_slice
 from serve.plan.compiler import compile_program
 from serve.plan.deployment import Workload, deploy
@@ -62,6 +63,8 @@ EXPERTS = replace(
 )
 
 
+# How matrices are held, and the cache beside them.
+SMALL_FORMS = {"int8": "fp8", "fp8": "auto", "int4": "auto"}
 # A step of all rows, one with a chunk beside them, and what comes after either.
 PROGRAMS = {
     "decode": ("forward", WORK.rows),
@@ -70,14 +73,20 @@ PROGRAMS = {
 }
 
 
-def compiled(config: ModelConfig, topology: str, mesh: MeshShape | None, step: str) -> Any:
+def compiled(
+    config: ModelConfig,
+    topology: str,
+    mesh: MeshShape | None,
+    step: str,
+    work: Workload = WORK,
+) -> Any:
     """What a test asks of one program."""
-    deployment = deploy(config, parse_slice(topology), WORK, mesh)
+    deployment = deploy(config, parse_slice(topology), work, mesh)
     spec = deployment.programs()[PROGRAMS[step]]
     program = compile_program(spec.lower())
     parameters, state = spec.arguments[:2]
     weights = [
-        x
+        x.values if isinstance(x, Small) else x
         for name, x in parameters.items()
         if len(x.shape) > 1 and not {"router", "sinks"} & set(name.split("."))
     ]
@@ -92,11 +101,12 @@ def compiled(config: ModelConfig, topology: str, mesh: MeshShape | None, step: s
         "copies": [each.values for each in program.text.copies],
         "rearranged": [each.values for each in program.text.copies if not each.fetched],
         "pool": min(parts, default=0),
-        "pool_bytes": sum(parts) * deployment.dtype.itemsize * LAYERS,
+        "pool_bytes": sum(parts) * deployment.page_dtype.itemsize * LAYERS,
         "smallest_weight": min(prod(x.shape) for x in weights) * deployment.dtype.itemsize,
         "smallest_part": min(prod(x.sharding.shard_shape(x.shape)) for x in weights),
         "logits": config.vocab_size * WORK.rows,
         "aliased_bytes": program.aliased_bytes,
+        "temporary_bytes": program.temporary_bytes,
     }
 
 
@@ -142,4 +152,8 @@ if __name__ == "__main__":
     for step in ("decode", "mixed"):
         found[f"rows v5e:2x4 {step}"] = compiled(DENSE, "v5e:2x4", MeshShape(2, 4), step)
     found["dense v6e:2x4 draw"] = compiled(DENSE, "v6e:2x4", None, "draw")
+    for form, cache in SMALL_FORMS.items():
+        small = replace(WORK, weights=form, cache_dtype=cache)
+        for name, config in (("dense", DENSE), ("experts", EXPERTS)):
+            found[f"{name} {form}"] = compiled(config, "v5e:2x2", None, "decode", small)
     Path(sys.argv[1]).write_text(json.dumps(found))

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from support.tpu_compiler import LAYERS, TOPOLOGIES, run_compiler, run_plan
+from support.tpu_compiler import LAYERS, SMALL_FORMS, TOPOLOGIES, run_compiler, run_plan
 
 pytest.importorskip("libtpu", reason="the TPU's compiler comes with pip install '.[plan]'")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -80,6 +80,25 @@ def test_no_weight_is_rearranged(programs, case):
 def test_pages_are_written_in_place(programs, case):
     program = programs[case]
     assert program["aliased_bytes"] >= program["pool_bytes"]
+    assert program["pool"] not in program["copies"]
+
+
+@pytest.mark.parametrize("name", ["dense", "experts"])
+@pytest.mark.parametrize("form", SMALL_FORMS)
+def test_no_matrix_in_fewer_bits_is_widened_as_a_whole(programs, name, form):
+    """Widened, a number would take two bytes: of a device's smallest matrix, or of its experts'."""
+    program = programs[f"{name} {form}"]
+    numbers = program["smallest_part"] if name == "dense" else 4 * 768 * 1024
+    assert program["temporary_bytes"] < 2 * numbers
+    assert max(program["rearranged"], default=0) < program["smallest_part"]
+
+
+def test_pages_of_fp8_are_written_in_place_and_read_by_the_kernel(programs):
+    program = programs["dense int8"]
+    assert program["kernels"] == LAYERS
+    assert program["aliased_bytes"] >= program["pool_bytes"]
+    # Two layers' keys and values of 64 rows of 2,048, two of the heads, 128 values of a byte.
+    assert program["pool_bytes"] == 2 * 2 * 64 * 2048 * 2 * 128
     assert program["pool"] not in program["copies"]
 
 
