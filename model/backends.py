@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from model.attention import Attend
 from model.axes import KV_HEADS
 from model.cache import (
+    INT8,
     LANES,
     CombinedPages,
     GpuPages,
@@ -82,6 +83,8 @@ def backend_on(mesh: Mesh, config: ModelConfig, dtype: jnp.dtype) -> Backend:
 
 
 def _ragged_obstacle(config: ModelConfig, kv_heads: int, dtype: jnp.dtype) -> str:
+    if dtype == INT8:
+        return "its pages have no room for the scales of int8; fp8 has none"
     # Unless a token's keys and values are one 32 bit word wide, it takes each head out of the
     # others by strides, which the TPU's compiler has for heads of one register alone.
     if config.head_dim > LANES and 2 * kv_heads * dtype.itemsize > _WORD_BYTES:
@@ -94,8 +97,8 @@ def _ragged_obstacle(config: ModelConfig, kv_heads: int, dtype: jnp.dtype) -> st
 
 def _gpu_obstacle(config: ModelConfig, kv_heads: int, dtype: jnp.dtype) -> str:
     width = config.head_dim
-    if dtype == FP8:
-        return "it reads no pages of fp8"
+    if dtype in (FP8, INT8):
+        return f"it reads no pages of {'fp8' if dtype == FP8 else dtype}"
     if dtype.itemsize != jnp.dtype("bfloat16").itemsize:
         return f"it would multiply {dtype} in fewer bits"
     if width < _LEAST_TRITON or width & (width - 1):

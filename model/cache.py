@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float, Int, Int8, Num
 
 from model.axes import HEAD_DIM, KV_HEADS, PAGE, PAGES
 from model.config import ModelConfig
@@ -32,11 +32,12 @@ class LayerCache(NamedTuple):
     """One layer's pool, heads before pages: gathered keys are ready for a batched product.
 
     bfloat16 is held as the bits of uint16, and fp8 of uint8: to write some bfloat16 values into a
-    pool, XLA's CPU backend would turn all of it into float32 and back.
+    pool, XLA's CPU backend would turn all of it into float32 and back. Of int8 each vector has a
+    scale, whose bytes are its last four.
     """
 
-    keys: Num[Array, "K P page H"]
-    values: Num[Array, "K P page H"]
+    keys: Num[Array, "K P page W"]
+    values: Num[Array, "K P page W"]
 
     @property
     def page_size(self) -> int:
@@ -79,6 +80,9 @@ class CombinedPages(NamedTuple):
 
 
 Pool = LayerCache | CombinedPages
+INT8 = jnp.dtype("int8")
+_SCALE_BYTES = 4
+_MOST_INT8 = 127.0
 _HELD_AS = {jnp.dtype("bfloat16"): jnp.uint16, FP8: jnp.uint8}
 _BY_HEAD = {"by_head": LayerCache, "by_head_on_gpu": GpuPages}
 
@@ -101,6 +105,11 @@ def combined_width(head_dim: int) -> int:
     return -(-head_dim // LANES) * LANES
 
 
+def held_width(head_dim: int, dtype: jnp.dtype) -> int:
+    """Values that a head's key, or its value, takes in pages by head."""
+    return head_dim + (_SCALE_BYTES if dtype == INT8 else 0)
+
+
 def combined_heads(heads: int, dtype: jnp.dtype) -> int:
     """Kv heads for which a device's combined pages have room, if it has so many of its own.
 
@@ -114,7 +123,11 @@ def combined_heads(heads: int, dtype: jnp.dtype) -> int:
 
 def bytes_per_token(config: ModelConfig, layout: PageLayout, dtype: jnp.dtype, heads: int) -> int:
     """Bytes that one token's keys and values take over all layers; see `empty_cache`."""
-    width = combined_width(config.head_dim) if layout == "combined" else config.head_dim
+    width = (
+        combined_width(config.head_dim)
+        if layout == "combined"
+        else held_width(config.head_dim, dtype)
+    )
     return 2 * config.num_layers * heads * width * dtype.itemsize
 
 
@@ -139,7 +152,7 @@ def empty_cache(
         if layout == "combined":
             shape = (pages, page_size, 2 * heads, combined_width(width))
             return CombinedPages(jnp.zeros(shape, dtype))
-        shape = (heads, pages, page_size, width)
+        shape = (heads, pages, page_size, held_width(width, dtype))
         held = _HELD_AS.get(dtype, dtype) if layout == "by_head" else dtype
         return _BY_HEAD[layout](jnp.zeros(shape, held), jnp.zeros(shape, held))
 
@@ -179,8 +192,8 @@ def _place(mesh: Mesh, *axes: str) -> Any:
 
 
 def write(
-    pool: Num[Array, "K P page H"], new: Float[Array, "N K H"], slots: Int[Array, " N"]
-) -> Num[Array, "K P page H"]:
+    pool: Num[Array, "K P page W"], new: Float[Array, "N K H"], slots: Int[Array, " N"]
+) -> Num[Array, "K P page W"]:
     """Put each token's vector at its slot (page · page_size + offset).
 
     Slots out of range, which padding has, are dropped.
@@ -196,20 +209,37 @@ def write(
         held = jax.lax.bitcast_convert_type(tokens.astype(jnp.bfloat16), jnp.uint16)
     elif pool.dtype == jnp.uint8:
         held = float8_bits(tokens)
+    elif pool.dtype == INT8:
+        held = _with_scale(tokens)
     else:
         held = tokens.astype(pool.dtype)
     return flat.at[:, slots].set(held, mode="drop").reshape(pool.shape)
 
 
-def read(pool: Num[Array, "K P page H"], pages: Int[Array, "B m"]) -> Float[Array, "K B S H"]:
+def read(pool: Num[Array, "K P page W"], pages: Int[Array, "B m"]) -> Float[Array, "K B S H"]:
     """The vectors of the given pages, in order."""
     heads, _, page_size, width = pool.shape
     rows, count = pages.shape
     return numbers(pool[:, pages].reshape(heads, rows, count * page_size, width))
 
 
-def numbers(held: Num[Array, "..."]) -> Float[Array, "..."]:
+def numbers(held: Num[Array, "*vectors W"]) -> Float[Array, "*vectors H"]:
     """What pages by head hold, as numbers."""
     if held.dtype == jnp.uint16:
         return jax.lax.bitcast_convert_type(held, jnp.bfloat16)
+    if held.dtype == INT8:
+        scales = jax.lax.bitcast_convert_type(held[..., -_SCALE_BYTES:], jnp.float32)
+        return held[..., :-_SCALE_BYTES].astype(jnp.float32) * scales[..., None]
     return of_float8_bits(held) if held.dtype == jnp.uint8 else held
+
+
+def _with_scale(vectors: Float[Array, "*vectors H"]) -> Int8[Array, "*vectors W"]:
+    """The nearest of 255 multiples of a scale for each vector, and behind them the scale's bytes.
+
+    The largest magnitude is the last multiple.
+    """
+    wide = vectors.astype(jnp.float32)
+    scales = jnp.max(jnp.abs(wide), axis=-1, keepdims=True) / _MOST_INT8
+    steps = jnp.round(wide / jnp.where(scales == 0, 1.0, scales)).astype(INT8)
+    scale_bytes = jax.lax.bitcast_convert_type(scales[..., 0], INT8)
+    return jnp.concatenate([steps, scale_bytes], axis=-1)

@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from model.backends import Backend, backend_on
+from model.cache import INT8
 from model.config import AdapterShape, CheckpointError, ModelConfig, read_json
 from model.families.registry import read_family
 from model.float8 import FP8
@@ -38,7 +39,7 @@ from model.weights.formats import Weights, open_weights
 
 DTYPES = ("auto", "float32", "bfloat16")
 # Of the cache's pages; None for that of the weights.
-CACHE_DTYPES = {"auto": None, "bfloat16": jnp.dtype("bfloat16"), "fp8": FP8}
+CACHE_DTYPES = {"auto": None, "bfloat16": jnp.dtype("bfloat16"), "fp8": FP8, "int8": INT8}
 
 
 @dataclass(frozen=True, slots=True)

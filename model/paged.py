@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from model.attention import NO_SCORE, Scoring
 from model.axes import HEAD_DIM, KV_HEADS, TOKENS
-from model.cache import LayerCache, Pool, numbers, write
+from model.cache import INT8, LayerCache, Pool, numbers, write
 from model.mesh import constrain
 
 KEYS_PER_TURN = 128
@@ -302,7 +302,7 @@ def _read(
         keys, values = jax.lax.cond(pages[0, 0] >= 0, copied, lambda: nothing)
     else:
         keys, values = copied()
-    shape = (len(cache.keys), len(pages), -1, cache.keys.shape[-1])
+    shape = (len(cache.keys), len(pages), pages.shape[1] * cache.page_size, -1)
     return keys.reshape(shape), values.reshape(shape)
 
 
@@ -313,8 +313,12 @@ def _copied(
     heads, count, page_size, width = cache.keys.shape
     pieces = (jnp.arange(heads)[:, None] * count + pages.reshape(-1)).reshape(-1)
 
-    def of(pool: Num[Array, "K P page H"]) -> Float[Array, "pieces _"]:
+    def of(pool: Num[Array, "K P page W"]) -> Float[Array, "pieces _"]:
         flat = pool.reshape(heads * count, page_size * width)
-        return numbers(flat.at[pieces].get(mode="promise_in_bounds")).astype(jnp.float32)
+        held = flat.at[pieces].get(mode="promise_in_bounds")
+        if held.dtype == INT8:
+            vectors = numbers(held.reshape(-1, page_size, width))
+            return vectors.reshape(len(pieces), -1)
+        return numbers(held).astype(jnp.float32)
 
     return of(cache.keys), of(cache.values)

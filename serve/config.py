@@ -135,11 +135,11 @@ class ServeConfig:
         help="How the layers' matrices are kept, of whatever checkpoint: full is as --dtype says; "
         "int8, fp8 and int4 take a half or a quarter of bfloat16's memory and change the answers.",
     )
-    cache_dtype: Literal["auto", "bfloat16", "fp8"] = setting(
+    cache_dtype: Literal["auto", "bfloat16", "fp8", "int8"] = setting(
         "auto",
         group="Model",
-        help="Number format of cached keys and values; auto is that of --dtype, fp8 (e4m3) "
-        "takes half of bfloat16's memory.",
+        help="Number format of cached keys and values; auto is that of --dtype; fp8 (e4m3), and "
+        "int8 with a scale for each token and head, take half of bfloat16's memory.",
     )
 
     host: str = setting(

@@ -110,7 +110,8 @@ class LocalModel:
             dtype: `auto`, `float32` or `bfloat16`.
             weights: how the layers' matrices are kept: `full`, `float32`, `bfloat16`, `int8`,
                 `fp8` or `int4`.
-            cache_dtype: of the cache: `auto` for that of the weights, `bfloat16` or `fp8`.
+            cache_dtype: of the cache: `auto` for that of the weights, `bfloat16`,
+                `fp8` or `int8`.
             mesh: devices to divide the rows by and to divide the model by, like
                 `data=2,model=4`; all devices if empty.
             deterministic: the same call gives the same answers, whatever else runs. Every step

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from model.attention import DenseAttention
 from model.bundled import directory
+from model.cache import INT8, empty_cache
+from model.float8 import FP8
 from model.loading import load_model, load_tokenizer
 from model.mesh import make_mesh
+from model.paged import PagedAttention, StepView
 from model.parameters import decoder_with
 from sampling.params import SamplingParams
 from serve.offline.local_model import LocalModel
@@ -20,7 +22,7 @@ from tools.bundled_data.conversations import conversation
 from tools.bundled_data.grammar import Split
 
 NEWCOMERS = Path(__file__).parents[1] / "tools/bundled/newcomers.txt"
-LENGTH, DOCUMENTS = 512, 42
+LENGTH, PAGE, DOCUMENTS = 512, 16, 42
 
 
 def answers(weights: str, cache_dtype: str) -> list[str]:
@@ -32,24 +34,31 @@ def answers(weights: str, cache_dtype: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_greedy_answers_stay_in_int8_and_beside_a_cache_of_fp8() -> None:
+def test_greedy_answers_stay_in_int8_and_beside_small_caches() -> None:
     plain = answers("full", "auto")
     assert len(plain) == 60
     assert len(set(plain)) > 20
     assert answers("int8", "auto") == plain
     assert answers("full", "fp8") == plain
+    assert answers("full", "int8") == plain
 
 
-def perplexity(weights: str, documents: list[Document]) -> float:
-    """Of the tokens of answers."""
+def perplexity(documents: list[Document], weights: str = "full", pages: str = "float32") -> float:
+    """Of the tokens of answers, each document read through pages of its own."""
     model = load_model(directory(), make_mesh(), "float32", weights)
-    mask = jnp.tril(jnp.ones((1, LENGTH, LENGTH), bool))
+    table = jnp.arange(LENGTH // PAGE)[None]
+    every = jnp.arange(LENGTH)
+    view = StepView(
+        table, jnp.zeros(1, jnp.int32), jnp.full(1, LENGTH), jnp.zeros_like(every), every
+    )
+    sizes = {"pages": table.size, "page_size": PAGE, "rows": 1, "table_width": table.size}
+    cache = empty_cache(model.config, dtype=jnp.dtype(pages), **sizes)
 
     @jax.jit
     def scores(parameters: object, ids: jax.Array) -> jax.Array:
         decoder = decoder_with(model.config, parameters)  # type: ignore[arg-type]
-        hidden, _ = decoder(ids[None], jnp.arange(LENGTH)[None], DenseAttention(mask))
-        shares = jax.nn.log_softmax(decoder.logits(hidden)[0, :-1])
+        hidden, _ = decoder(ids[:, None], every[:, None], PagedAttention(view), cache.layers)
+        shares = jax.nn.log_softmax(decoder.logits(hidden)[:-1, 0])
         return jnp.take_along_axis(shares, ids[1:, None], 1)[:, 0]
 
     found: list[np.ndarray] = []
@@ -69,6 +78,8 @@ def test_perplexity_of_answers() -> None:
         document(tokenizer, conversation(generator, Split.HELD_OUT)) for _ in range(DOCUMENTS)
     ]
     assert sum(len(each.ids) for each in documents) > 6_000
-    full = perplexity("full", documents)
+    full = perplexity(documents)
     for weights, most in {"int8": 0.005, "fp8": 0.005, "int4": 0.03}.items():
-        assert abs(perplexity(weights, documents) / full - 1) <= most, weights
+        assert abs(perplexity(documents, weights) / full - 1) <= most, weights
+    for pages in (FP8, INT8):
+        assert abs(perplexity(documents, pages=pages.name) / full - 1) <= 0.005, pages
