@@ -42,7 +42,7 @@ def test_layers_of_a_kind_are_alike(monkeypatch: pytest.MonkeyPatch):
     config = replace(TINY, layers=(windowed, windowed, plain, windowed))
     asked, names = [], []
 
-    def wished(short, dtype, mesh):
+    def wished(short, dtype, mesh, page_dtype):
         asked.append(short.layers)
         names.extend(parameter_specs(short))
         where = sharding(mesh, ())
@@ -64,8 +64,8 @@ def test_layers_of_a_kind_are_alike(monkeypatch: pytest.MonkeyPatch):
 def test_weights_are_loaded_in_the_order_that_is_wished(monkeypatch: pytest.MonkeyPatch):
     name = "blocks.0.mlp.gate_up"
 
-    def places(config, dtype, mesh):
-        chosen = dict(parameter_places(config, dtype, mesh))
+    def places(config, dtype, mesh, page_dtype):
+        chosen = dict(parameter_places(config, dtype, mesh, page_dtype))
         chosen[name] = Format(Layout((1, 2, 0)), chosen[name])
         return chosen
 

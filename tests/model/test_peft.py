@@ -46,7 +46,7 @@ class Adapted:
 
     def __init__(self, model: str, names: Sequence[str], dtype: str = "float32") -> None:
         directories = {f"{number} {name}": ADAPTERS / name for number, name in enumerate(names)}
-        opened = open_model(FIXTURES / "models" / model, make_mesh(), dtype, directories)
+        opened = open_model(FIXTURES / "models" / model, make_mesh(), dtype, adapters=directories)
         self.model: LoadedModel = opened.load()
         assert self.model.adapters is not None
         assert self.model.adapters.names == tuple(directories)
@@ -231,7 +231,9 @@ REFUSED = {
 def test_what_is_refused(tmp_path: Path, change: Callable[[Path], None], message: str) -> None:
     change(copy("all-linear", tmp_path))
     with pytest.raises(CheckpointError, match=message):
-        open_model(FIXTURES / "models" / "llama-3.1", make_mesh(), "float32", {"a": tmp_path})
+        open_model(
+            FIXTURES / "models" / "llama-3.1", make_mesh(), "float32", adapters={"a": tmp_path}
+        )
 
 
 def test_an_adapter_of_another_model(tmp_path: Path) -> None:
@@ -241,7 +243,7 @@ def test_an_adapter_of_another_model(tmp_path: Path) -> None:
             FIXTURES / "models" / "llama-3.1",
             make_mesh(),
             "float32",
-            {"a": ADAPTERS / "some-layers"},
+            adapters={"a": ADAPTERS / "some-layers"},
         )
 
 
@@ -249,14 +251,16 @@ def test_experts_are_not_adapted(tmp_path: Path) -> None:
     change = renamed("self_attn.q_proj", "mlp.experts.0.gate_proj")
     change(copy("beside-experts", tmp_path))
     with pytest.raises(CheckpointError, match=r"only be .* q_proj, k_proj, v_proj, o_proj; give"):
-        open_model(FIXTURES / "models" / "gpt-oss", make_mesh(), "float32", {"a": tmp_path})
+        open_model(
+            FIXTURES / "models" / "gpt-oss", make_mesh(), "float32", adapters={"a": tmp_path}
+        )
 
 
 def test_half_precision_is_read(tmp_path: Path) -> None:
     only("", lambda x: x.astype(np.float16))(copy("patterns", tmp_path))
     model = FIXTURES / "models" / "llama-3.1"
     places = {"whole": ADAPTERS / "patterns", "half": tmp_path}
-    loaded = open_model(model, make_mesh(), "float32", places).load()
+    loaded = open_model(model, make_mesh(), "float32", adapters=places).load()
     assert loaded.adapters is not None
     for name, value in loaded.adapters.parameters.items():
         whole, half = np.split(np.asarray(value), 2, -1 if name.endswith("a") else 0)
@@ -271,7 +275,9 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     tensors = load_file(path)
     next(iter(tensors.values()))[0, 0] = np.inf
     save_file(tensors, path)
-    opened = open_model(FIXTURES / "models" / "llama-3.1", make_mesh(), "float32", {"a": tmp_path})
+    opened = open_model(
+        FIXTURES / "models" / "llama-3.1", make_mesh(), "float32", adapters={"a": tmp_path}
+    )
     with pytest.raises(CheckpointError, match=r"values in base_model.* that are not finite"):
         opened.load()
 
@@ -313,7 +319,9 @@ def test_another_base_that_fits_is_told_of(
 ) -> None:
     configured(base_model_name_or_path=base)(copy("all-linear", tmp_path))
     with caplog.at_level(logging.WARNING):
-        open_model(FIXTURES / "models" / "llama-3.1", make_mesh(), "float32", {"mine": tmp_path})
+        open_model(
+            FIXTURES / "models" / "llama-3.1", make_mesh(), "float32", adapters={"mine": tmp_path}
+        )
     wanted = f"the adapter mine was made for the model {base}, and is served with "
     assert [each.startswith(wanted) for each in caplog.messages] == [True] * told
 
@@ -322,7 +330,7 @@ def test_a_decoder_without_adapters_is_lowered_as_before() -> None:
     """What is made of the decoder alone has no trace of those that could be held beside it."""
     model = FIXTURES / "models" / "llama-3.1"
     alone = open_model(model, make_mesh(), "float32").load()
-    beside = open_model(model, make_mesh(), "float32", {"a": ADAPTERS / "patterns"}).load()
+    beside = open_model(model, make_mesh(), "float32", adapters={"a": ADAPTERS / "patterns"}).load()
     assert (alone.config, list(alone.parameters)) == (beside.config, list(beside.parameters))
     sizes = {"pages": 8, "page_size": 16, "rows": 2, "table_width": WIDTH}
     cache = jax.eval_shape(partial(empty_cache, alone.config, dtype=jnp.dtype("float32"), **sizes))
