@@ -5,11 +5,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.paged_text import logits_of
 from support.published import LLAMA, built_parameters, random_tensors, write_published
 from support.tiny import ROPE_THETA, TINY, tiny_parameters
 
@@ -22,6 +24,7 @@ from model.loading import load_model
 from model.mesh import make_mesh
 from model.parameters import (
     abstract_parameters,
+    decoder_with,
     held_as,
     held_bytes,
     parameter_specs,
@@ -33,6 +36,8 @@ from model.weights.orbax import save_weights
 FORMS = ("int8", "fp8", "fp8_bits", "int4", "int4_pairs")
 SAME_NUMBERS = (("fp8", "fp8_bits"), ("int4", "int4_pairs"))
 FLOAT32 = jnp.dtype("float32")
+MODELS = Path(__file__).parents[1] / "fixtures" / "models"
+VARIANTS = sorted(path.name for path in MODELS.iterdir() if path.is_dir())
 TINY_CONFIG = {
     "architectures": ["Qwen3ForCausalLM"],
     "vocab_size": TINY.vocab_size,
@@ -274,6 +279,36 @@ def test_a_checkpoint_of_ours_in_int8(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "form", ["int8", *(pytest.param(form, marks=pytest.mark.slow) for form in ("fp8", "int4"))]
+)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_families_compute_with_the_numbers_of_the_form(quickly, name, form):
+    """Each has the logits of the same decoder that holds these numbers in full."""
+    kept = load_model(MODELS / name, make_mesh(), "float32", form)
+    specs = parameter_specs(kept.config)
+    full = {
+        name: (
+            jnp.asarray(values_of(value, specs[name].shape, specs[name].sums), jnp.float32)
+            if isinstance(value, Small)
+            else value
+        )
+        for name, value in kept.parameters.items()
+    }
+    config = replace(kept.config, weight_form="", weight_parts=1)
+    assert full.keys() == parameter_specs(config).keys()
+    ids = jnp.asarray(np.random.default_rng(0).integers(0, config.vocab_size, 24))
+
+    def logits(config, parameters):
+        return logits_of(decoder_with(config, parameters), ids)
+
+    found, wanted = (
+        jax.jit(logits, static_argnums=0)(*each)
+        for each in ((kept.config, kept.parameters), (config, full))
+    )
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+
+
 def test_a_form_that_is_none():
     with pytest.raises(CheckpointError, match="weights is 'int3'; it must be one of full, float32"):
         load_model(directory(), make_mesh(), "float32", "int3")
@@ -289,6 +324,7 @@ from model.loading import load_model
 from model.mesh import make_mesh
 from model.parameters import parameter_specs
 from math import prod
+from pathlib import Path
 
 def told(key):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.paged_text import logits_of
 
 from model.bundled import directory
-from model.cache import INT8, empty_cache
+from model.cache import INT8
 from model.float8 import FP8
 from model.loading import load_model, load_tokenizer
 from model.mesh import make_mesh
-from model.paged import PagedAttention, StepView
-from model.parameters import decoder_with
+from model.parameters import Parameters, decoder_with
 from sampling.params import SamplingParams
 from serve.offline.local_model import LocalModel
 from tools.bundled_data.chat_format import Document, document
@@ -22,7 +22,7 @@ from tools.bundled_data.conversations import conversation
 from tools.bundled_data.grammar import Split
 
 NEWCOMERS = Path(__file__).parents[1] / "tools/bundled/newcomers.txt"
-LENGTH, PAGE, DOCUMENTS = 512, 16, 42
+LENGTH, DOCUMENTS = 512, 42
 
 
 def answers(weights: str, cache_dtype: str) -> list[str]:
@@ -46,20 +46,11 @@ def test_greedy_answers_stay_in_int8_and_beside_small_caches() -> None:
 def perplexity(documents: list[Document], weights: str = "full", pages: str = "float32") -> float:
     """Of the tokens of answers, each document read through pages of its own."""
     model = load_model(directory(), make_mesh(), "float32", weights)
-    table = jnp.arange(LENGTH // PAGE)[None]
-    every = jnp.arange(LENGTH)
-    view = StepView(
-        table, jnp.zeros(1, jnp.int32), jnp.full(1, LENGTH), jnp.zeros_like(every), every
-    )
-    sizes = {"pages": table.size, "page_size": PAGE, "rows": 1, "table_width": table.size}
-    cache = empty_cache(model.config, dtype=jnp.dtype(pages), **sizes)
 
     @jax.jit
-    def scores(parameters: object, ids: jax.Array) -> jax.Array:
-        decoder = decoder_with(model.config, parameters)  # type: ignore[arg-type]
-        hidden, _ = decoder(ids[:, None], every[:, None], PagedAttention(view), cache.layers)
-        shares = jax.nn.log_softmax(decoder.logits(hidden)[:-1, 0])
-        return jnp.take_along_axis(shares, ids[1:, None], 1)[:, 0]
+    def scores(parameters: Parameters, ids: jax.Array) -> jax.Array:
+        logits = logits_of(decoder_with(model.config, parameters), ids, pages)
+        return jnp.take_along_axis(jax.nn.log_softmax(logits[:-1]), ids[1:, None], 1)[:, 0]
 
     found: list[np.ndarray] = []
     for each in documents:
