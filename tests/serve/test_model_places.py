@@ -98,17 +98,27 @@ def test_every_command_takes_a_model_of_the_hub(published: Hub, tmp_path: Path) 
 
 
 def test_what_a_model_is_called_is_told_by_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "find_model", lambda given: Place(Path("/made/1234"), "some"))
+    asked = []
+
+    def find(given: Path | str, *, tokenizer: bool) -> Place:
+        asked.append(tokenizer)
+        return Place(Path("/made/1234"), "some")
+
+    monkeypatch.setattr(launch, "find_model", find)
     assert launch._located(ServeConfig(model=Path("some.gguf"))).served_id == "some"
     located = launch._located(ServeConfig(model=Path("some.gguf"), model_id="mine"))
     assert (located.model, located.served_id) == (Path("/made/1234"), "mine")
+    # What another tokenizer replaces is not looked at.
+    launch._located(ServeConfig(model=Path("some.gguf"), tokenizer="texts"))
+    assert asked == [True, True, False]
 
 
 def test_a_script_takes_what_the_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     class AskedError(Exception):
         pass
 
-    def find(given: Path | str) -> Place:
+    def find(given: Path | str, *, tokenizer: bool) -> Place:
+        assert tokenizer
         raise AskedError(given)
 
     monkeypatch.setattr(local_model, "find_model", find)
