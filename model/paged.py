@@ -317,6 +317,7 @@ def _copied(
         flat = pool.reshape(heads * count, page_size * width)
         held = flat.at[pieces].get(mode="promise_in_bounds")
         if held.dtype == INT8:
+            # A scale is found by its vector; all else is read as it lies.
             vectors = numbers(held.reshape(-1, page_size, width))
             return vectors.reshape(len(pieces), -1)
         return numbers(held).astype(jnp.float32)

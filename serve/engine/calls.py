@@ -116,8 +116,7 @@ class CallMaker:
         self, config: EngineConfig, vocab_size: int, table_width: int, *, adapters: bool = False
     ) -> None:
         self._config = config
-        # One program for all then, or the bits of a row would depend on its neighbours' adapters.
-        self._always_adapted = adapters and config.deterministic
+        self._has_adapters = adapters
         self._vocab_size = vocab_size
         self._table_width = table_width
 
@@ -241,13 +240,16 @@ class CallMaker:
 
     def _adapters(self, each: Pass) -> Int[np.ndarray, " R"] | None:
         """The adapter of each slot, −1 for none; None for a pass that has none to be adapted by."""
+        if not self._has_adapters:
+            return None
         of_slots = [(chunk.slot, chunk.adapter) for chunk in each.prefill]
         of_slots += [(row.sequence.slot, row.sequence.request.adapter) for row in each.decode]
         adapters = np.full(self._config.max_rows, -1, np.int32)
         for slot, adapter in of_slots:
             if adapter is not None:
                 adapters[slot] = adapter
-        return adapters if self._always_adapted or adapters.max() >= 0 else None
+        # Deterministic, all take one program, or a row's bits would depend on its neighbours.
+        return adapters if self._config.deterministic or adapters.max() >= 0 else None
 
     def _draw(self, source: int, places: list[Place]) -> Draw:
         size = bucket(len(places), self._config.row_buckets)
