@@ -3,6 +3,7 @@
 Knows nothing of how the engine, the tokenizer or the settings came to be.
 """
 
+import asyncio
 import logging
 from typing import Any, cast
 
@@ -21,19 +22,28 @@ from serve.api.http.body_room import BodyRoom
 from serve.api.http.chat import ChatEndpoint
 from serve.api.http.cross_origin import CrossOrigin
 from serve.api.http.docs_page import DocsEndpoint
+from serve.api.http.files import FilesEndpoint
 from serve.api.http.health import HealthEndpoint
+from serve.api.http.intake import UploadRequest
+from serve.api.http.keeping import Keeper
 from serve.api.http.keys import ApiKeys
 from serve.api.http.middleware import Envelope
 from serve.api.http.models import ModelsEndpoint
 from serve.api.http.other_protocols import refuse_other_protocols
 from serve.api.http.routes import add_routes
+from serve.api.http.stored import StoredEndpoint
 from serve.api.settings import ApiSettings
 from serve.engine.types import EngineClient
 from serve.grammar.banned_words import WordBans
 from serve.grammar.compiler import GrammarCompiler, GrammarLimits
 from serve.metrics import Metrics
+from serve.store.errors import StoreStartError
+from serve.store.metrics import StoreMetrics
+from serve.store.store import Store, StoreSettings
 from serve.text.calls.detect import choose
 from serve.text.render import Renderer
+
+__all__ = ["StoreStartError", "check_settings", "create_app"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,13 +76,16 @@ def create_app(
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # pyright: ignore[reportAttributeAccessIssue]
     metrics.watch(engine)
+    store = _store(app, settings, metrics)
 
     add_routes(
         app,
-        chat=_chat_endpoint(app, engine, renderer, tokenizer, end_ids, settings, metrics),
+        chat=_chat_endpoint(app, engine, renderer, tokenizer, end_ids, settings, metrics, store),
         models=ModelsEndpoint(settings),
         health=HealthEndpoint(engine, settings, metrics),
         docs=DocsEndpoint(settings),
+        stored=StoredEndpoint(store, settings),
+        files=FilesEndpoint(store, settings),
     )
     keys = ApiKeys(settings.api_keys)
 
@@ -92,6 +105,35 @@ def create_app(
     return app
 
 
+def check_settings(settings: ApiSettings) -> None:
+    """See whether the store that they name can be used, where there is no event loop yet.
+
+    Raises:
+        StoreStartError: it cannot be.
+    """
+    if settings.stores:
+        asyncio.run(Store(_store_settings(settings), StoreMetrics()).check())
+
+
+def _store(app: Quart, settings: ApiSettings, metrics: Metrics) -> Store | None:
+    if not settings.stores:
+        return None
+    store = Store(_store_settings(settings), StoreMetrics(metrics.registry))
+    app.request_class = UploadRequest
+    app.before_serving(store.start)
+    app.after_serving(store.close)
+    return store
+
+
+def _store_settings(settings: ApiSettings) -> StoreSettings:
+    return StoreSettings(
+        place=settings.store,
+        keep_days=settings.store_days,
+        most_bytes=settings.store_bytes,
+        most_owner_bytes=settings.max_files_bytes,
+    )
+
+
 def _chat_endpoint(
     app: Quart,
     engine: EngineClient,
@@ -100,6 +142,7 @@ def _chat_endpoint(
     end_ids: frozenset[int],
     settings: ApiSettings,
     metrics: Metrics,
+    store: Store | None,
 ) -> ChatEndpoint:
     info = engine.info
     limits = GrammarLimits(settings.max_grammar_bytes, settings.grammar_seconds)
@@ -118,4 +161,4 @@ def _chat_endpoint(
     answerer = Answerer(
         settings.model_id, settings.adapters, info.fingerprint, tokenizer, call_format, metrics
     )
-    return ChatEndpoint(engine, preparer, answerer, settings)
+    return ChatEndpoint(engine, preparer, answerer, Keeper(store, settings), settings)

@@ -41,6 +41,12 @@ def default_compile_cache() -> str:
     return "off" if caches is None else str(caches / "xla")
 
 
+def default_store() -> str:
+    """Below the user's data; `off` for a user without a home directory."""
+    data = user_directory("XDG_DATA_HOME", "~/.local/share")
+    return "off" if data is None else str(data / "store.sqlite")
+
+
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
     """Every setting of the server, resolved once at start-up.
@@ -343,6 +349,51 @@ class ServeConfig:
         metavar="DIRECTORY",
     )
 
+    store: str = setting(
+        default_store,
+        group="Store",
+        help="Where completions with store: true and files are kept: a file for SQLite, the "
+        "address of a PostgreSQL database that servers share, or off.",
+        metavar="FILE|URL|off",
+    )
+    store_days: int = setting(
+        30,
+        group="Store",
+        help="Days after which stored completions and files are deleted.",
+        metavar="DAYS",
+        low=1,
+        high=36_500,
+        beyond="is deleted",
+        why="What nobody deletes would fill the disk.",
+    )
+    store_bytes: int = setting(
+        10 * 1024**3,
+        group="Store",
+        help="Most bytes of all stored completions and files.",
+        metavar="BYTES",
+        low=1,
+        beyond="503 `store_full` before generating",
+        why="The disk has other uses.",
+    )
+    max_file_bytes: int = setting(
+        64 * 1024**2,
+        group="Store",
+        help="Largest file that may be uploaded, in bytes; a larger one answers 413.",
+        metavar="BYTES",
+        low=1,
+        beyond="413 `request_too_large`",
+        why="One upload may take so much of the disk.",
+    )
+    max_files_bytes: int = setting(
+        1024**3,
+        group="Store",
+        help="Most bytes of the files of one API key together.",
+        metavar="BYTES",
+        low=1,
+        beyond="400 `files_too_large`",
+        why="Callers share the disk.",
+    )
+
     coordinator: str = setting(
         "",
         group="Hosts",
@@ -469,6 +520,17 @@ class ServeConfig:
             ConfigError: it begins with a home directory that is not there.
         """
         return None if self.compile_cache in ("", "off") else expanded(self.compile_cache)
+
+    @property
+    def store_place(self) -> str:
+        """The store's file with its whole path, or its address, or `off`.
+
+        Raises:
+            ConfigError: it begins with a home directory that is not there.
+        """
+        if self.store in ("", "off") or "://" in self.store:
+            return self.store or "off"
+        return str(expanded(self.store).absolute())
 
     @property
     def scheme(self) -> str:

@@ -23,7 +23,7 @@ from model.config import CheckpointError
 from model.mesh import MeshError
 from model.tokenizer import TokenizerError
 from serve.api.settings import ApiSettings
-from serve.app import create_app
+from serve.app import StoreStartError, check_settings, create_app
 from serve.config import ConfigError, ServeConfig, default_compile_cache
 from serve.engine.bridge import EngineBridge
 from serve.engine.config import EngineConfigError
@@ -59,6 +59,7 @@ _CORRECTABLE = (
     HostsError,
     ListenError,
     MeshError,
+    StoreStartError,
     TemplateError,
     TokenizerError,
     UnknownHypercornError,
@@ -215,6 +216,7 @@ def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
 def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
     check_hypercorn()
     api = _api_settings(config)
+    check_settings(api)
     listener = listen(config.host, config.port)
     port = int(listener.getsockname()[1])
     http = http_config(config, listener)
@@ -244,6 +246,11 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         api_keys=tuple(sorted(read_api_keys(config))),
         cors_origins=config.cors_origins,
         keep_alive_seconds=config.keep_alive_seconds,
+        store=config.store_place,
+        store_days=config.store_days,
+        store_bytes=config.store_bytes,
+        max_file_bytes=config.max_file_bytes,
+        max_files_bytes=config.max_files_bytes,
     )
 
 

@@ -120,6 +120,11 @@ class Metrics:
     ) -> Histogram:
         return Histogram(f"parlance_{name}", text, labels, buckets=buckets, registry=self._registry)
 
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Where other parts show metrics of their own."""
+        return self._registry
+
     def watch(self, engine: EngineClient) -> None:
         """Show the engine's own counters from now on."""
         self._registry.register(_EngineCollector(engine))

@@ -9,10 +9,22 @@ import secrets
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 _SCOPE_KEY = "parlance.exchange"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class Intake(Protocol):
+    """A body that is read as it comes."""
+
+    async def wanted(self) -> None:
+        """Wait until more of it is wanted."""
+        ...
+
+    def drop(self) -> None:
+        """The rest is not read."""
+        ...
 
 
 @dataclass(slots=True)
@@ -33,6 +45,7 @@ class Exchange:
         adapter: name of the one that the request asks for.
         metadata: the request's.
         body_used: to be called when the request's body is no longer held.
+        intake: of a body that is read as it comes; None where it is held whole.
     """
 
     request_id: str
@@ -48,6 +61,7 @@ class Exchange:
     adapter: str | None = None
     metadata: Mapping[str, str] | None = None
     body_used: Callable[[], object] = lambda: None
+    intake: Intake | None = None
     _cleanups: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
     _closed: bool = False
     _on_half_close: Callable[[], object] | None = None

@@ -53,6 +53,12 @@ class ApiSettings:
         half_closed_seconds: the same for a client that has closed its sending side, so that
             one that has left is noticed.
         retry_after_seconds: what `Retry-After` says while the engine is not ready.
+        store: where completions and files are kept: a file for SQLite, the address of a PostgreSQL
+            database, or `off`.
+        store_days: completions are deleted after so many, and files that name no time.
+        store_bytes: that all completions and files may have.
+        max_file_bytes: a longer file is refused with 413.
+        max_files_bytes: that the files of one API key may have.
         caller_hash_key: keys the hash under which callers appear in logs and metrics. The
             default is new in each process; give one to compare across restarts.
     """
@@ -85,9 +91,23 @@ class ApiSettings:
     keep_alive_seconds: float = 15.0
     half_closed_seconds: float = 1.0
     retry_after_seconds: int = 5
+    store: str = "off"
+    store_days: int = 30
+    store_bytes: int = 10 * 2**30
+    max_file_bytes: int = 64 * 2**20
+    max_files_bytes: int = 2**30
     caller_hash_key: bytes = field(default_factory=_random_key, repr=False)
 
     @property
     def served_names(self) -> tuple[str, ...]:
         """All names of the model, its own first, and of its adapters."""
         return (self.model_id, *self.aliases, *self.adapters)
+
+    @property
+    def stores(self) -> bool:
+        """Whether there is a store."""
+        return self.store not in ("", "off")
+
+    def told_name(self, name: str) -> str:
+        """The name in responses of the model that requests ask for by `name`."""
+        return self.model_id if name in self.aliases else name

@@ -9,6 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -121,9 +122,7 @@ class DiskBlobs:
 
     def _temporary(self) -> IO[bytes]:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return tempfile.NamedTemporaryFile(  # noqa: SIM115  (whoever receives the upload closes it)
-            dir=self._directory, prefix=_UNFINISHED, delete=False
-        )
+        return tempfile.NamedTemporaryFile(dir=self._directory, prefix=_UNFINISHED, delete=False)
 
     def _keep(self, file_id: str, file: IO[bytes]) -> None:
         file.flush()
@@ -200,14 +199,12 @@ class TableBlobs:
 
 
 def _anonymous() -> Any:
-    return tempfile.TemporaryFile()  # noqa: SIM115  (whoever receives the upload closes it)
+    return tempfile.TemporaryFile()
 
 
 def _close(file: IO[bytes]) -> None:
-    try:
+    # What it held back may have no room on the disk, and goes anyway.
+    with suppress(OSError):
         file.close()
-    except OSError:
-        # What it held back has no room on the disk, and goes anyway.
-        pass
     if isinstance(file.name, str) and Path(file.name).name.startswith(_UNFINISHED):
         Path(file.name).unlink(missing_ok=True)

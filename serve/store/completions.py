@@ -227,7 +227,9 @@ def _json(metadata: Mapping[str, str]) -> str:
     return json.dumps(metadata, separators=(",", ":"))
 
 
-async def _label(connection: AsyncConnection, sequence: int | None, pairs: Mapping[str, str]) -> None:
+async def _label(
+    connection: AsyncConnection, sequence: int | None, pairs: Mapping[str, str]
+) -> None:
     if pairs:
         rows = [{"completion": sequence, "key": key, "value": pairs[key]} for key in pairs]
         await connection.execute(insert(labels), rows)

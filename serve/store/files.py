@@ -1,7 +1,7 @@
 """Files that were uploaded. Their contents are in `blobs.py`."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
@@ -41,7 +41,7 @@ class Files:
         self._most_bytes = most_bytes
 
     @asynccontextmanager
-    async def receiving(self, expected: int) -> AsyncIterator[Spool]:
+    async def receiving(self, expected: int) -> AsyncGenerator[Spool]:
         """A place for an upload of about so many bytes; what is not kept is gone afterwards.
 
         Raises:
@@ -149,5 +149,7 @@ def _one(owner: str, file_id: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def _stored(row: object) -> StoredFile:
-    told = {name: getattr(row, name) for name in ("id", "created", "expires", "purpose", "filename")}
+    told = {
+        name: getattr(row, name) for name in ("id", "created", "expires", "purpose", "filename")
+    }
     return StoredFile(size=row.bytes, **told)  # pyright: ignore[reportAttributeAccessIssue]

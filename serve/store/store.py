@@ -28,7 +28,6 @@ class StoreSettings:
         place: a file for SQLite, or the address of a PostgreSQL database.
         keep_days: completions are deleted after so many, and files that name no time.
         most_bytes: that all completions and files may have.
-        most_file_bytes: that one file may have.
         most_owner_bytes: that the files of one API key may have.
         sweep_seconds: between two sweeps.
     """
@@ -36,7 +35,6 @@ class StoreSettings:
     place: str
     keep_days: int = 30
     most_bytes: int = 10 * 2**30
-    most_file_bytes: int = 64 * 2**20
     most_owner_bytes: int = 2**30
     sweep_seconds: float = 60.0
 
@@ -112,8 +110,3 @@ class Store:
             except (StoreUnavailableError, OSError) as error:
                 logger.warning("the store was not swept: %s", error)
             await asyncio.sleep(self.settings.sweep_seconds)
-
-
-def check_store(settings: StoreSettings) -> None:
-    """What `Store.check` does, where there is no event loop yet."""
-    asyncio.run(Store(settings, StoreMetrics()).check())

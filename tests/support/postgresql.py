@@ -84,7 +84,12 @@ def _as_other_user() -> dict[str, object]:
     """It refuses to run as root."""
     if os.getuid():
         return {}
-    return {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": [], "cwd": "/"}
+    return {
+        "user": "nobody",
+        "group": pwd.getpwnam("nobody").pw_gid,
+        "extra_groups": [],
+        "cwd": "/",
+    }
 
 
 @contextmanager

@@ -1,20 +1,7 @@
 """What a response and every chunk of it say alike."""
 
-import secrets
-import string
 from dataclasses import dataclass
 from typing import Any
-
-_BASE62 = string.digits + string.ascii_letters
-
-
-def new_completion_id() -> str:
-    """`chatcmpl-` and 128 random bits in base 62."""
-    number, digits = secrets.randbits(128), ""
-    for _ in range(22):
-        number, digit = divmod(number, 62)
-        digits += _BASE62[digit]
-    return f"chatcmpl-{digits}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,24 +5,38 @@ Knows nothing of HTTP. The status line is out when a stream begins, so failures 
 
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from serve.api.answering import sse
 from serve.api.answering.choices import ChoiceDelta
 from serve.api.answering.chunks import ChunkWriter
+from serve.api.answering.collected import Collected
 from serve.api.answering.failures import constraint_failed, unavailable, unforeseen
 from serve.api.answering.run import Run
 from serve.api.settings import ApiSettings
+from serve.api.wire.errors import ApiError
 from serve.engine.types import ConstraintError, EngineUnavailableError
 
 _LOG = logging.getLogger("parlance.api")
 
 
-async def stream_frames(run: Run, settings: ApiSettings) -> AsyncGenerator[bytes]:
-    """The events of a streamed response; a failure is the last one."""
+# Keeps a completion object, and returns when it is durable.
+Keep = Callable[[str], Awaitable[None]]
+
+
+async def stream_frames(
+    run: Run, settings: ApiSettings, keep: Keep | None = None
+) -> AsyncGenerator[bytes]:
+    """The events of a streamed response; a failure is the last one.
+
+    Args:
+        run: that is told of.
+        settings: of the HTTP side.
+        keep: is given the whole completion before the stream says that it has ended.
+    """
     try:
-        async with aclosing(_frames(run, settings)) as frames:
+        async with aclosing(_frames(run, settings, keep)) as frames:
             async for some in frames:
                 yield some
     except EngineUnavailableError as error:
@@ -30,6 +44,8 @@ async def stream_frames(run: Run, settings: ApiSettings) -> AsyncGenerator[bytes
         yield sse.event(json.dumps(failure.body()))
     except ConstraintError as error:
         yield sse.event(json.dumps(constraint_failed(error, run.wire.constrained_by).body()))
+    except ApiError as error:
+        yield sse.event(json.dumps(error.body()))
     except Exception:  # noqa: BLE001  the status line is out: say it in the stream
         _LOG.exception("the stream of request %s failed", run.exchange.request_id)
         yield sse.event(json.dumps(unforeseen(run.exchange.request_id).body()))
@@ -37,7 +53,8 @@ async def stream_frames(run: Run, settings: ApiSettings) -> AsyncGenerator[bytes
         run.generation.cancel()
 
 
-async def _frames(run: Run, settings: ApiSettings) -> AsyncGenerator[bytes]:
+async def _frames(run: Run, settings: ApiSettings, keep: Keep | None) -> AsyncGenerator[bytes]:
+    collected = Collected(run) if keep else None
     options = run.wire.stream_options
     include_usage = bool(options and options.include_usage)
     writer = ChunkWriter(
@@ -55,17 +72,21 @@ async def _frames(run: Run, settings: ApiSettings) -> AsyncGenerator[bytes]:
             if batch is None:
                 yield sse.KEEP_ALIVE
                 continue
-            frames = _joined(_chunks(run, writer, run.feed(batch)))
+            frames = _joined(_chunks(run, writer, run.feed(batch), collected))
             if frames:
                 yield frames
             if run.answer.finished:
                 break
     run.check_finished()
+    if keep and collected:
+        await keep(collected.completion())
     last = _joined([writer.usage(run.usage)]) if include_usage else b""
     yield last + sse.DONE
 
 
-def _chunks(run: Run, writer: ChunkWriter, deltas: list[ChoiceDelta]) -> list[str]:
+def _chunks(
+    run: Run, writer: ChunkWriter, deltas: list[ChoiceDelta], collected: Collected | None
+) -> list[str]:
     chunks: list[str] = []
     for delta in deltas:
         entries = run.entries(delta)
@@ -73,6 +94,8 @@ def _chunks(run: Run, writer: ChunkWriter, deltas: list[ChoiceDelta]) -> list[st
             chunks.append(writer.content(delta.index, delta.text, entries))
         told = run.calls[delta.index].deltas(delta.calls)
         chunks += [writer.calls(delta.index, member) for member in told]
+        if collected:
+            collected.add(delta, entries)
         if (reason := run.reason(delta)) is not None:
             chunks.append(writer.finish(delta.index, reason))
     return chunks

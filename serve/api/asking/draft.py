@@ -20,6 +20,7 @@ from serve.api.asking.json_body import parse_object
 from serve.api.asking.model_name import adapter_of
 from serve.api.asking.no_effect import without_effect
 from serve.api.asking.sampling_fields import check_tokens, sampling_params
+from serve.api.asking.to_store import ToStore, to_store
 from serve.api.asking.validation import first_fault
 from serve.api.settings import ApiSettings
 from serve.api.wire.guided import StructuredOutputs
@@ -38,6 +39,7 @@ class Prepared:
         tools: what may be called, if anything.
         no_effect: what of the request changes nothing, as the response names it; "" for none.
         bad_words: what no answer may contain.
+        to_store: what is stored of it, if anything.
     """
 
     wire: ChatRequest
@@ -46,6 +48,7 @@ class Prepared:
     tools: AskedTools | None
     no_effect: str = ""
     bad_words: Sequence[str] = ()
+    to_store: ToStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Drafter:
             raise first_fault(error) from error
         vocab_size = self.info.vocab_size
         adapter = adapter_of(wire.model, self.settings)
+        stored = to_store(wire, fields, self.settings)
         check_choices(wire, self.settings.max_choices, self.info.most_choices)
         sampling = sampling_params(wire, vocab_size, self.settings.sampling_defaults)
         check_tokens(sampling, vocab_size, self.end_ids)
@@ -108,7 +112,7 @@ class Drafter:
             shows_thoughts=bool(renderer.template.thoughts),
         )
         banned = wire.bad_words or ()
-        return Prepared(_without_prompt(wire), submission, form, tools, no_effect, banned)
+        return Prepared(_without_prompt(wire), submission, form, tools, no_effect, banned, stored)
 
 
 def _without_prompt(wire: ChatRequest) -> ChatRequest:

@@ -5,20 +5,22 @@ Knows nothing of validation's rules, of JSON's shape, or of how the engine works
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 
 from quart import Response, request
 
 from serve.api.answering import sse
 from serve.api.answering.answerer import Answerer
 from serve.api.answering.failures import queue_full, unavailable
-from serve.api.answering.head import new_completion_id
 from serve.api.answering.stream import stream_frames
-from serve.api.answering.whole import whole_body
+from serve.api.answering.whole import joined, whole_body
 from serve.api.asking.prepare import Prepared, Preparer
 from serve.api.exchange import Exchange, exchange_of
 from serve.api.http.callers import Caller, address_of
 from serve.api.http.json_request import json_body
+from serve.api.http.keeping import Keeper
 from serve.api.settings import ApiSettings
+from serve.api.wire.names import new_id
 from serve.engine.types import (
     EngineClient,
     EngineUnavailableError,
@@ -38,6 +40,7 @@ class ChatEndpoint:
         engine: generates.
         preparer: makes a request of a body.
         answerer: makes an answer of a generation.
+        keeper: stores answers.
         settings: of the HTTP side.
     """
 
@@ -46,17 +49,19 @@ class ChatEndpoint:
         engine: EngineClient,
         preparer: Preparer,
         answerer: Answerer,
+        keeper: Keeper,
         settings: ApiSettings,
     ) -> None:
         self._engine = engine
         self._preparer = preparer
         self._answerer = answerer
+        self._keeper = keeper
         self._settings = settings
 
     async def __call__(self) -> Response:
         """Answer the current request."""
         exchange = exchange_of(request.scope)
-        completion_id = new_completion_id()
+        completion_id = new_id("chatcmpl")
         body = await json_body(request)
         caller = Caller(exchange.key, address_of(request.scope))
         prepared = await self._preparer.prepare(body, completion_id, caller.counted())
@@ -64,6 +69,8 @@ class ChatEndpoint:
         del body
         exchange.body_used()
         self._note(prepared, exchange)
+        keeping = await self._keeper.reserve(prepared.to_store, exchange, completion_id)
+        prepared = replace(prepared, to_store=None)
         counted = caller.counted(prepared.wire.caller)
         generation = self._submit(replace(prepared.submission, caller=counted))
         # However the exchange ends, and even if the answer below is never begun.
@@ -77,13 +84,17 @@ class ChatEndpoint:
             generation,
             exchange,
         )
+        keep = keeping and partial(keeping.keep, run.head.created)
         headers = {NO_EFFECT: prepared.no_effect} if prepared.no_effect else {}
         if prepared.wire.stream:
-            frames = stream_frames(run, self._settings)
+            frames = stream_frames(run, self._settings, keep)
             response = Response(frames, headers={**sse.HEADERS, **headers})
             response.timeout = None
             return response
         answer = await whole_body(run, self._settings)
+        if keep:
+            answer = await joined(answer)
+            await keep(answer)
         response = Response(answer, headers=headers, content_type="application/json")
         if not isinstance(answer, str):
             # A long one takes as long as its client takes to read it.

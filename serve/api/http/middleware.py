@@ -167,7 +167,10 @@ class _Traffic:
         self.over = False
 
     async def receive(self) -> ASGIReceiveEvent:
-        await self._take_room()
+        if self._exchange.intake is not None and not self._body_received.is_set():
+            await self._exchange.intake.wanted()
+        else:
+            await self._take_room()
         message = await self._receive()
         # Of two kinds ASGI knows nothing.
         told = cast("Mapping[str, Any]", message)
@@ -223,6 +226,8 @@ class _Traffic:
         if self.over:
             return
         if message["type"] == "http.response.start":
+            if self._exchange.intake is not None:
+                self._exchange.intake.drop()
             # Of one that takes too long, that is known already.
             if not self._body_received.is_set() and message["status"] != 408:
                 with suppress(TimeoutError):

@@ -19,6 +19,7 @@ from serve.api.wire.guided import (
     check_one_form,
 )
 from serve.api.wire.messages import MOST_MESSAGES, Message, check_tool_answers
+from serve.api.wire.metadata import Metadata
 from serve.api.wire.most import Most
 from serve.api.wire.prediction import Prediction
 from serve.api.wire.response_format import ResponseFormat
@@ -47,9 +48,6 @@ MOST_CHOICES = 128
 MOST_ALTERNATIVES = 20
 # The API's own bounds.
 MOST_STOPS = 4
-MOST_METADATA = 16
-LONGEST_METADATA_KEY = 64
-LONGEST_METADATA_VALUE = 512
 # There are two.
 MOST_MODALITIES = 2
 # The API's own bound.
@@ -140,16 +138,7 @@ class ChatRequest(Strict):
     stream_options: StreamOptions | None = None
     user: Annotated[str, MaxLen(LONGEST_USER)] | None = None
     safety_identifier: Annotated[str, MaxLen(LONGEST_SAFETY_IDENTIFIER)] | None = None
-    metadata: (
-        Annotated[
-            dict[
-                Annotated[str, MaxLen(LONGEST_METADATA_KEY)],
-                Annotated[str, MaxLen(LONGEST_METADATA_VALUE)],
-            ],
-            Most(MOST_METADATA),
-        ]
-        | None
-    ) = None
+    metadata: Metadata | None = None
     modalities: (
         Annotated[
             list[Literal["text", "audio"]],
@@ -181,7 +170,7 @@ class ChatRequest(Strict):
         ]
         | None
     ) = None
-    store: Annotated[object, *later(False)] = None
+    store: bool | None = None
     audio: Annotated[object, *later()] = None
     web_search_options: Annotated[object, *later()] = None
     top_k: Annotated[int, Ge(-1)] | None = None

@@ -62,6 +62,15 @@ def kind(key: str, allowed: Sequence[str], unsupported: Sequence[str] = ()) -> B
     return BeforeValidator(check)
 
 
+_DECIMAL = re.compile(r"-?[0-9]{1,18}")
+
+
+def from_text(value: object) -> object:
+    """A whole number that an address or a form can only write as text."""
+    is_number = isinstance(value, str) and _DECIMAL.fullmatch(value)
+    return int(value) if is_number else value  # pyright: ignore[reportArgumentType]
+
+
 def empty_is_none(value: object) -> object:
     """An empty array as null, where both ask for nothing."""
     return None if value == [] else value

@@ -26,7 +26,9 @@ async def keep(store: Store, name: str, created: int = NOW, **fields: Any) -> No
     await store.completions.finish(name, created, f'{{"id":"{name}"}}')
 
 
-async def ids(store: Store, cut: Cut, owner: str = "one", chosen: Any = ANY) -> tuple[list[str], bool]:
+async def ids(
+    store: Store, cut: Cut, owner: str = "one", chosen: Any = ANY
+) -> tuple[list[str], bool]:
     page = await store.completions.list(owner, cut, chosen)
     return [entry.id for entry in page.entries], page.has_more
 
@@ -104,7 +106,7 @@ async def test_owners_see_nothing_of_each_other(store: Store) -> None:
 
 
 async def test_filters(store: Store) -> None:
-    strange = {"q\"'[]\0": "v\0\"$.*", "é": ""}
+    strange = {"q\"'[]\0": 'v\0"$.*', "é": ""}
     await keep(store, "a", metadata={"k": "1", "j": "2"})
     await keep(store, "b", metadata={"k": "1"}, model="other")
     await keep(store, "c", metadata=strange)

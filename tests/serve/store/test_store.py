@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from serve.store.place import place_of
 from sqlalchemy import update
 
 from serve.store.errors import StoreStartError, StoreUnavailableError
 from serve.store.kept import Asked, CompletionFilter, Cut
 from serve.store.metrics import StoreMetrics
+from serve.store.place import place_of
 from serve.store.store import Store, StoreSettings, check_store
 from serve.store.tables import STEPS, version
 
@@ -149,10 +149,10 @@ async def test_a_disk_that_is_full(tmp_path: Path) -> None:
     try:
         with pytest.raises(StoreUnavailableError):
             await store.completions.reserve(asked("b", 2_000_000))
-        with pytest.raises(StoreUnavailableError):
-            async with store.files.receiving(1) as spool:
-                for _ in range(10):
-                    await spool.write(b"x" * 100_000)
+        async with store.files.receiving(1) as spool:
+            await spool.write(b"x" * 100_000)
+            with pytest.raises(StoreUnavailableError):
+                await spool.write(b"x" * 1_000_000)
         page = await store.completions.list("", Cut(9), CompletionFilter())
         assert [entry.id for entry in page.entries] == ["a"]
     finally:
