@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from serve.api.settings import ApiSettings
-from serve.api.wire import response
+from serve.api.wire import files, response, stored
 from serve.api.wire.contract import CONTRACT
 from serve.api.wire.request import ChatRequest
 from serve.distribution import installed_version
@@ -19,11 +19,19 @@ _RESPONSES = (
     response.ModelObject,
     response.ModelList,
     response.Health,
+    stored.StoredChatCompletion,
+    stored.StoredChatCompletionList,
+    stored.StoredMessageList,
+    stored.DeletedChatCompletion,
+    files.FileObject,
+    files.FileList,
+    files.DeletedFile,
 )
+_REQUESTS = (ChatRequest, stored.CompletionUpdate, files.UploadForm)
 _ERRORS = {
     400: "The request is wrong: `param` and `code` say where and how.",
     401: "The API key is missing or wrong.",
-    404: "There is no such route or model.",
+    404: "There is no such route or model, or nothing that this caller has stored under that id.",
     405: "The route does not take this method.",
     408: "The body took too long to arrive.",
     413: "The body is longer than allowed.",
@@ -31,7 +39,7 @@ _ERRORS = {
     429: "The queue is full; `Retry-After` says when to come again.",
     500: "An unforeseen fault; the message names the request id.",
     503: "The engine is starting, draining or dead, or there is no room for so long a body at "
-    "present; see `Retry-After`.",
+    "present, or the store takes nothing; see `Retry-After`.",
 }
 _STREAM = (
     "Server-sent events. Each is `data:` and a ChatCompletionChunk, the last one "
@@ -63,7 +71,7 @@ def document(settings: ApiSettings) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     of_responses: JsonSchemaMode = "serialization"
     models: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        (ChatRequest, "validation"),
+        *((model, "validation") for model in _REQUESTS),
         *((model, of_responses) for model in _RESPONSES),
     ]
     _, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")
@@ -78,7 +86,17 @@ def _schemas() -> dict[str, Any]:
 def _paths(settings: ApiSettings) -> dict[str, Any]:
     prometheus = {"text/plain": {"schema": {"type": "string"}}}
     return {
-        "/v1/chat/completions": {"post": _chat_operation(settings)},
+        "/v1/chat/completions": {
+            "get": _listing(
+                "listChatCompletions",
+                "Completions that this caller has stored.",
+                "StoredChatCompletionList",
+                stored.CompletionQuery,
+            ),
+            "post": _chat_operation(settings),
+        },
+        **_stored_paths(),
+        **_file_paths(),
         "/v1/models": {
             "get": _operation(
                 "listModels",
@@ -92,14 +110,7 @@ def _paths(settings: ApiSettings) -> dict[str, Any]:
                 **_operation(
                     "retrieveModel", "One of the names.", _json("ModelObject"), [401, 404, 500]
                 ),
-                "parameters": [
-                    {
-                        "name": "model_id",
-                        "in": "path",
-                        "required": True,
-                        "schema": {"type": "string"},
-                    }
-                ],
+                "parameters": [_in_path("model_id")],
             },
         },
         "/health": {"get": _open(_health("health", "The same as /health/ready."))},
@@ -111,6 +122,103 @@ def _paths(settings: ApiSettings) -> dict[str, Any]:
         },
         "/metrics": {"get": _open(_operation("metrics", "Prometheus metrics.", prometheus, [500]))},
     }
+
+
+_STORE_ERRORS = (400, 401, 404, 500, 503)
+
+
+def _stored_paths() -> dict[str, Any]:
+    one, errors = [_in_path("completion_id")], _STORE_ERRORS
+    body = {"application/json": {"schema": _ref("CompletionUpdate"), "example": _UPDATE}}
+    return {
+        "/v1/chat/completions/{completion_id}": {
+            "get": _operation(
+                "getChatCompletion",
+                "A stored completion.",
+                _json("StoredChatCompletion"),
+                errors,
+                one,
+            ),
+            "post": {
+                **_operation(
+                    "updateChatCompletion",
+                    "Replace the metadata of a stored completion.",
+                    _json("StoredChatCompletion"),
+                    (*errors, 408, 413, 415),
+                    one,
+                ),
+                "requestBody": {"required": True, "content": body},
+            },
+            "delete": _operation(
+                "deleteChatCompletion",
+                "Delete a stored completion.",
+                _json("DeletedChatCompletion"),
+                errors,
+                one,
+            ),
+        },
+        "/v1/chat/completions/{completion_id}/messages": {
+            "get": _listing(
+                "getChatCompletionMessages",
+                "The messages of a stored completion's request.",
+                "StoredMessageList",
+                stored.MessageQuery,
+                one,
+            ),
+        },
+    }
+
+
+def _file_paths() -> dict[str, Any]:
+    one, errors = [_in_path("file_id")], _STORE_ERRORS
+    binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    form = {"multipart/form-data": {"schema": files.upload_schema(), "example": _FORM}}
+    return {
+        "/v1/files": {
+            "get": _listing("listFiles", "This caller's files.", "FileList", files.FileQuery),
+            "post": {
+                **_operation(
+                    "createFile", "Upload a file.", _json("FileObject"), (*errors, 408, 413, 415)
+                ),
+                "requestBody": {"required": True, "content": form},
+            },
+        },
+        "/v1/files/{file_id}": {
+            "get": _operation("retrieveFile", "A file.", _json("FileObject"), errors, one),
+            "delete": _operation("deleteFile", "Delete a file.", _json("DeletedFile"), errors, one),
+        },
+        "/v1/files/{file_id}/content": {
+            "get": _operation("downloadFile", "What is in a file.", binary, errors, one)
+        },
+    }
+
+
+_UPDATE = {"metadata": {"topic": "greeting"}}
+_FORM = {"purpose": "user_data", "file": "…"}
+
+
+def _in_path(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _listing(
+    name: str,
+    summary: str,
+    page: str,
+    query: type[BaseModel],
+    parameters: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """An operation with a parameter for each field of `query`."""
+    asked = [
+        {
+            "name": field,
+            "in": "query",
+            "schema": schema,
+            **({"style": "deepObject"} if field == "metadata" else {}),
+        }
+        for field, schema in query.model_json_schema()["properties"].items()
+    ]
+    return _operation(name, summary, _json(page), _STORE_ERRORS, [*parameters, *asked])
 
 
 _NO_EFFECT = {
@@ -148,11 +256,16 @@ def _chat_operation(settings: ApiSettings) -> dict[str, Any]:
 
 
 def _operation(
-    name: str, summary: str, content: dict[str, Any], errors: Sequence[int]
+    name: str,
+    summary: str,
+    content: dict[str, Any],
+    errors: Sequence[int],
+    parameters: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     return {
         "operationId": name,
         "summary": summary,
+        **({"parameters": list(parameters)} if parameters else {}),
         "responses": {
             "200": {"description": "Success.", "headers": _HEADERS, "content": content},
             **{str(status): _error(status) for status in errors},

@@ -184,8 +184,9 @@ CONTRACT: tuple[Row, ...] = (
         "metadata",
         "honoured",
         "up to 16 pairs; keys to 64 characters, values strings to 512",
-        "Written to the server's log with the request.",
-        "serve/api/test_access_log.py::test_metadata_is_logged",
+        "Written to the server's log with the request, and kept with a stored completion, which "
+        "lists are asked for by and which can be changed (docs/stored-completions.md).",
+        "serve/api/test_stored.py::test_metadata_is_stored_found_and_replaced",
     ),
     Row(
         "modalities",
@@ -276,7 +277,16 @@ CONTRACT: tuple[Row, ...] = (
         "Echoed in the response; other tiers are refused with `unsupported_parameter`.",
         "serve/api/test_plain.py::test_service_tier_is_echoed",
     ),
-    _later("store", "Keep the completion.", "false"),
+    Row(
+        "store",
+        "honoured",
+        "true or false; true where the server has a store",
+        "Keeps request and answer, which are there for good before the answer has been told; see "
+        "docs/stored-completions.md. A store that cannot take them is told by a 503 before "
+        "anything is generated.",
+        "serve/api/test_stored.py::test_store_keeps_the_answer_and_what_was_asked",
+        default="false",
+    ),
     _later("audio", "Audio output."),
     _later("web_search_options", "Search the web for the answer."),
     Row(

@@ -27,7 +27,7 @@ async def error_of(response: Any) -> dict[str, Any]:
         ("HEAD", "/v1//models", 404, "not_found"),
         ("GET", "/v1/models//tiny", 404, "not_found"),
         ("GET", "/health//live", 404, "not_found"),
-        ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
+        ("PUT", "/v1/chat/completions", 405, "method_not_allowed"),
         ("DELETE", "/v1/chat/completions", 405, "method_not_allowed"),
         ("OPTIONS", "/v1/chat/completions", 405, "method_not_allowed"),
         ("POST", "/v1/models", 405, "method_not_allowed"),

@@ -7,14 +7,12 @@ REFUSED: list[tuple[str, Any]] = [
     ("prompt_cache_retention", "24h"),
     ("reasoning_effort", "low"),
     ("verbosity", "low"),
-    ("store", True),
     ("audio", {"voice": "alloy", "format": "wav"}),
     ("web_search_options", {}),
 ]
 
 NEUTRAL: list[tuple[str, Any]] = [
     *((name, None) for name in dict(REFUSED)),
-    ("store", False),
 ]
 
 

@@ -30,7 +30,7 @@ async def test_document(house: Any) -> None:
     assert schemas["ChatRequest"]["required"] == ["messages", "model"]
     assert schemas["ChatRequest"]["additionalProperties"] is False
     assert all("description" in p for p in schemas["ChatRequest"]["properties"].values())
-    assert schemas["ChatRequest"]["properties"]["store"]["enum"] == [None, False]
+    assert schemas["ChatRequest"]["properties"]["audio"]["enum"] == [None]
 
 
 async def test_every_route_is_described(house: Any) -> None:

@@ -93,15 +93,17 @@ def test_a_password_is_not_shown() -> None:
 
 
 @contextmanager
-def as_nobody() -> Iterator[None]:
-    """Root may write anywhere."""
+def read_only(directory: Path) -> Iterator[None]:
+    """Nothing can be written there; root may write anywhere, and is somebody else meanwhile."""
     was = os.geteuid()
+    directory.chmod(0o555)
     if not was:
         os.seteuid(65534)
     try:
         yield
     finally:
         os.seteuid(was)
+        directory.chmod(0o755)
 
 
 @pytest.fixture
@@ -117,11 +119,9 @@ def public() -> Iterator[Path]:
 async def test_a_read_only_directory(public: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "serve.store")
     store = Store(StoreSettings(str(public / "s.sqlite")), StoreMetrics())
-    public.chmod(0o555)
-    with as_nobody(), pytest.raises(StoreUnavailableError):
+    with read_only(public), pytest.raises(StoreUnavailableError):
         await store.completions.reserve(asked("a"))
     assert "reserve failed" in caplog.text
-    public.chmod(0o755)
     await store.completions.reserve(asked("a"))
     await store.close()
 
@@ -131,8 +131,7 @@ async def test_a_file_that_is_read_only(public: Path) -> None:
     store = Store(StoreSettings(str(file)), StoreMetrics())
     await store.completions.reserve(asked("a"))
     await store.close()
-    public.chmod(0o555)
-    with as_nobody(), pytest.raises(StoreUnavailableError):
+    with read_only(public), pytest.raises(StoreUnavailableError):
         await store.completions.reserve(asked("b"))
     await store.close()
 
