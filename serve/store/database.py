@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import func, select
@@ -19,6 +20,7 @@ from serve.store.errors import StoreStartError, StoreUnavailableError
 from serve.store.metrics import StoreMetrics
 from serve.store.place import Place
 from serve.store.tables import migrate
+from serve.store.together import Together
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Database:
         self._opening = asyncio.Lock()
         self._writer: AsyncEngine | None = None
         self._reader: AsyncEngine | None = None
+        self._together: Together | None = None
         self._running: set[asyncio.Task[object]] = set()
         self._errors: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, TimeoutError)
         if place.url:
@@ -74,13 +77,18 @@ class Database:
         except self._errors as error:
             raise StoreUnavailableError(_reason(error)) from error
 
-    async def write(self, operation: str, work: Work[T]) -> T:
+    async def write(self, operation: str, work: Work[T], *, alone: bool = False) -> T:
         """Do `work` in a transaction, which is durable when this returns.
+
+        Args:
+            operation: for the metrics and the log.
+            work: may be begun twice, unless it is alone.
+            alone: has it share no commit, for it touches more than the database.
 
         Raises:
             StoreUnavailableError: it could not be done, and nothing of it has been.
         """
-        return await self._apart(operation, work, write=True)
+        return await self._apart(operation, partial(self._write, work, alone=alone))
 
     async def read(self, operation: str, work: Work[T]) -> T:
         """Do `work`, which changes nothing.
@@ -88,7 +96,7 @@ class Database:
         Raises:
             StoreUnavailableError: it could not be done.
         """
-        return await self._apart(operation, work, write=False)
+        return await self._apart(operation, partial(self._read, work))
 
     async def close(self) -> None:
         """Let what runs end, and close the connections."""
@@ -98,8 +106,8 @@ class Database:
             await engine.dispose()  # pyright: ignore[reportOptionalMemberAccess]
         self._writer = self._reader = None
 
-    async def _apart(self, operation: str, work: Work[T], *, write: bool) -> T:
-        task = asyncio.create_task(self._transaction(operation, work, write=write))
+    async def _apart(self, operation: str, run: Callable[[], Awaitable[T]]) -> T:
+        task = asyncio.create_task(self._run(operation, run))
         self._running.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -109,12 +117,22 @@ class Database:
         if not task.cancelled():
             task.exception()  # raised to whoever waits, if anybody does
 
-    async def _transaction(self, operation: str, work: Work[T], *, write: bool) -> T:
+    async def _write(self, work: Work[T], *, alone: bool) -> T:
+        writer, _ = await self._engines()
+        if self._together is not None and not alone:
+            return await self._together.write(work)
+        async with writer.begin() as connection:
+            return await work(connection)
+
+    async def _read(self, work: Work[T]) -> T:
+        _, reader = await self._engines()
+        async with reader.begin() as connection:
+            return await work(connection)
+
+    async def _run(self, operation: str, run: Callable[[], Awaitable[T]]) -> T:
         began = time.perf_counter()
         try:
-            writer, reader = await self._engines()
-            async with (writer if write else reader).begin() as connection:
-                return await work(connection)
+            return await run()
         except (StoreStartError, *self._errors) as error:
             self._metrics.failed(operation)
             reason = _reason(error)
@@ -139,6 +157,8 @@ class Database:
                     await reader.dispose()
                     raise
                 self._writer, self._reader = writer, reader
+                # PostgreSQL lets several write at a time, and commits them together itself.
+                self._together = None if self.shared else Together(writer)
             return self._writer, self._reader
 
     def _made(self) -> tuple[AsyncEngine, AsyncEngine]:

@@ -82,7 +82,7 @@ class Files:
 
         self._room.check(file.size)
         try:
-            await self._database.write("upload", work)
+            await self._database.write("upload", work, alone=True)
         except StoreUnavailableError:
             await self._blobs.remove([file.id])
             raise

@@ -14,11 +14,13 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import update
 
+from serve.api.settings import ApiSettings
+from serve.app import check_settings
 from serve.store.errors import StoreStartError, StoreUnavailableError
 from serve.store.kept import Asked, CompletionFilter, Cut
 from serve.store.metrics import StoreMetrics
 from serve.store.place import place_of
-from serve.store.store import Store, StoreSettings, check_store
+from serve.store.store import Store, StoreSettings
 from serve.store.tables import STEPS, version
 
 
@@ -68,7 +70,8 @@ async def test_a_newer_store_ends_the_start_in_one_sentence(place: str) -> None:
 def test_the_check_needs_no_loop(tmp_path: Path) -> None:
     file = tmp_path / "s.sqlite"
     file.write_bytes(b"")
-    check_store(StoreSettings(str(file)))
+    check_settings(ApiSettings(model_id="tiny", store=str(file)))
+    check_settings(ApiSettings(model_id="tiny", store="off"))
     with sqlite3.connect(file) as connection:
         assert connection.execute("SELECT number FROM version").fetchall() == [(1,)]
 
