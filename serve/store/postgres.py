@@ -10,8 +10,8 @@ try:
     import asyncpg
 except ImportError as error:
     raise StoreStartError(
-        "store is a database of PostgreSQL, which needs the extra postgres: "
-        "pip install 'parlance-jax[postgres]'"
+        "store is a database of PostgreSQL, which needs the extra postgres: in the checkout run "
+        "pip install '.[postgres]', or give a file"
     ) from error
 
 # What asyncpg raises before there is a connection, which SQLAlchemy passes on as it is.

@@ -14,8 +14,11 @@ _BUSY_SECONDS = 5.0
 
 
 def make_engines(file: Path, *, wait_seconds: float) -> tuple[AsyncEngine, AsyncEngine]:
-    """The engines that write and that read `file`; its directory is made at need."""
+    """The engines that write and that read `file`; both it and its directory are made at need."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not file.exists():
+        # Whoever else may enter the directory; SQLite's other files get the same mode.
+        file.touch(mode=0o600)
     return (
         _engine(file, 1, wait_seconds, "BEGIN IMMEDIATE"),
         _engine(file, _READERS, wait_seconds, "BEGIN"),

@@ -89,6 +89,8 @@ def test_the_unit_starts_the_server_and_lets_it_drain():
     assert int(service["TimeoutStopSec"]) >= ServeConfig().drain_seconds + 12
     # What a person must correct is not tried again.
     assert service["RestartPreventExitStatus"] == "2"
-    variable, _, directory = service["Environment"].partition("=")
-    assert variable == environment_name("compile_cache")
-    assert directory == f"/var/cache/{service['CacheDirectory']}"
+    variables = dict(re.findall(r"^Environment=(\w+)=(.*)$", UNIT.read_text(), re.MULTILINE))
+    assert variables == {
+        environment_name("compile_cache"): f"/var/cache/{service['CacheDirectory']}",
+        environment_name("store"): f"/var/lib/{service['StateDirectory']}/store.sqlite",
+    }

@@ -300,6 +300,32 @@ def test_the_home_directory_of_a_user_that_is_not_there() -> None:
     assert expanded("/models/~x") == Path("/models/~x")
 
 
+def test_the_store_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert ServeConfig().store_place == "/data/parlance/store.sqlite"
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert ServeConfig().store == "/home/someone/.local/share/parlance/store.sqlite"
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)
+    assert ServeConfig().store == "off"
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ("", "off"),
+        ("off", "off"),
+        ("postgresql://user@host/x", "postgresql://user@host/x"),
+        ("/x/y.sqlite", "/x/y.sqlite"),
+        ("y.sqlite", str(Path.cwd() / "y.sqlite")),
+        ("~/y.sqlite", str(Path.home() / "y.sqlite")),
+    ],
+)
+def test_places_of_the_store(given: str, place: str) -> None:
+    assert ServeConfig(store=given).store_place == place
+
+
 def test_api_keys_of_a_file_and_of_the_environment(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text("# ours\nsk-one\n\n  sk-two  \n  # theirs\n", encoding="utf-8")

@@ -122,6 +122,14 @@ def test_a_key_file_that_is_not_there() -> None:
     assert err.count("\n") == 1
 
 
+def test_a_store_that_is_no_place() -> None:
+    code, out, err = serve("--port", "0", "--store", "mysql://somewhere/x")
+    assert (code, out) == (2, "")
+    assert err == (
+        "parlance: store begins with mysql://; give a file for SQLite, postgresql://…, or off\n"
+    )
+
+
 def test_a_chat_template_with_a_syntax_error(tmp_path: Path) -> None:
     template = tmp_path / "mine.jinja"
     template.write_text("{% for message in messages %}\n{{ message.content }\n{% endfor %}")

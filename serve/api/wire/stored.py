@@ -123,4 +123,5 @@ def listed(objects: Sequence[str], ids: Sequence[str], *, has_more: bool) -> str
         "last_id": ids[-1] if ids else None,
         "has_more": has_more,
     }
-    return f'{{"object":"list","data":[{",".join(objects)}],{json.dumps(ends)[1:]}'
+    told = json.dumps(ends, separators=(",", ":"))
+    return f'{{"object":"list","data":[{",".join(objects)}],{json.dumps(ends, separators=(",", ":"))[1:]}'

@@ -5,6 +5,7 @@ import resource
 import shutil
 import signal
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ async def test_nothing_is_made_before_it_is_needed(tmp_path: Path) -> None:
     await store.completions.reserve(asked("a"))
     assert (tmp_path / "a" / "b.sqlite").exists()
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "a").iterdir()}
+    assert modes == {0o600}
     await store.close()
 
 
@@ -93,6 +96,14 @@ def test_a_password_is_not_shown() -> None:
     place = place_of("postgresql://user:secret@host/x")
     assert place.shown == "postgresql://user:***@host/x"
     assert "secret" in place.url
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    monkeypatch.delitem(sys.modules, "serve.store.postgres", raising=False)
+    monkeypatch.delattr("serve.store.postgres", raising=False)
+    with pytest.raises(StoreStartError, match=r"needs the extra postgres: .*\.\[postgres\]"):
+        Store(StoreSettings("postgresql://host/x"), StoreMetrics())
 
 
 @contextmanager
