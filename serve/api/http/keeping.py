@@ -92,6 +92,19 @@ class Keeping:
         with store_errors(self._settings):
             await self._store.completions.finish(self._id, created, answer)
 
+    async def begin(self, asked: Asked) -> None:
+        """Write what is known before there is an answer.
+
+        Raises:
+            ApiError: 503; it cannot be, and nothing is written.
+        """
+        try:
+            with store_errors(self._settings):
+                await self._store.completions.reserve(asked)
+        except ApiError:
+            self._open = False
+            raise
+
     def give_up(self) -> None:
         """There will be no answer, unless it is there already."""
         if self._open:
@@ -132,16 +145,15 @@ class Keeper:
         # However the exchange ends.
         exchange.on_close(keeping.give_up)
         request_id = json.dumps(exchange.request_id)
-        with store_errors(self._settings):
-            await self._store.completions.reserve(
-                Asked(
-                    id=completion_id,
-                    owner=owner_of(exchange),
-                    created=int(time.time()),
-                    model=asked.model,
-                    metadata=asked.metadata,
-                    fields=f'{{"request_id":{request_id},{asked.fields[1:]}',
-                    messages=asked.messages,
-                )
+        await keeping.begin(
+            Asked(
+                id=completion_id,
+                owner=owner_of(exchange),
+                created=int(time.time()),
+                model=asked.model,
+                metadata=asked.metadata,
+                fields=f'{{"request_id":{request_id},{asked.fields[1:]}',
+                messages=asked.messages,
             )
+        )
         return keeping

@@ -124,4 +124,4 @@ def listed(objects: Sequence[str], ids: Sequence[str], *, has_more: bool) -> str
         "has_more": has_more,
     }
     told = json.dumps(ends, separators=(",", ":"))
-    return f'{{"object":"list","data":[{",".join(objects)}],{json.dumps(ends, separators=(",", ":"))[1:]}'
+    return f'{{"object":"list","data":[{",".join(objects)}],{told[1:]}'
