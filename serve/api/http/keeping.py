@@ -82,16 +82,6 @@ class Keeping:
         self._settings = settings
         self._open = True
 
-    async def keep(self, created: int, answer: str) -> None:
-        """Keep the answer; it is durable when this returns.
-
-        Raises:
-            ApiError: 503; it cannot be.
-        """
-        self._open = False
-        with store_errors(self._settings):
-            await self._store.completions.finish(self._id, created, answer)
-
     async def begin(self, asked: Asked) -> None:
         """Write what is known before there is an answer.
 
@@ -103,6 +93,21 @@ class Keeping:
                 await self._store.completions.reserve(asked)
         except ApiError:
             self._open = False
+            raise
+
+    async def keep(self, created: int, answer: str) -> None:
+        """Keep the answer; it is durable when this returns.
+
+        Raises:
+            ApiError: 503; it cannot be.
+        """
+        # What has been begun goes on, whoever leaves.
+        self._open = False
+        try:
+            with store_errors(self._settings):
+                await self._store.completions.finish(self._id, created, answer)
+        except ApiError:
+            self._open = True
             raise
 
     def give_up(self) -> None:

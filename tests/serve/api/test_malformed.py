@@ -661,7 +661,7 @@ async def test_messages_name_what_was_given_and_what_is_allowed(house: Any, ask:
     assert await message_for(stream=True, prompt_logprobs=3) == (
         "The 'prompt_logprobs' parameter is not available when 'stream' is true."
     )
-    assert await message_for(store=True) == (
-        "Unsupported parameter: 'store'. This server does not honour it yet: leave it out, "
-        "or send null or false."
+    assert await message_for(audio={}) == (
+        "Unsupported parameter: 'audio'. This server does not honour it yet: leave it out, "
+        "or send null."
     )

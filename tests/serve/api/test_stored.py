@@ -253,12 +253,27 @@ def completions_of(house: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> No
     monkeypatch.setattr(Completions, name, failing)
 
 
+async def released(house: Any, count: int) -> None:
+    """Wait until so many reservations have been given up and nothing is left."""
+    ended = f'store_seconds_count{{operation="release"}} {count}.0'
+    for _ in range(500):
+        text = house.metrics.render().decode()
+        if ended in text and "parlance_store_bytes 0.0" in text:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(text)
+
+
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("place", ["file", "postgresql"])
 async def test_a_store_that_takes_nothing_is_told_before_generating(
-    storing: Any, ask: Any, tmp_path: Path, stream: bool
+    storing: Any, ask: Any, tmp_path: Path, stream: bool, place: str
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    house = storing(settings={"store": str(tmp_path / "file" / "s.sqlite")})
+    # Nobody listens there.
+    nowhere = f"postgresql://someone@/x?host={tmp_path}"
+    store = nowhere if place == "postgresql" else str(tmp_path / "file" / "s.sqlite")
+    house = storing(settings={"store": store})
     response = await house.post(ask(store=True, stream=stream))
     error = (await response.get_json())["error"]
     assert (response.status_code, error["code"]) == (503, "store_unavailable")
@@ -266,6 +281,7 @@ async def test_a_store_that_takes_nothing_is_told_before_generating(
     assert str(tmp_path) not in error["message"]
     assert not house.engine.generations
     assert (await house.post(ask())).status_code == 200
+    assert (await call(house, "GET", URL))[0] == 503
 
 
 async def test_a_full_store_is_told_before_generating(storing: Any, ask: Any) -> None:
@@ -287,19 +303,14 @@ async def test_an_answer_that_cannot_be_kept_is_no_answer(
     assert b"[DONE]" not in body
     last = json.loads(body.decode().rstrip().rpartition("data: ")[2])
     assert last["error"]["code"] == "store_unavailable"
-    monkeypatch.undo()
     assert (await call(house, "GET", URL))[1]["data"] == []
+    await released(house, 2)
 
 
 async def test_a_refused_generation_leaves_no_reservation(storing: Any, ask: Any) -> None:
     house = storing(refuse=QueueFullError(1, 1, 1))
     assert (await house.post(ask(store=True))).status_code == 429
-    for _ in range(100):
-        text = house.metrics.render().decode()
-        if 'parlance_store_seconds_count{operation="release"} 1.0' in text:
-            break
-        await asyncio.sleep(0.02)
-    assert "parlance_store_bytes 0.0" in house.metrics.render().decode()
+    await released(house, 1)
 
 
 GOOD = "chatcmpl-" + "0" * 22
