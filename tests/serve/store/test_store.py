@@ -192,6 +192,21 @@ async def test_what_is_counted(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_it_is_swept_by_itself(place: str) -> None:
+    registry = CollectorRegistry()
+    store = Store(StoreSettings(place, sweep_seconds=0.01), StoreMetrics(registry))
+    await store.completions.reserve(asked("old"))
+    await store.completions.finish("old", 1, "{}")
+    await store.start()
+    deleted = b'parlance_store_deleted_total{kind="completion",why="expired"} 1.0'
+    for _ in range(500):
+        if deleted in generate_latest(registry):
+            break
+        await asyncio.sleep(0.01)
+    assert deleted in generate_latest(registry)
+    await store.close()
+
+
 @pytest.mark.parametrize("place", ["postgresql"], indirect=True)
 async def test_several_servers_start_and_sweep_one_database(place: str) -> None:
     stores = [Store(StoreSettings(place), StoreMetrics()) for _ in range(4)]
