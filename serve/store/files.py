@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,6 +16,9 @@ from serve.store.metrics import StoreMetrics
 from serve.store.paging import part, remember_gone
 from serve.store.room import Room
 from serve.store.tables import files, version
+
+# More at once would hold up whoever waits for the event loop: a shorter page says it has more.
+PAGE_FILES = 1_000
 
 _KIND = "file"
 _F = files.c
@@ -90,18 +94,20 @@ class Files:
         self._metrics.stored(_KIND)
 
     async def list(self, owner: str, cut: Cut, purpose: str | None) -> Page[StoredFile]:
-        """A page of an owner's files.
+        """A page of an owner's files, of `PAGE_FILES` at most.
 
         Raises:
             StoreUnavailableError: the store does not answer.
             UnknownCursorError: there was none to go on after.
         """
 
+        short = replace(cut, limit=min(cut.limit, PAGE_FILES))
+
         async def work(connection: AsyncConnection) -> Page[StoredFile]:
             conditions = [_unexpired()]
             if purpose is not None:
                 conditions.append(_F.purpose == purpose)
-            rows, has_more = await part(connection, files, owner, cut, conditions, [*_F])
+            rows, has_more = await part(connection, files, owner, short, conditions, [*_F])
             return Page([_stored(row) for row in rows], has_more)
 
         return await self._database.read("list", work)

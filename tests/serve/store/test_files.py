@@ -58,6 +58,14 @@ async def test_lists_and_deletions(store: Store) -> None:
     assert await ids(store, Cut(9, "f1")) == (["f2", "vision"], False)
 
 
+async def test_a_page_has_a_bound(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.store.files.PAGE_FILES", 2)
+    for number in range(3):
+        await upload(store, f"f{number}", b"x")
+    assert await ids(store, Cut(10_000)) == (["f0", "f1"], True)
+    assert await ids(store, Cut(10_000, "f1")) == (["f2"], False)
+
+
 async def test_owners_see_nothing_of_each_other(store: Store) -> None:
     await upload(store, "a", b"x")
     assert await store.files.get("two", "a") is None
