@@ -44,6 +44,30 @@ def test_a_streamed_answer_is_the_plain_one(client):
     assert usages[0].completion_tokens == plain.usage.completion_tokens
 
 
+def test_answers_that_are_to_be_stored_can_be_read_again(client):
+    completions = client.chat.completions
+    asked = {"model": "parlance-bundled", "messages": HELLO, "temperature": 0, "store": True}
+    plain = completions.create(**asked, n=2, logprobs=True, metadata={"told": "at once"})
+    stream = list(completions.create(**asked, stream=True, metadata={"told": "in pieces"}))
+    text = "".join(choice.delta.content or "" for chunk in stream for choice in chunk.choices)
+
+    kept = completions.retrieve(plain.id)
+    assert kept.choices == plain.choices
+    assert kept.usage == plain.usage
+    streamed = completions.retrieve(stream[0].id)
+    assert streamed.choices[0].message.content == text
+    assert [each.id for each in completions.list(metadata={"told": "in pieces"})] == [streamed.id]
+    for stored in (plain, streamed):
+        assert completions.delete(stored.id).deleted
+    assert not list(completions.list())
+
+
+def test_files_are_kept(client):
+    file = client.files.create(file=("notes.txt", b"Bring bread."), purpose="user_data")
+    assert client.files.content(file.id).read() == b"Bring bread."
+    assert client.files.delete(file.id).deleted
+
+
 def test_the_stream_helper_of_the_client(client):
     with client.chat.completions.stream(
         model="parlance-bundled", messages=HELLO, temperature=0

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -26,9 +27,11 @@ class ServerProcess:
         lines: what it printed so far.
         settled: set once it is ready, or has ended.
         reader: fills `lines` until the process has ended.
+        data: its store, where the flags name none.
     """
 
     process: subprocess.Popen[str]
+    data: tempfile.TemporaryDirectory[str]
     url: str = ""
     lines: list[str] = field(default_factory=list)
     settled: threading.Event = field(default_factory=threading.Event)
@@ -59,6 +62,7 @@ class ServerProcess:
 def spawn_server(cache: Path, *flags: str, before: str = "") -> ServerProcess:
     """Start a server, as in a pod beside a Service of its name; `before` is run first."""
     code = f"{before}\nfrom serve.__main__ import main\nmain()"
+    data = tempfile.TemporaryDirectory(prefix="parlance-data-")
     process = subprocess.Popen(
         [sys.executable, "-c", code, "serve", "--port", "0", "--compile-cache", str(cache), *flags],
         stdout=subprocess.PIPE,
@@ -66,9 +70,9 @@ def spawn_server(cache: Path, *flags: str, before: str = "") -> ServerProcess:
         text=True,
         env=os.environ
         | service_links("parlance")
-        | {"JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": "1"},
+        | {"JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": "1", "XDG_DATA_HOME": data.name},
     )
-    server = ServerProcess(process)
+    server = ServerProcess(process, data)
 
     def read() -> None:
         for line in process.stdout:
@@ -104,3 +108,4 @@ def end_server(server: ServerProcess) -> int:
     finally:
         server.reader.join(30)
         server.process.stdout.close()
+        server.data.cleanup()
