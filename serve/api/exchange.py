@@ -32,6 +32,8 @@ class Exchange:
         caller: hash of who asks, where the request says so.
         adapter: name of the one that the request asks for.
         metadata: the request's.
+        tier: name of the one that a completion got.
+        headers: of the response, besides those that its handler gives.
         body_used: to be called when the request's body is no longer held.
     """
 
@@ -47,6 +49,8 @@ class Exchange:
     caller: str | None = None
     adapter: str | None = None
     metadata: Mapping[str, str] | None = None
+    tier: str | None = None
+    headers: dict[str, str] = field(default_factory=dict[str, str])
     body_used: Callable[[], object] = lambda: None
     _cleanups: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
     _closed: bool = False

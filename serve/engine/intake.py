@@ -1,6 +1,7 @@
 """How many choices the engine takes in, of whom, and how long whoever finds no room may wait.
 
-A tier takes no room from a higher one: a request sees the choices of its own tier and of those above.
+A tier takes no room from a higher one: a request sees the choices of its own tier and of those
+above.
 Counts choices from being submitted to their end, whether they run or wait. Used by several threads.
 Knows nothing of rows in use, pages or turns.
 """

@@ -1,12 +1,12 @@
 """Which sequence does what in the next step, and what came of the last one.
 
-Who waits, and whose turn it is, is the affair of `tiered_queue.py` and `turns.py`; who has which row
-that of `slots.py`, and who gives it up for whom that of `giving_way.py`; which pages, that of
-`holdings.py`, and which drafts, that of `speculation.py`. Knows
-nothing of devices, threads or text. `plan` decides a step and advances the counters as if it had
-run; `commit` takes the tokens when they come back, one step later. What a step writes, all steps
-planned after it can read, because the device runs them in order: so pages may be shared, freed and
-given out again at planning time.
+Who waits, and whose turn it is, is the affair of `tiered_queue.py` and `turns.py`; who has which
+row that of `slots.py`, and who gives it up for whom that of `giving_way.py`; which pages, that of
+`holdings.py`, and which drafts, that of `speculation.py`. Knows nothing of devices, threads or
+text. `plan` decides a step and advances the counters as if it had run; `commit` takes the tokens
+when they come back, one step later. What a step writes, all steps planned after it can read,
+because the device runs them in order: so pages may be shared, freed and given out again at planning
+time.
 """
 
 from collections import Counter

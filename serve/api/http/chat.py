@@ -18,6 +18,8 @@ from serve.api.asking.prepare import Prepared, Preparer
 from serve.api.exchange import Exchange, exchange_of
 from serve.api.http.callers import Caller, address_of
 from serve.api.http.json_request import json_body
+from serve.api.http.rate_limits import RateLimits
+from serve.api.http.service_tiers import ServiceTiers
 from serve.api.settings import ApiSettings
 from serve.engine.types import (
     EngineClient,
@@ -52,23 +54,29 @@ class ChatEndpoint:
         self._preparer = preparer
         self._answerer = answerer
         self._settings = settings
+        self._tiers = ServiceTiers(settings.priority_keys)
+        self._rate_limits = RateLimits(settings.rate_limit)
 
     async def __call__(self) -> Response:
         """Answer the current request."""
         exchange = exchange_of(request.scope)
         completion_id = new_completion_id()
-        body = await json_body(request)
         caller = Caller(exchange.key, address_of(request.scope))
+        self._rate_limits.take_request(caller.counted(), exchange)
+        body = await json_body(request)
         prepared = await self._preparer.prepare(body, completion_id, caller.counted())
         # A plain answer may take minutes: the body is not held meanwhile.
         del body
         exchange.body_used()
         self._note(prepared, exchange)
         counted = caller.counted(prepared.wire.caller)
-        generation = self._submit(replace(prepared.submission, caller=counted))
+        tier = self._tiers.granted(prepared.wire.service_tier, exchange.key)
+        self._rate_limits.take_prompt(caller.counted(), len(prepared.submission.prompt), exchange)
+        generation = self._submit(replace(prepared.submission, caller=counted, tier=tier))
         # However the exchange ends, and even if the answer below is never begun.
         exchange.on_close(generation.cancel)
         exchange.prompt_tokens = len(prepared.submission.prompt)
+        exchange.tier = tier.label
         run = self._answerer.begin(
             completion_id,
             prepared.wire,
@@ -76,6 +84,7 @@ class ChatEndpoint:
             prepared.tools and prepared.tools.callable,
             generation,
             exchange,
+            tier,
         )
         headers = {NO_EFFECT: prepared.no_effect} if prepared.no_effect else {}
         if prepared.wire.stream:
