@@ -1,6 +1,6 @@
-"""Who gives up a row and its pages for whom, before a step is planned.
+"""Who gives up what for whom, before a step is planned: a row with its pages, or that one step.
 
-Knows nothing of what a step then does with them.
+Knows nothing of what is then done with them.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,16 @@ from serve.engine.holdings import Holdings
 from serve.engine.sequence import Sequence
 from serve.engine.slots import Seniority, Slots
 from serve.engine.tiered_queue import TieredQueue, gives_way
+from serve.engine.types import Tier
 
 # So many of the queue are looked at in a step.
 CONSIDERED = 32
+# So many steps in a row are for prompts of `priority` and nothing of a lower tier.
+MOST_HURRIED = 4
 
 
 class GivingWay:
-    """Puts rows back for those who come before them.
+    """Has rows wait for those who come before them: in the queue, or where they are.
 
     Args:
         config: the engine's settings.
@@ -41,6 +44,7 @@ class GivingWay:
         self._slots = slots
         self._holdings = holdings
         self._put_back = put_back
+        self._hurried = 0
 
     def make_room(self, order: list[Seniority], left: Left) -> None:
         """Take the last rows of `order`, for those who wait and come before them.
@@ -64,6 +68,27 @@ class GivingWay:
                 if self._has_room(turn.sequence, rank):
                     break
                 self._put_back(order.pop().sequence)
+
+    def last_standing(self, left: Left) -> int:
+        """The last standing that the next step serves, once there is room for whoever gets a row.
+
+        A prompt of `priority` is computed with nothing beside it but answers of that tier, so that
+        it has its first token about as soon as on an idle server. But of so many steps one is for
+        all who have a row.
+
+        Args:
+            left: as in `FairQueue.turns`.
+        """
+        hurries = self._hurried < MOST_HURRIED and self._has_urgent_prompt(left)
+        self._hurried = self._hurried + 1 if hurries else 0
+        return Tier.PRIORITY if hurries else max(Tier)
+
+    def _has_urgent_prompt(self, left: Left) -> bool:
+        if any(each.standing == Tier.PRIORITY for each in self._slots.prefilling):
+            return True
+        turn = next(self._queue.turns(left), None) if self._slots.free else None
+        urgent = turn is not None and turn.sequence.standing == Tier.PRIORITY
+        return urgent and self._has_room(turn.sequence, 1)
 
     def _has_room(self, sequence: Sequence, slots: int) -> bool:
         """Whether so many slots are free, and the pages that the sequence needs."""

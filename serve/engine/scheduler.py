@@ -134,9 +134,10 @@ class Scheduler:
         self._queue.hasten(begun, left)
         order = self._slots.by_seniority()
         self._giving_way.make_room(order, left)
-        decode = self._plan_decode(order)
+        last = self._giving_way.last_standing(left)
+        decode = self._plan_decode(order, last)
         plan = StepPlan([], [], [], [])
-        prefill = self._plan_prefill(plan, len(decode))
+        prefill = self._plan_prefill(plan, len(decode), last)
         if not decode and not prefill:
             return None
         self._steps += 1
@@ -152,9 +153,12 @@ class Scheduler:
         alone = [Pass([chunk], []) for chunk in prefill]
         return [*alone, Pass([], decode)] if decode else alone
 
-    def _plan_decode(self, order: list[Seniority]) -> list[DecodeRow]:
+    def _plan_decode(self, order: list[Seniority], last: int) -> list[DecodeRow]:
+        """The rows that go on, of those that stand no further back than `last`."""
         rows: list[DecodeRow] = []
-        for *_, sequence in order:
+        for standing, *_, sequence in order:
+            if standing > last:
+                break
             if sequence.phase is not Phase.DECODING or sequence.exhausted or sequence.draft:
                 continue
             position = sequence.length - 1
@@ -191,7 +195,8 @@ class Scheduler:
         sequence.phase = Phase.WAITING
         self._queue.put_back(sequence)
 
-    def _plan_prefill(self, plan: StepPlan, running: int) -> list[PrefillChunk]:
+    def _plan_prefill(self, plan: StepPlan, running: int, last: int) -> list[PrefillChunk]:
+        """The chunks beside so many running rows, of those that stand no further than `last`."""
         chunks: list[PrefillChunk] = []
         served: list[Sequence] = []
         begun, slots = self._slots.prefilling, min(self._slots.free, CONSIDERED)
@@ -201,6 +206,8 @@ class Scheduler:
         whole = budget = self._config.prompt_tokens(running, len(left))
         admitting = True
         for sequence in self._turns.order(left):
+            if sequence.standing > last:
+                break
             start, waits = sequence.computed, sequence.phase is Phase.WAITING
             if waits:
                 start = self._holdings.spared(sequence)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.paper_house import House, house
 
+from serve.engine.giving_way import MOST_HURRIED
 from serve.engine.types import Tier
 
 PRIORITY, DEFAULT, FLEX = Tier
@@ -121,6 +122,57 @@ def test_the_higher_tiers_prompt_is_computed_first():
         h.step()
     assert h.events["priority", 0]
     assert not h.events["flex", 0]
+    h.run()
+    h.check_answers()
+
+
+def test_a_prompt_of_priority_is_computed_with_nothing_of_a_lower_tier_beside_it():
+    h = hall(max_rows=8, prefill_chunk=64, prefill_beside=16)
+    for number, tier in enumerate([DEFAULT, FLEX, DEFAULT]):
+        h.submit(f"{number}", prompt(number), tokens=LONG, tier=tier)
+    h.submit("reads", prompt(9), tokens=LONG, tier=PRIORITY)
+    for _ in range(5):
+        h.step()
+    h.submit("long", prompt(10, 200), tokens=2)
+    h.submit("urgent", prompt(11, 100), tokens=2, tier=PRIORITY)
+    for length in (63, 37):
+        h.step()
+        plan = h.running[0]
+        # Whoever reads an answer of its tier goes on.
+        assert [row.sequence.request.id for row in plan.decode] == ["reads"]
+        assert [len(chunk.tokens) for chunk in plan.prefill] == [length]
+    h.step()
+    assert len(h.running[0].decode) == 5
+    h.run()
+    h.check_answers()
+
+
+def test_of_so_many_steps_one_is_for_all_who_have_a_row():
+    h = hall(context_length=1024, max_rows=8, prefill_chunk=16)
+    h.submit("runs", prompt(0), tokens=300, tier=FLEX)
+    for _ in range(3):
+        h.step()
+    h.submit("urgent", prompt(1, 700), tokens=2, tier=PRIORITY)
+    decoded: list[bool] = []
+    while not h.events["urgent", 0]:
+        h.step()
+        decoded.append(bool(h.running[0].decode))
+    # Five steps compute 4 · 16 tokens and the 15 that the running answer leaves.
+    assert decoded[:10] == 2 * [*MOST_HURRIED * [False], True]
+    h.run()
+    h.check_answers()
+
+
+def test_one_of_priority_that_finds_no_pages_holds_up_nobody():
+    h = hall(context_length=64, cache_tokens=80, max_rows=4, prefill_chunk=64)
+    h.submit("runs", prompt(0, 30), tokens=30, tier=PRIORITY)
+    h.submit("beside", prompt(1, 3), tokens=20, tier=DEFAULT)
+    for _ in range(3):
+        h.step()
+    h.submit("large", prompt(2, 60), tokens=3, tier=PRIORITY)
+    for _ in range(10):
+        assert h.step()
+        assert h.running[0].decode
     h.run()
     h.check_answers()
 
