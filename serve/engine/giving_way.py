@@ -87,8 +87,9 @@ class GivingWay:
         if any(each.standing == Tier.PRIORITY for each in self._slots.prefilling):
             return True
         turn = next(self._queue.turns(left), None) if self._slots.free else None
-        urgent = turn is not None and turn.sequence.standing == Tier.PRIORITY
-        return urgent and self._has_room(turn.sequence, 1)
+        if turn is None or turn.sequence.standing != Tier.PRIORITY:
+            return False
+        return self._has_room(turn.sequence, 1)
 
     def _has_room(self, sequence: Sequence, slots: int) -> bool:
         """Whether so many slots are free, and the pages that the sequence needs."""

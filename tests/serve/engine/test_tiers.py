@@ -252,7 +252,7 @@ def test_callers_share_what_is_left_to_their_tier():
     h.check_empty()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32), st.booleans())
 def test_whatever_comes_higher_tiers_go_first_and_all_end(seed: int, deterministic: bool):
     """Random tiers, callers, lengths, choices and cancels on few rows and few pages.
