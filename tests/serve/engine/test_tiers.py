@@ -164,13 +164,11 @@ def test_of_so_many_steps_one_is_for_all_who_have_a_row():
 
 
 def test_one_of_priority_that_finds_no_pages_holds_up_nobody():
-    h = hall(context_length=64, cache_tokens=80, max_rows=4, prefill_chunk=64)
-    h.submit("runs", prompt(0, 30), tokens=30, tier=PRIORITY)
-    h.submit("beside", prompt(1, 3), tokens=20, tier=DEFAULT)
-    for _ in range(3):
-        h.step()
-    h.submit("large", prompt(2, 60), tokens=3, tier=PRIORITY)
-    for _ in range(10):
+    h = hall(context_length=64, cache_tokens=80, max_rows=4, prefill_chunk=64, deterministic=True)
+    h.submit("runs", prompt(0, 30), tokens=30)
+    h.step()
+    h.submit("large", prompt(1, 60), tokens=3, tier=PRIORITY)
+    for _ in range(20):
         assert h.step()
         assert h.running[0].decode
     h.run()
