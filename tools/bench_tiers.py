@@ -3,11 +3,12 @@
     python -m tools.bench_tiers
     python -m tools.bench_tiers --rows 8 --prompt-words 150 --max-tokens 64
 
-Starts a server and measures on it, one after another: the time to the first token of a priority
-request that is alone; how many requests a second are answered where all rows are taken; and then,
-while so many times as many come, each at a random moment and of a random tier, the time to the
-first token of each tier. At last it waits until all have ended. Beside seconds it tells times in
-steps, as the server times them meanwhile. Prints a summary, and as its last line one JSON object.
+Starts a server and measures on it how many requests a second are answered where all rows are taken.
+Then so many times as many come, each at a random moment and of a random tier, and the time to the
+first token is measured for each tier, until all have ended. Before that those of `priority` come
+at the same moments without the others: that is what is called unloaded. Times are told in steps
+too, as the server measures them. Prints a summary, and as its last line one JSON object. It wants a
+machine that does nothing else: others take more from a busy server than from one that rests.
 """
 
 import asyncio
@@ -31,7 +32,6 @@ from serve.engine.types import Tier
 from tools.load_generator import Load, Outcome, ask, find_model, word_prompt
 from tools.served import Served
 
-_WARM_UP = 10
 _TIME_LIMIT = 1800
 
 
@@ -73,24 +73,28 @@ class _Crowd:
         within = [each for each in ended if each - began < seconds]
         return len(within) / seconds
 
-    async def overload(
-        self, rate: float, seconds: float, priority_share: float
-    ) -> dict[Tier, list[Outcome]]:
-        """So many requests a second for so long; the outcomes of all when they have ended."""
-        rng = random.Random(0)
-        others = (1 - priority_share) / 2
+    async def arrive(self, arrivals: list[tuple[float, Tier]]) -> dict[Tier, list[Outcome]]:
+        """Requests at their times; their outcomes when all have ended."""
         tasks: list[tuple[Tier, asyncio.Task[Outcome]]] = []
-        began, due = time.perf_counter(), 0.0
-        with tqdm(total=int(rate * seconds), desc="asking", unit="request", disable=None) as bar:
-            while (due := due + rng.expovariate(rate)) < seconds:
-                await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
-                tier = rng.choices(list(Tier), [priority_share, others, others])[0]
-                tasks.append((tier, asyncio.create_task(self.ask(tier))))
-                bar.update()
+        began = time.perf_counter()
+        for due, tier in tqdm(arrivals, desc="asking", unit="request", disable=None):
+            await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
+            tasks.append((tier, asyncio.create_task(self.ask(tier))))
         outcomes: dict[Tier, list[Outcome]] = {tier: [] for tier in Tier}
         for tier, task in tqdm(tasks, desc="answered", unit="request", disable=None):
             outcomes[tier].append(await task)
         return outcomes
+
+
+def _arrivals(rate: float, seconds: float, priority_share: float) -> list[tuple[float, Tier]]:
+    """When who comes, of so many a second: at random moments, and of random tiers."""
+    rng = random.Random(0)
+    others = (1 - priority_share) / 2
+    due = itertools.accumulate(rng.expovariate(rate) for _ in itertools.count())
+    return [
+        (moment, rng.choices(list(Tier), [priority_share, others, others])[0])
+        for moment in itertools.takewhile(lambda moment: moment < seconds, due)
+    ]
 
 
 async def _steps(http: httpx.AsyncClient, url: str) -> tuple[float, float]:
@@ -119,15 +123,16 @@ async def _measure(url: str, options: dict[str, Any]) -> dict[str, Any]:
     ) as http:
         load = Load(url, await find_model(http, url), 0, 0, options["max_tokens"], 0.0, {}, 0)
         crowd = _Crowd(http, load, options["prompt_words"])
-        alone = [await crowd.ask(Tier.PRIORITY) for _ in range(_WARM_UP + options["alone"])]
         rate = await crowd.capacity(options["rows"], options["seconds"])
-        before = await _steps(http, url)
-        outcomes = await crowd.overload(
+        arrivals = _arrivals(
             options["overload"] * rate, options["seconds"], options["priority_share"]
         )
+        alone = await crowd.arrive([each for each in arrivals if each[1] is Tier.PRIORITY])
+        before = await _steps(http, url)
+        outcomes = await crowd.arrive(arrivals)
         after = await _steps(http, url)
     step = (after[0] - before[0]) / (after[1] - before[1])
-    unloaded = _first(alone[_WARM_UP:])
+    unloaded = _first(alone[Tier.PRIORITY])
     first = {tier.label: _first(outcomes[tier]) for tier in Tier}
     return {
         "rows": options["rows"],
@@ -148,10 +153,9 @@ async def _measure(url: str, options: dict[str, Any]) -> dict[str, Any]:
 @click.option("--rows", type=click.IntRange(1), default=8, help="Rows of the server.")
 @click.option("--prompt-words", type=click.IntRange(1), default=150, help="Of each prompt.")
 @click.option("--max-tokens", type=click.IntRange(1), default=64, help="Of each answer.")
-@click.option("--alone", type=click.IntRange(1), default=40, help="Requests alone.")
-@click.option("--seconds", type=click.FloatRange(1), default=20, help="Of each load.")
+@click.option("--seconds", type=click.FloatRange(1), default=30, help="Of each load.")
 @click.option("--overload", type=click.FloatRange(1), default=4, help="Times what is answered.")
-@click.option("--priority-share", type=click.FloatRange(0, 1), default=0.1, help="Of requests.")
+@click.option("--priority-share", type=click.FloatRange(0, 1), default=0.05, help="Of requests.")
 @click.option("--flag", "flags", multiple=True, help="More of the server's command line.")
 def main(model: Path | None, flags: tuple[str, ...], **options: Any) -> None:
     """Measure how long each tier waits under more load than a server can take."""
@@ -159,7 +163,7 @@ def main(model: Path | None, flags: tuple[str, ...], **options: Any) -> None:
     with Served(model or bundled_model(), command) as served:
         figures = asyncio.run(_measure(served.url, options))
     click.echo(
-        f"first token of priority: {figures['unloaded_first_token_ms']} ms alone, "
+        f"first token of priority: {figures['unloaded_first_token_ms']} ms without the others, "
         f"{figures['priority_over_unloaded']} times that under {options['overload']} times the "
         f"load; flex waits {figures['flex_over_default']} times as long as default; "
         f"{'all' if figures['all_ended'] else 'not all'} ended"

@@ -63,6 +63,8 @@ class Turns:
     def shares_later(self, sequence: Sequence, spared: int, begun: Iterable[Sequence]) -> bool:
         """Whether a prompt that has begun will compute the page that a waiting one needs next.
 
+        One of a lower tier may be long in coming to it.
+
         Args:
             sequence: the one that waits.
             spared: how many of its tokens are spared by now.
@@ -71,7 +73,10 @@ class Turns:
         page = spared // self._page_size
         wanted = sequence.names[page : page + 1]
         return bool(wanted) and any(
-            each.computed <= spared and each.names[page : page + 1] == wanted for each in begun
+            each.standing <= sequence.standing
+            and each.computed <= spared
+            and each.names[page : page + 1] == wanted
+            for each in begun
         )
 
     def taken(self, served: Collection[Sequence]) -> None:

@@ -126,6 +126,16 @@ def test_the_higher_tiers_prompt_is_computed_first():
     h.check_answers()
 
 
+def test_a_prompt_waits_for_no_page_of_a_lower_tier():
+    h = hall(prefill_chunk=16)
+    common = prompt(0, 96)
+    h.submit("flex", [*common, 1], tokens=2, tier=FLEX)
+    h.step()
+    h.submit("long", prompt(1, 200), tokens=2)
+    h.submit("priority", [*common, 2], tokens=2, tier=PRIORITY)
+    assert begin_and_end(h)[0] == "priority"
+
+
 def test_a_prompt_of_priority_is_computed_with_nothing_of_a_lower_tier_beside_it():
     h = hall(max_rows=8, prefill_chunk=64, prefill_beside=16)
     for number, tier in enumerate([DEFAULT, FLEX, DEFAULT]):
