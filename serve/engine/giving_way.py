@@ -86,10 +86,9 @@ class GivingWay:
     def _has_urgent_prompt(self, left: Left) -> bool:
         if any(each.standing == Tier.PRIORITY for each in self._slots.prefilling):
             return True
-        turn = next(self._queue.turns(left), None) if self._slots.free else None
-        if turn is None or turn.sequence.standing != Tier.PRIORITY:
-            return False
-        return self._has_room(turn.sequence, 1)
+        turns = islice(self._queue.turns(left), min(self._slots.free, CONSIDERED))
+        next_ones = (turn.sequence for turn in turns)
+        return any(each.standing == Tier.PRIORITY and self._has_room(each, 1) for each in next_ones)
 
     def _has_room(self, sequence: Sequence, slots: int) -> bool:
         """Whether so many slots are free, and the pages that the sequence needs."""

@@ -110,15 +110,18 @@ class TieredQueue:
         """Whether somebody who waits may take that row."""
         fewest = self._lines[row.standing].fewest_rows
         uneven = fewest is not None and row.number > fewest + 1
-        return uneven or any(self._lines[tier] for tier in Tier if tier < row.standing)
+        return uneven or any(self._lines[above] for above in range(row.standing))
 
 
 def gives_way(row: Seniority, turn: Turn) -> bool:
     """Whether a row is given up for whoever's turn it is.
 
     A lower tier's for a higher one's; and within one, that of a caller with two rows more than
-    the other. Who is due waits for the next row that falls free, or takes one of a lower tier.
+    the other. Who is due takes any but those of `priority`: else it might wait long for its pages,
+    and all behind it.
     """
     waits = turn.sequence
+    if waits.standing == DUE:
+        return row.standing > Tier.PRIORITY
     even = row.standing != waits.standing or row.number <= turn.rows + 1
-    return row.standing > waits.request.tier or not even
+    return row.standing > waits.standing or not even

@@ -155,7 +155,7 @@ def test_a_due_prompt_of_a_higher_tier_is_not_forgotten_for_one_of_a_lower():
     assert [step(flex, long, each) for each in short] == [short[0], long, short[2], long]
 
 
-def test_who_is_due_takes_no_row_of_a_higher_tier():
+def test_a_lower_tier_gives_way_and_all_but_priority_to_who_is_due():
     line = Line()
     waits, runs = line.add("waits", "a")[0], line.add("runs", "b")[0]
     taken: dict[tuple[Tier, bool, Tier], bool] = {}
@@ -165,4 +165,5 @@ def test_who_is_due_takes_no_row_of_a_higher_tier():
                 waits.request = replace(waits.request, tier=tier)
                 waits.standing, runs.standing = DUE if due else tier, of
                 taken[tier, due, of] = gives_way(Seniority(of, 1, 1, runs), Turn(0, 5, waits))
-    assert taken == {(tier, due, of): of > tier for tier, due, of in taken}
+    wanted = {(tier, due, of): of > (1 if due else tier) for tier, due, of in taken}
+    assert taken == wanted

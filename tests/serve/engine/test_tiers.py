@@ -228,6 +228,29 @@ def test_a_prompt_that_has_begun_goes_first_once_too():
     assert order.index("flex") < 10
 
 
+@pytest.mark.parametrize("patience", [1, 8])
+def test_who_is_due_and_wants_many_pages_holds_up_no_priority(patience: int):
+    """Rows of default have the pages: they give them up, instead of all waiting for their ends."""
+    h = hall(cache_tokens=600, max_rows=8, prefill_chunk=64, flex_patience=patience)
+    taken: list[int] = []
+    for number in range(300):
+        while len(h.scheduler._queue) < 12:
+            name, tier = f"{len(h.requests)}", FLEX if len(h.requests) % 2 else DEFAULT
+            h.submit(name, prompt(100 + len(h.requests), 90 + 30 * tier), tokens=60, tier=tier)
+        if number % 10 == 0:
+            h.submit(f"p{number}", prompt(50 + number, 40), tokens=3, tier=PRIORITY)
+            began = number
+        h.step()
+        if h.events[f"p{began}", 0] and len(taken) <= began // 10:
+            taken.append(number - began)
+    assert len(taken) == 30
+    assert sorted(taken)[15] <= 3
+    for name in h.requests:
+        h.cancel(name, None)
+    h.run()
+    h.check_empty()
+
+
 def test_no_more_than_one_row_is_withheld_from_higher_tiers():
     h = hall(max_rows=4, flex_patience=2)
     for number in range(20):
