@@ -1,14 +1,14 @@
 """How long each service tier waits under four times the load that a server can take.
 
     python -m tools.bench_tiers
-    python -m tools.bench_tiers --rows 8 --prompt-words 150 --max-tokens 64
+    python -m tools.bench_tiers --rows 16 --others 64 --prompt-words 300
 
-Starts a server and measures on it how many requests a second are answered where all rows are taken.
-Then so many times as many come, each at a random moment and of a random tier, and the time to the
-first token is measured for each tier, until all have ended. Before that those of `priority` come
-at the same moments without the others: that is what is called unloaded. Times are told in steps
-too, as the server measures them. Prints a summary, and as its last line one JSON object. It wants a
-machine that does nothing else: others take more from a busy server than from one that rests.
+Starts a server and measures on it the time to the first token of requests of `priority`, one after
+another: first alone, and then while four times as many others as there are rows run or wait at any
+moment, half of them `default` and half `flex`. Each of those that has ended is followed by another,
+and at last all are waited for. Times are told in steps too, as the server measures them. Prints a
+summary, and as its last line one JSON object. It wants a machine that does nothing else: others take
+more from a busy server than from one that rests.
 """
 
 import asyncio
@@ -16,7 +16,6 @@ import itertools
 import json
 import random
 import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,8 @@ from tools.load_generator import Load, Outcome, ask, find_model, word_prompt
 from tools.served import Served
 
 _TIME_LIMIT = 1800
+_WARM_UP = 10
+_SETTLE_SECONDS = 5
 
 
 class _Crowd:
@@ -57,44 +58,21 @@ class _Crowd:
             raise click.ClickException(f"a request failed: {outcome.error or outcome}")
         return outcome
 
-    async def capacity(self, rows: int, seconds: float) -> float:
-        """Requests that are answered in a second where all rows are taken."""
-        ended: list[float] = []
-        began = time.perf_counter()
-
-        async def again_and_again() -> None:
-            while time.perf_counter() - began < seconds:
-                ended.append((await self.ask(Tier.DEFAULT)).ended)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(rows):
-                group.create_task(again_and_again())
-        # What began late ends beside empty rows.
-        within = [each for each in ended if each - began < seconds]
-        return len(within) / seconds
-
-    async def arrive(self, arrivals: list[tuple[float, Tier]]) -> dict[Tier, list[Outcome]]:
-        """Requests at their times; their outcomes when all have ended."""
-        tasks: list[tuple[Tier, asyncio.Task[Outcome]]] = []
-        began = time.perf_counter()
-        for due, tier in tqdm(arrivals, desc="asking", unit="request", disable=None):
-            await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
-            tasks.append((tier, asyncio.create_task(self.ask(tier))))
-        outcomes: dict[Tier, list[Outcome]] = {tier: [] for tier in Tier}
-        for tier, task in tqdm(tasks, desc="answered", unit="request", disable=None):
-            outcomes[tier].append(await task)
+    async def one_by_one(self, count: int) -> list[Outcome]:
+        """Requests of `priority`, each some random time after the one before."""
+        pause = random.Random(0)
+        outcomes: list[Outcome] = []
+        for _ in tqdm(range(count), desc="asking", unit="request", disable=None):
+            await asyncio.sleep(pause.uniform(0, 0.3))
+            outcomes.append(await self.ask(Tier.PRIORITY))
         return outcomes
 
-
-def _arrivals(rate: float, seconds: float, priority_share: float) -> list[tuple[float, Tier]]:
-    """When who comes, of so many a second: at random moments, and of random tiers."""
-    rng = random.Random(0)
-    others = (1 - priority_share) / 2
-    due = itertools.accumulate(rng.expovariate(rate) for _ in itertools.count())
-    return [
-        (moment, rng.choices(list(Tier), [priority_share, others, others])[0])
-        for moment in itertools.takewhile(lambda moment: moment < seconds, due)
-    ]
+    async def again_and_again(self, tier: Tier, until: asyncio.Event) -> list[Outcome]:
+        """Requests of a tier, one after the other, the last one to its end too."""
+        outcomes: list[Outcome] = []
+        while not until.is_set():
+            outcomes.append(await self.ask(tier))
+        return outcomes
 
 
 async def _steps(http: httpx.AsyncClient, url: str) -> tuple[float, float]:
@@ -123,20 +101,25 @@ async def _measure(url: str, options: dict[str, Any]) -> dict[str, Any]:
     ) as http:
         load = Load(url, await find_model(http, url), 0, 0, options["max_tokens"], 0.0, {}, 0)
         crowd = _Crowd(http, load, options["prompt_words"])
-        rate = await crowd.capacity(options["rows"], options["seconds"])
-        arrivals = _arrivals(
-            options["overload"] * rate, options["seconds"], options["priority_share"]
-        )
-        alone = await crowd.arrive([each for each in arrivals if each[1] is Tier.PRIORITY])
+        await crowd.one_by_one(_WARM_UP)
+        alone = await crowd.one_by_one(options["requests"])
+        enough = asyncio.Event()
+        others = [(Tier.DEFAULT, Tier.FLEX)[number % 2] for number in range(options["others"])]
+        tasks = [asyncio.create_task(crowd.again_and_again(tier, enough)) for tier in others]
+        await asyncio.sleep(_SETTLE_SECONDS)
         before = await _steps(http, url)
-        outcomes = await crowd.arrive(arrivals)
+        outcomes = {tier: list[Outcome]() for tier in Tier}
+        outcomes[Tier.PRIORITY] = await crowd.one_by_one(options["requests"])
         after = await _steps(http, url)
+        enough.set()
+        for tier, task in zip(others, tasks, strict=True):
+            outcomes[tier] += await task
     step = (after[0] - before[0]) / (after[1] - before[1])
-    unloaded = _first(alone[Tier.PRIORITY])
+    unloaded = _first(alone)
     first = {tier.label: _first(outcomes[tier]) for tier in Tier}
     return {
         "rows": options["rows"],
-        "answered_per_second": round(rate, 2),
+        "others": options["others"],
         "asked": {tier.label: len(outcomes[tier]) for tier in Tier},
         "unloaded_first_token_ms": round(1e3 * unloaded, 2),
         "step_ms": round(1e3 * step, 2),
@@ -153,9 +136,8 @@ async def _measure(url: str, options: dict[str, Any]) -> dict[str, Any]:
 @click.option("--rows", type=click.IntRange(1), default=8, help="Rows of the server.")
 @click.option("--prompt-words", type=click.IntRange(1), default=150, help="Of each prompt.")
 @click.option("--max-tokens", type=click.IntRange(1), default=64, help="Of each answer.")
-@click.option("--seconds", type=click.FloatRange(1), default=30, help="Of each load.")
-@click.option("--overload", type=click.FloatRange(1), default=4, help="Times what is answered.")
-@click.option("--priority-share", type=click.FloatRange(0, 1), default=0.05, help="Of requests.")
+@click.option("--requests", type=click.IntRange(1), default=40, help="Of priority.")
+@click.option("--others", type=click.IntRange(2), default=32, help="Requests at the same time.")
 @click.option("--flag", "flags", multiple=True, help="More of the server's command line.")
 def main(model: Path | None, flags: tuple[str, ...], **options: Any) -> None:
     """Measure how long each tier waits under more load than a server can take."""
@@ -164,8 +146,8 @@ def main(model: Path | None, flags: tuple[str, ...], **options: Any) -> None:
         figures = asyncio.run(_measure(served.url, options))
     click.echo(
         f"first token of priority: {figures['unloaded_first_token_ms']} ms without the others, "
-        f"{figures['priority_over_unloaded']} times that under {options['overload']} times the "
-        f"load; flex waits {figures['flex_over_default']} times as long as default; "
+        f"{figures['priority_over_unloaded']} times that beside {options['others']} "
+        f"others; flex waits {figures['flex_over_default']} times as long as default; "
         f"{'all' if figures['all_ended'] else 'not all'} ended"
     )
     click.echo(json.dumps(figures))
