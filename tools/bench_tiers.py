@@ -7,8 +7,8 @@ Starts a server and measures on it the time to the first token of requests of `p
 another: first alone, and then while four times as many others as there are rows run or wait at any
 moment, half of them `default` and half `flex`. Each of those that has ended is followed by another,
 and at last all are waited for. Times are told in steps too, as the server measures them. Prints a
-summary, and as its last line one JSON object. It wants a machine that does nothing else: others take
-more from a busy server than from one that rests.
+summary, and as its last line one JSON object. It wants a machine that does nothing else: others
+take more from a busy server than from one that rests.
 """
 
 import asyncio
