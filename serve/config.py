@@ -203,6 +203,14 @@ class ServeConfig:
     api_key: str = setting(
         "", group="Access", help="An accepted API key.", secret=True, default_text="none"
     )
+    priority_keys: str = setting(
+        "",
+        group="Access",
+        help="File of those API keys whose requests may have the service tier priority, one a "
+        "line; others get default.",
+        metavar="FILE",
+        default_text="everybody may",
+    )
 
     max_body_bytes: int = setting(
         4 * 1024 * 1024,
@@ -262,7 +270,25 @@ class ServeConfig:
         beyond="429 `queue_full` with `Retry-After`",
         why="Whoever would wait for long learns it at once.",
     )
+    rate_limit: str = setting(
+        "",
+        group="Limits",
+        help="Requests and tokens a minute of each API key, or where there are no keys of each "
+        "address; a request beyond them answers 429.",
+        metavar="REQUESTS,TOKENS",
+        default_text="any number",
+        beyond="429 `rate_limit_exceeded` with `Retry-After`",
+        why="What a caller may have is agreed on with it, whatever the server could do.",
+    )
 
+    flex_patience: int = setting(
+        32,
+        group="Engine",
+        help="Rows that requests of higher service tiers get while one of a lower waits, until "
+        "one of the lower goes first.",
+        metavar="COUNT",
+        low=1,
+    )
     mesh: str = setting(
         "",
         group="Engine",
@@ -448,6 +474,11 @@ class ServeConfig:
                 f"speculate is {self.speculate!r} with deterministic, which drafts nothing; leave "
                 f"one of them out"
             )
+        if self.priority_keys and not (self.api_key_file or self.api_key):
+            raise ConfigError(
+                "priority_keys says nothing without API keys; set api_key_file, or leave it out"
+            )
+        _ = self.most_a_minute
         self._check_processes()
         self._check_adapters()
 
@@ -506,6 +537,24 @@ class ServeConfig:
                 )
             found[name] = expanded(directory)
         return found
+
+    @property
+    def most_a_minute(self) -> tuple[int, int] | None:
+        """Requests and tokens that each caller may have in a minute; None for any number.
+
+        Raises:
+            ConfigError: they are not two numbers.
+        """
+        if not self.rate_limit:
+            return None
+        numbers = [part.strip() for part in self.rate_limit.split(",")]
+        if len(numbers) != 2 or not all(each.isdecimal() and int(each) for each in numbers):
+            raise ConfigError(
+                f"rate_limit is {self.rate_limit!r}; it must be requests and tokens a minute, "
+                f"each at least 1, like 60,100000"
+            )
+        requests, tokens = map(int, numbers)
+        return requests, tokens
 
     @property
     def tokenizer_directory(self) -> Path:

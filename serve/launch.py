@@ -37,7 +37,7 @@ from serve.hosts.leader import Leader
 from serve.hosts.meeting import meet
 from serve.hosts.processes import Processes, check_mesh, join
 from serve.interpreter import set_aside_what_stays, share_the_lock
-from serve.key_file import read_api_keys
+from serve.key_file import read_api_keys, read_priority_keys
 from serve.leaving import leave_at_once
 from serve.metrics import Metrics
 from serve.model_defaults import sampling_defaults
@@ -205,6 +205,7 @@ def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
         prefill_chunk=config.prefill_chunk,
         prefill_beside=config.prefill_beside,
         queue_limit=config.queue_limit,
+        flex_patience=config.flex_patience,
         deterministic=config.deterministic,
         speculate=config.speculate,
         compile_cache=compile_cache,
@@ -244,6 +245,8 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         schema_in_prompt=config.schema_in_prompt,
         tool_format=config.tool_format,
         api_keys=tuple(sorted(read_api_keys(config))),
+        priority_keys=tuple(sorted(read_priority_keys(config))),
+        rate_limit=config.most_a_minute,
         cors_origins=config.cors_origins,
         keep_alive_seconds=config.keep_alive_seconds,
         store=config.store_place,

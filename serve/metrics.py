@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from serve.engine.types import EngineClient, EngineState, EngineStats, StepReport
+from serve.engine.types import EngineClient, EngineState, EngineStats, StepReport, TierStats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -47,7 +47,7 @@ _HELP = {
     "prompt_tokens": "Prompt tokens accepted.",
     "cached_tokens": "Prompt tokens that the prefix cache supplied.",
     "generated_tokens": "Tokens sampled and delivered.",
-    "preemptions": "Rows put back to the queue, for want of pages or for another caller.",
+    "preemptions": "Rows put back, for want of pages, for another caller or a higher tier.",
     "cancelled": "Choices cancelled.",
     "steps": "Engine steps.",
     "compilations": "XLA compilations since the engine became ready; stays 0.",
@@ -85,6 +85,18 @@ class Metrics:
             "time_to_first_token_seconds",
             "From a request's arrival to its first token.",
             _FIRST_TOKEN_BUCKETS,
+        )
+        self._tier_first_token = self._histogram(
+            "tier_time_to_first_token_seconds",
+            "From a request's arrival to its first token, of each tier.",
+            _FIRST_TOKEN_BUCKETS,
+            "tier",
+        )
+        self._tier_seconds = self._histogram(
+            "tier_request_seconds",
+            "From a completion's arrival to the end of its response, of each tier.",
+            _REQUEST_BUCKETS,
+            "tier",
         )
         self._between = self._histogram(
             "inter_token_seconds", "Between two tokens of a choice.", _BETWEEN_BUCKETS
@@ -134,9 +146,14 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
 
-    def observe_first_token(self, seconds: float) -> None:
-        """A request has its first token."""
+    def observe_first_token(self, seconds: float, tier: str) -> None:
+        """A request of a tier has its first token."""
         self._first_token.observe(seconds)
+        self._tier_first_token.labels(tier).observe(seconds)
+
+    def observe_tier(self, tier: str, seconds: float) -> None:
+        """A completion of a tier has ended, however it did."""
+        self._tier_seconds.labels(tier).observe(seconds)
 
     def observe_between(self, seconds: float) -> None:
         """A choice has one more token, so long after the one before."""
@@ -178,6 +195,9 @@ class _EngineCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         stats, state = self._engine.stats, self._engine.state
         for entry in fields(EngineStats):
+            if entry.name == "tiers":
+                yield from _tiers(stats)
+                continue
             name, value = f"parlance_engine_{entry.name}", getattr(stats, entry.name)
             family = GaugeMetricFamily if entry.name in _GAUGES else CounterMetricFamily
             yield family(name, _HELP[entry.name], value=value)
@@ -198,6 +218,16 @@ class _EngineCollector(Collector):
                 "vocab_size": str(info.vocab_size),
             },
         )
+
+
+def _tiers(stats: EngineStats) -> Iterator[Metric]:
+    for entry in fields(TierStats):
+        name = f"parlance_engine_tier_{entry.name}"
+        family = GaugeMetricFamily if entry.name in _GAUGES else CounterMetricFamily
+        metric = family(name, f"Of each tier: {_HELP[entry.name]}", labels=["tier"])
+        for tier, told in stats.tiers.items():
+            metric.add_metric([tier.label], getattr(told, entry.name))
+        yield metric
 
 
 def _label(name: str) -> str:

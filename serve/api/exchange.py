@@ -44,6 +44,8 @@ class Exchange:
         caller: hash of who asks, where the request says so.
         adapter: name of the one that the request asks for.
         metadata: the request's.
+        tier: name of the one that a completion got.
+        headers: of the response, besides those that its handler gives.
         body_used: to be called when the request's body is no longer held.
         intake: of a body that is read as it comes; None where it is held whole.
     """
@@ -60,6 +62,8 @@ class Exchange:
     caller: str | None = None
     adapter: str | None = None
     metadata: Mapping[str, str] | None = None
+    tier: str | None = None
+    headers: dict[str, str] = field(default_factory=dict[str, str])
     body_used: Callable[[], object] = lambda: None
     intake: Intake | None = None
     _cleanups: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])

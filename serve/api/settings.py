@@ -48,6 +48,8 @@ class ApiSettings:
         tool_format: how the model writes calls of tools: the name of a format, or `auto` for
             the one that its template tells.
         api_keys: accepted keys; empty means that no key is asked for.
+        priority_keys: those of them that may have the tier `priority`; empty for all.
+        rate_limit: requests and tokens that each caller may have in a minute; None for any number.
         cors_origins: origins that browsers may call from, or `*`; empty switches CORS off.
         keep_alive_seconds: a stream without data for so long gets a comment.
         half_closed_seconds: the same for a client that has closed its sending side, so that
@@ -87,6 +89,8 @@ class ApiSettings:
     schema_in_prompt: bool = True
     tool_format: str = "auto"
     api_keys: tuple[str, ...] = field(default=(), repr=False)
+    priority_keys: tuple[str, ...] = field(default=(), repr=False)
+    rate_limit: tuple[int, int] | None = None
     cors_origins: tuple[str, ...] = ()
     keep_alive_seconds: float = 15.0
     half_closed_seconds: float = 1.0

@@ -29,6 +29,8 @@ class EngineConfig:
             `prefill_chunk`; 0 for that.
         queue_limit: most choices that wait while all rows are taken, but for callers who have less
             than their share.
+        flex_patience: how many rows higher tiers get while a lower one waits, until one of the
+            lower goes first.
         deterministic: a seeded request gives the same bytes under any load, at the price of
             always decoding `max_rows` rows, of a pass over the weights for each prompt's chunk,
             and of reserving a choice's pages up front.
@@ -46,6 +48,7 @@ class EngineConfig:
     prefill_chunk: int = 256
     prefill_beside: int = 0
     queue_limit: int = 512
+    flex_patience: int = 32
     deterministic: bool = False
     check_integrity: bool = False
     least_rows: int = 1
@@ -54,7 +57,7 @@ class EngineConfig:
     draft_tokens: int = 16
 
     def __post_init__(self) -> None:
-        for name in ("context_length", "max_rows", "queue_limit"):
+        for name in ("context_length", "max_rows", "queue_limit", "flex_patience"):
             if getattr(self, name) < 1:
                 raise EngineConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("page_size", "prefill_chunk"):

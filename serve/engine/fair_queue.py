@@ -1,8 +1,8 @@
-"""Who gets the next row, of those that wait: turns over callers, then requests, then choices.
+"""Who gets the next row, of those of a tier that wait: turns over callers, requests, choices.
 
 Owns the queue, and who has how many rows. Knows nothing of pages, chunks or time: whether a
-sequence can begin, and how much of its prompt is left, it is told. What is to count for more than
-having few rows, such as a tier that somebody pays for, comes before them in `_turn`.
+sequence can begin, and how much of its prompt is left, it is told. Tiers come before all that
+(`tiered_queue.py`).
 """
 
 import heapq

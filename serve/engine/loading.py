@@ -86,6 +86,7 @@ def load_engine(
     prefill_chunk: int = 256,
     prefill_beside: int = 0,
     queue_limit: int = 512,
+    flex_patience: int = 32,
     deterministic: bool = False,
     speculate: str = "off",
     compile_cache: Path | None = None,
@@ -109,6 +110,7 @@ def load_engine(
         prefill_chunk: most prompt tokens in one step.
         prefill_beside: see `EngineConfig`; 0 for what suits the platform.
         queue_limit: most choices that wait.
+        flex_patience: see `EngineConfig`.
         deterministic: see `EngineConfig`.
         speculate: `ngram` to draft by `EngineConfig.ngrams`, or `off`.
         compile_cache: directory of JAX's persistent compilation cache, or None for none but
@@ -140,6 +142,7 @@ def load_engine(
         prefill_chunk=prefill_chunk,
         prefill_beside=prefill_beside or default_beside(jax.default_backend(), prefill_chunk),
         queue_limit=queue_limit,
+        flex_patience=flex_patience,
         deterministic=deterministic,
         check_integrity=check_integrity,
         least_rows=least_rows(jax.default_backend()),

@@ -1,20 +1,22 @@
 """Which sequence does what in the next step, and what came of the last one.
 
-Who waits, and whose turn it is, is the affair of `fair_queue.py` and `turns.py`; who has which row
-that of `slots.py`, which pages that of `holdings.py`, which drafts that of `speculation.py`. Knows
-nothing of devices, threads or text. `plan` decides a step and advances the counters as if it had
-run; `commit` takes the tokens when they come back, one step later. What a step writes, all steps
-planned after it can read, because the device runs them in order: so pages may be shared, freed and
-given out again at planning time.
+Who waits, and whose turn it is, is the affair of `tiered_queue.py` and `turns.py`; who has which
+row that of `slots.py`, and who gives it up for whom that of `giving_way.py`; which pages, that of
+`holdings.py`, and which drafts, that of `speculation.py`. Knows nothing of devices, threads or
+text. `plan` decides a step and advances the counters as if it had run; `commit` takes the tokens
+when they come back, one step later. What a step writes, all steps planned after it can read,
+because the device runs them in order: so pages may be shared, freed and given out again at planning
+time.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 from serve.engine.config import EngineConfig
-from serve.engine.fair_queue import FairQueue
+from serve.engine.giving_way import CONSIDERED, GivingWay
 from serve.engine.holdings import Holdings
 from serve.engine.plan import (
     DecodeRow,
@@ -28,6 +30,7 @@ from serve.engine.plan import (
 from serve.engine.sequence import Phase, Sequence
 from serve.engine.slots import Seniority, Slots
 from serve.engine.speculation import Speculation, foretold, kept
+from serve.engine.tiered_queue import TieredQueue
 from serve.engine.turns import Turns
 from serve.engine.types import (
     ConstraintError,
@@ -35,12 +38,11 @@ from serve.engine.types import (
     FinishReason,
     GenerationRequest,
     PromptLogprobs,
+    Tier,
+    TierStats,
     TokenEvent,
     TokenLogprobs,
 )
-
-# So many of the queue are looked at in a step.
-_CONSIDERED = 32
 
 
 class Delivery(NamedTuple):
@@ -80,15 +82,18 @@ class Scheduler:
         self._on_end = on_end
         self._holdings = Holdings(config)
         self._speculation = Speculation(config, self._holdings, holding)
-        self._queue = FairQueue()
+        self._queue = TieredQueue(config.flex_patience)
         self._turns = Turns(config.page_size, self._queue.rows)
         self._slots = Slots(config.max_rows)
+        self._giving_way = GivingWay(
+            config, self._queue, self._slots, self._holdings, self._put_back
+        )
         self._requests: dict[str, list[Sequence]] = {}
         self._arrivals = 0
         self._prompt_tokens = 0
         self._cached_tokens = 0
         self._generated_tokens = 0
-        self._preemptions = 0
+        self._preemptions: Counter[Tier] = Counter()
         self._cancelled = 0
         self._steps = 0
 
@@ -124,11 +129,15 @@ class Scheduler:
 
     def plan(self) -> StepPlan | None:
         """The next step, or None when nothing can be done before tokens come back."""
+        begun = self._slots.prefilling
+        left = partial(self._left, begun)
+        self._queue.hasten(begun, left)
         order = self._slots.by_seniority()
-        self._make_room(order)
-        decode = self._plan_decode(order)
+        self._giving_way.make_room(order, left)
+        last = self._giving_way.last_standing(left)
+        decode = self._plan_decode(order, last)
         plan = StepPlan([], [], [], [])
-        prefill = self._plan_prefill(plan, len(decode))
+        prefill = self._plan_prefill(plan, len(decode), last)
         if not decode and not prefill:
             return None
         self._steps += 1
@@ -144,36 +153,12 @@ class Scheduler:
         alone = [Pass([chunk], []) for chunk in prefill]
         return [*alone, Pass([], decode)] if decode else alone
 
-    def _make_room(self, order: list[Seniority]) -> None:
-        """Take rows from whoever has most, for those who wait and have at least two fewer.
-
-        As many as this step can compute the prompts of. What is put back is not lost: its pages are
-        kept while there is room. A deterministic engine puts nothing back.
-        """
-        fewest = self._queue.fewest_rows
-        uneven = order and fewest is not None and order[-1][0] > fewest + 1
-        if not uneven or self._config.deterministic:
-            return
-        budget = self._config.prefill_chunk
-        left = partial(self._left, self._slots.prefilling)
-        turns = list(islice(self._queue.turns(left), _CONSIDERED))
-        for rank, turn in enumerate(turns, start=1):
-            budget -= turn.left
-            if budget < 0 and rank > 1:
-                return
-            while order and order[-1][0] > turn.rows + 1:
-                if self._has_room(turn.sequence, rank):
-                    break
-                self._put_back(order.pop()[2])
-
-    def _has_room(self, sequence: Sequence, slots: int) -> bool:
-        """Whether so many slots are free, and the pages that the sequence needs."""
-        margin = len(self._slots.running)
-        return self._slots.free >= slots and self._holdings.has_room(sequence, margin)
-
-    def _plan_decode(self, order: list[Seniority]) -> list[DecodeRow]:
+    def _plan_decode(self, order: list[Seniority], last: int) -> list[DecodeRow]:
+        """The rows that go on, of those that stand no further back than `last`."""
         rows: list[DecodeRow] = []
-        for _, _, sequence in order:
+        for standing, *_, sequence in order:
+            if standing > last:
+                break
             if sequence.phase is not Phase.DECODING or sequence.exhausted or sequence.draft:
                 continue
             position = sequence.length - 1
@@ -197,7 +182,7 @@ class Scheduler:
         while position // self._config.page_size >= len(sequence.pages):
             if self._holdings.grow(sequence):
                 continue
-            last = order.pop()[2]
+            last = order.pop().sequence
             self._put_back(last)
             if last is sequence:
                 return False
@@ -205,21 +190,24 @@ class Scheduler:
 
     def _put_back(self, sequence: Sequence) -> None:
         """Give up the sequence's row and pages; its tokens will be computed anew."""
-        self._preemptions += 1
+        self._preemptions[sequence.request.tier] += 1
         self._vacate(sequence)
         sequence.phase = Phase.WAITING
         self._queue.put_back(sequence)
 
-    def _plan_prefill(self, plan: StepPlan, running: int) -> list[PrefillChunk]:
+    def _plan_prefill(self, plan: StepPlan, running: int, last: int) -> list[PrefillChunk]:
+        """The chunks beside so many running rows, of those that stand no further than `last`."""
         chunks: list[PrefillChunk] = []
         served: list[Sequence] = []
-        begun, slots = self._slots.prefilling, min(self._slots.free, _CONSIDERED)
+        begun, slots = self._slots.prefilling, min(self._slots.free, CONSIDERED)
         left = {each: len(each.tokens) - each.computed for each in begun}
         turns = self._queue.turns(partial(self._left, begun))
         left |= {turn.sequence: turn.left for turn in islice(turns, slots)}
         whole = budget = self._config.prompt_tokens(running, len(left))
         admitting = True
         for sequence in self._turns.order(left):
+            if sequence.standing > last:
+                break
             start, waits = sequence.computed, sequence.phase is Phase.WAITING
             if waits:
                 start = self._holdings.spared(sequence)
@@ -350,7 +338,7 @@ class Scheduler:
             self._begin_decoding(sequence, chunk)
 
     def _seat(self, sequence: Sequence, phase: Phase) -> None:
-        self._queue.seat(sequence)
+        self._queue.seat(sequence, self._slots.prefilling)
         self._slots.seat(sequence)
         sequence.phase = phase
 
@@ -449,9 +437,12 @@ class Scheduler:
             prompt_tokens=self._prompt_tokens,
             cached_tokens=self._cached_tokens,
             generated_tokens=self._generated_tokens,
-            preemptions=self._preemptions,
+            preemptions=self._preemptions.total(),
             cancelled=self._cancelled,
             steps=self._steps,
+            tiers={
+                tier: TierStats(self._queue.waiting(tier), self._preemptions[tier]) for tier in Tier
+            },
         )
 
     def check_integrity(self) -> None:

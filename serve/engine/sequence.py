@@ -46,6 +46,8 @@ class Sequence:
         registered: how many of its pages the prefix cache has been told of.
         cached_tokens: prompt tokens the prefix cache supplied at first admission; −1 before.
         arrival: order of arrival; the youngest is put back first.
+        standing: the number of its tier, or 0 since it has been passed over long enough
+            (`tiered_queue.py`). The lowest goes first, and is put back last.
     """
 
     __slots__ = (
@@ -65,6 +67,7 @@ class Sequence:
         "request",
         "sampled",
         "slot",
+        "standing",
         "tokens",
         "told",
     )
@@ -76,6 +79,7 @@ class Sequence:
         self.caller = request.caller
         self.choice = choice
         self.arrival = arrival
+        self.standing = int(request.tier)
         self.phase = Phase.WAITING
         self.matcher = None if request.constraint is None else request.constraint.matcher()
         self.banned = np.array(request.sampling.banned, np.uint32)

@@ -3,12 +3,27 @@
 Knows nothing of pages, of queues, or of why a slot is given up.
 """
 
+from collections import Counter
 from operator import attrgetter
+from typing import NamedTuple
 
 from serve.engine.sequence import Phase, Sequence
 
-# A row's number among those of its caller, the oldest being the first; its arrival; itself.
-Seniority = tuple[int, int, Sequence]
+
+class Seniority(NamedTuple):
+    """Where a row stands among all; the one that compares greatest is given up first.
+
+    Attributes:
+        standing: the sequence's.
+        number: its number among those of its caller at that standing; the oldest is the first.
+        arrival: the sequence's.
+        sequence: has the row.
+    """
+
+    standing: int
+    number: int
+    arrival: int
+    sequence: Sequence
 
 
 class Slots:
@@ -50,15 +65,17 @@ class Slots:
     def by_seniority(self) -> list[Seniority]:
         """All rows; the last one is the first to be given up: the latest of whoever has most.
 
-        So nobody loses a row to somebody who has more. The oldest row of all stays the first,
-        whatever is given up or comes: so there always is progress.
+        Of those of the lowest tier, that is. So nobody loses a row to somebody of the same tier
+        who has more. The oldest row of those that stand first stays the first, whatever is given
+        up or comes after it: so there always is progress.
         """
-        numbers: dict[str, int] = {}
+        numbers: Counter[tuple[int, str]] = Counter()
         order: list[Seniority] = []
         for sequence in sorted(self.running, key=attrgetter("arrival")):
-            caller = sequence.caller
-            number = numbers[caller] = numbers.get(caller, 0) + 1
-            order.append((number, sequence.arrival, sequence))
+            standing = sequence.standing
+            numbers[standing, sequence.caller] += 1
+            number = numbers[standing, sequence.caller]
+            order.append(Seniority(standing, number, sequence.arrival, sequence))
         # Arrivals differ, so that sequences are never compared.
         order.sort()
         return order

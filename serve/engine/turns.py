@@ -9,6 +9,9 @@ from collections.abc import Callable, Collection, Iterable
 
 from serve.engine.sequence import Phase, Sequence
 
+# A standing, and a caller.
+_Party = tuple[int, str]
+
 
 class Turns:
     """The prompt that ends soonest goes first, but whoever came first is passed over only once.
@@ -17,7 +20,7 @@ class Turns:
     equals, as the one that has begun has less left, it is first come, first served. Short
     prompts that keep coming leave a long one every other step. Answers that were put back go
     before all: somebody is reading them. All that among the prompts of one caller: between callers,
-    whoever has fewer rows goes first.
+    whoever has fewer rows goes first; and before all of that, whoever is of the higher tier.
 
     Args:
         page_size: tokens per cache page.
@@ -37,26 +40,30 @@ class Turns:
             left: how many tokens of each one's prompt must be computed.
         """
         order = sorted(left, key=lambda each: (not each.sampled, left[each], each.arrival))
-        # What a caller has without the rows that are in this order.
-        rows = Counter({each.caller: self._rows(each) for each in order})
-        rows.subtract(each.caller for each in order if each.phase is not Phase.WAITING)
+        # What a caller has at a standing, without the rows that are in this order.
+        rows = Counter({_party(each): self._rows(each) for each in order})
+        rows.subtract(_party(each) for each in order if each.phase is not Phase.WAITING)
         level: dict[Sequence, int] = {}
-        before: Counter[str] = Counter()
+        before: Counter[_Party] = Counter()
         for sequence in order:
-            level[sequence] = rows[sequence.caller] + before[sequence.caller]
-            before[sequence.caller] += 1
+            party = _party(sequence)
+            level[sequence] = rows[party] + before[party]
+            before[party] += 1
         order.sort(key=lambda each: level[each])
-        self._first = min(order, key=lambda each: each.arrival, default=None)
+        self._first = min(order, key=lambda each: (each.standing, each.arrival), default=None)
         due = self._passed_over
         # One that has no row yet would take the room of those who have fewer.
         if due in left and (
-            due.phase is not Phase.WAITING or rows[due.caller] <= min(rows.values())
+            due.phase is not Phase.WAITING or rows[_party(due)] <= _fewest(rows, due.standing)
         ):
             order.sort(key=lambda each: each is not due)
+        order.sort(key=lambda each: each.standing)
         return order
 
     def shares_later(self, sequence: Sequence, spared: int, begun: Iterable[Sequence]) -> bool:
         """Whether a prompt that has begun will compute the page that a waiting one needs next.
+
+        One of a lower tier may be long in coming to it.
 
         Args:
             sequence: the one that waits.
@@ -66,11 +73,23 @@ class Turns:
         page = spared // self._page_size
         wanted = sequence.names[page : page + 1]
         return bool(wanted) and any(
-            each.computed <= spared and each.names[page : page + 1] == wanted for each in begun
+            each.standing <= sequence.standing
+            and each.computed <= spared
+            and each.names[page : page + 1] == wanted
+            for each in begun
         )
 
     def taken(self, served: Collection[Sequence]) -> None:
         """Take note of who got a chunk in the step that was ordered last."""
-        due = self._passed_over
-        if due is None or due in served or due.phase is Phase.FINISHED:
-            self._passed_over = None if self._first in served else self._first
+        first, due = self._first, self._passed_over
+        outranked = first and due and first.standing < due.standing
+        if due is None or due in served or due.phase is Phase.FINISHED or outranked:
+            self._passed_over = None if first in served else first
+
+
+def _party(sequence: Sequence) -> _Party:
+    return sequence.standing, sequence.caller
+
+
+def _fewest(rows: Counter[_Party], standing: int) -> int:
+    return min(count for party, count in rows.items() if party[0] == standing)

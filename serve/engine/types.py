@@ -6,7 +6,7 @@ Imports no JAX, so that HTTP code can use it freely.
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Literal, Protocol
 
 import numpy as np
@@ -80,6 +80,19 @@ class Constraint(Protocol):
         ...
 
 
+class Tier(IntEnum):
+    """How soon a request is served: those of a lower number go first, and are put back last."""
+
+    PRIORITY = 1
+    DEFAULT = 2
+    FLEX = 3
+
+    @property
+    def label(self) -> str:
+        """Its name in requests, answers and metrics."""
+        return self.name.lower()
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """One request, validated and tokenized.
@@ -102,6 +115,7 @@ class GenerationRequest:
             taken from the prefix cache.
         prediction: tokens that the answers may well have; drafts of them change no answer.
         adapter: which of `EngineInfo.adapters` answers; None for the model itself.
+        tier: how soon it is served beside others.
     """
 
     id: str
@@ -116,6 +130,7 @@ class GenerationRequest:
     prompt_logprobs: int | None = None
     prediction: Sequence[int] = ()
     adapter: int | None = None
+    tier: Tier = Tier.DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +262,19 @@ class Generation(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class TierStats:
+    """What of the engine's snapshot is told of each tier.
+
+    Attributes:
+        waiting: choices that have no row.
+        preemptions: rows put back to the queue; counter.
+    """
+
+    waiting: int = 0
+    preemptions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class EngineStats:
     """A snapshot for metrics. Counters only grow; gauges say how it is now.
 
@@ -259,10 +287,12 @@ class EngineStats:
         prompt_tokens: prompt tokens accepted, counter.
         cached_tokens: of those, supplied by the prefix cache, counter.
         generated_tokens: tokens sampled and delivered, counter.
-        preemptions: rows put back to the queue, for want of pages or for another caller; counter.
+        preemptions: rows put back to the queue, for want of pages, for another caller or for a
+            higher tier; counter.
         cancelled: choices cancelled, counter.
         steps: engine steps, counter.
         compilations: XLA compilations since the engine became ready, counter; stays 0.
+        tiers: the same of each tier that has anything to tell.
     """
 
     running: int = 0
@@ -277,6 +307,7 @@ class EngineStats:
     cancelled: int = 0
     steps: int = 0
     compilations: int = 0
+    tiers: Mapping[Tier, TierStats] = field(default_factory=dict[Tier, TierStats])
 
 
 @dataclass(frozen=True, slots=True)

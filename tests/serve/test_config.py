@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from support.foreign_directories import REVISION
 
 from serve.config import BUNDLED_MODEL_ID, ConfigError, ServeConfig, bundled_model, expanded
-from serve.key_file import read_api_keys
+from serve.key_file import read_api_keys, read_priority_keys
 from serve.options import (
     GroupedCommand,
     ResolvedConfig,
@@ -91,6 +91,7 @@ def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -
         "cors_origins": ["https://one.example"],
         "coordinator": "one.example:1",
         "speculate": "ngram",
+        "rate_limit": "60,1000",
     }.get(name)
     if other is None:
         other = "text"
@@ -99,15 +100,17 @@ def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -
         elif isinstance(default, int | float):
             other = type(default)(default - 2 if name == "max_choices" else default + 2)
     first = other[0] if isinstance(other, list) else other
-    # A certificate needs a key, and each of several processes says who it is among how many.
+    # A certificate needs a key, keys that are preferred need others, and each of several processes
+    # says who it is among how many.
     groups = [
         {"certfile": "partner", "keyfile": "partner"},
+        {"priority_keys": "partner", "api_key_file": "partner"},
         {"coordinator": "partner:1", "num_processes": "2", "process_id": "0"},
     ]
     extra = [
         word
         for group in groups
-        if name in group
+        if name in group and name != "api_key_file"
         for partner in group.keys() - {name}
         for word in (flag_name(partner), group[partner])
     ]
@@ -341,6 +344,29 @@ def test_a_key_file_without_keys_does_not_open_the_server(tmp_path: Path) -> Non
         read_api_keys(ServeConfig(api_key_file=str(path)))
     with pytest.raises(ConfigError, match="cannot be read"):
         read_api_keys(ServeConfig(api_key_file=str(tmp_path / "missing")))
+
+
+def test_priority_keys_are_some_of_the_accepted_ones(tmp_path: Path) -> None:
+    accepted, preferred = tmp_path / "keys", tmp_path / "preferred"
+    accepted.write_text("sk-one\nsk-two\n", encoding="utf-8")
+    preferred.write_text("# who pays\nsk-two\n", encoding="utf-8")
+    config = ServeConfig(api_key_file=str(accepted), priority_keys=str(preferred))
+    assert read_priority_keys(config) == {"sk-two"}
+    assert read_priority_keys(ServeConfig(api_key_file=str(accepted))) == frozenset()
+    preferred.write_text("sk-two\nsk-three\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="holds 1 of 2 keys that are not accepted") as caught:
+        read_priority_keys(config)
+    assert "sk-" not in str(caught.value)
+    with pytest.raises(ConfigError, match="priority_keys says nothing without API keys"):
+        ServeConfig(priority_keys=str(preferred))
+
+
+@pytest.mark.parametrize("wrong", ["60", "60,", "60,1000,5", "0,1000", "60,-1", "many,1000"])
+def test_a_rate_limit_is_two_numbers(wrong: str) -> None:
+    assert ServeConfig().most_a_minute is None
+    assert ServeConfig(rate_limit=" 60, 1000").most_a_minute == (60, 1000)
+    with pytest.raises(ConfigError, match="each at least 1, like 60,100000"):
+        ServeConfig(rate_limit=wrong)
 
 
 def test_every_setting_is_explained() -> None:

@@ -136,7 +136,7 @@ _FIELDS: dict[str, Callable[[random.Random], Any]] = {
     "safety_identifier": lambda _: "s" * 64,
     "metadata": lambda rng: {f"k{n}": rng.choice(_TEXTS) for n in range(rng.randint(0, 16))},
     "modalities": lambda _: ["text"],
-    "service_tier": lambda rng: rng.choice(["auto", "default"]),
+    "service_tier": lambda rng: rng.choice(["auto", "default", "flex", "scale", "priority"]),
     "store": lambda _: False,
     "reasoning_effort": lambda _: None,
     "bad_words": lambda rng: rng.choice([[], ["zz"], ["日本", "é!", "z" * 64]]),

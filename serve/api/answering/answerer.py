@@ -17,7 +17,7 @@ from serve.api.answering.run import Run
 from serve.api.answering.token_clock import TokenClock
 from serve.api.exchange import Exchange
 from serve.api.wire.request import ChatRequest
-from serve.engine.types import Generation
+from serve.engine.types import Generation, Tier
 from serve.metrics import Metrics
 from serve.text.calls.format import CallFormat
 from serve.text.calls.tools import Tool
@@ -62,6 +62,7 @@ class Answerer:
         callable_tools: Sequence[Tool] | None,
         generation: Generation,
         exchange: Exchange,
+        tier: Tier,
     ) -> Run:
         """The answer to a request that the engine has taken.
 
@@ -72,13 +73,14 @@ class Answerer:
             callable_tools: those that may be called; None where the request has no tools.
             generation: the engine's events.
             exchange: ends the run with the request.
+            tier: the one that the request got.
         """
         head = Head(
             id=completion_id,
             created=int(time.time()),
             model=wire.model if wire.model in self._adapters else self._model_id,
             fingerprint=self._fingerprint,
-            service_tier=wire.service_tier,
+            service_tier=wire.service_tier and tier.label,
         )
         reading = self._reading(callable_tools)
         legacy = wire.functions is not None
@@ -97,7 +99,7 @@ class Answerer:
                 stop_included=bool(wire.include_stop_str_in_output),
             ),
             exchange=exchange,
-            clock=TokenClock(self._metrics, exchange.started),
+            clock=TokenClock(self._metrics, exchange.started, tier.label),
             writer=self._writer,
             prompt_writer=self._prompt_writer,
             calls=[CallLog(legacy=legacy) for _ in range(wire.choices)],

@@ -13,7 +13,7 @@ class Head:
         created: seconds since 1970.
         model: the served model's own name.
         fingerprint: of all that can change the numbers.
-        service_tier: as it was sent; None leaves it out.
+        service_tier: the one that was used; None leaves it out.
     """
 
     id: str

@@ -12,11 +12,13 @@ class TokenClock:
     Args:
         metrics: are told.
         started: `perf_counter()` when the request came.
+        tier: name of the one that the request got.
     """
 
-    def __init__(self, metrics: Metrics, started: float) -> None:
+    def __init__(self, metrics: Metrics, started: float, tier: str) -> None:
         self._metrics = metrics
         self._started = started
+        self._tier = tier
         self._last: dict[int, float] = {}
 
     def tick(self, deltas: list[ChoiceDelta]) -> None:
@@ -29,5 +31,5 @@ class TokenClock:
             if last is not None:
                 self._metrics.observe_between((now - last) / len(delta.events))
             elif not self._last:
-                self._metrics.observe_first_token(now - self._started)
+                self._metrics.observe_first_token(now - self._started, self._tier)
             self._last[delta.index] = now

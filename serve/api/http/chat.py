@@ -19,6 +19,8 @@ from serve.api.exchange import Exchange, exchange_of
 from serve.api.http.callers import Caller, address_of
 from serve.api.http.json_request import json_body
 from serve.api.http.keeping import Keeper
+from serve.api.http.rate_limits import RateLimits
+from serve.api.http.service_tiers import ServiceTiers
 from serve.api.settings import ApiSettings
 from serve.api.wire.names import new_id
 from serve.engine.types import (
@@ -57,25 +59,31 @@ class ChatEndpoint:
         self._answerer = answerer
         self._keeper = keeper
         self._settings = settings
+        self._tiers = ServiceTiers(settings.priority_keys)
+        self._rate_limits = RateLimits(settings.rate_limit)
 
     async def __call__(self) -> Response:
         """Answer the current request."""
         exchange = exchange_of(request.scope)
         completion_id = new_id("chatcmpl")
-        body = await json_body(request)
         caller = Caller(exchange.key, address_of(request.scope))
+        self._rate_limits.take_request(caller.counted(), exchange)
+        body = await json_body(request)
         prepared = await self._preparer.prepare(body, completion_id, caller.counted())
         # A plain answer may take minutes: the body is not held meanwhile.
         del body
         exchange.body_used()
         self._note(prepared, exchange)
+        counted = caller.counted(prepared.wire.caller)
+        tier = self._tiers.granted(prepared.wire.service_tier, exchange.key)
+        self._rate_limits.take_prompt(caller.counted(), len(prepared.submission.prompt), exchange)
         keeping = await self._keeper.reserve(prepared.to_store, exchange, completion_id)
         prepared = replace(prepared, to_store=None)
-        counted = caller.counted(prepared.wire.caller)
-        generation = self._submit(replace(prepared.submission, caller=counted))
+        generation = self._submit(replace(prepared.submission, caller=counted, tier=tier))
         # However the exchange ends, and even if the answer below is never begun.
         exchange.on_close(generation.cancel)
         exchange.prompt_tokens = len(prepared.submission.prompt)
+        exchange.tier = tier.label
         run = self._answerer.begin(
             completion_id,
             prepared.wire,
@@ -83,6 +91,7 @@ class ChatEndpoint:
             prepared.tools and prepared.tools.callable,
             generation,
             exchange,
+            tier,
         )
         keep = keeping and partial(keeping.keep, run.head.created)
         headers = {NO_EFFECT: prepared.no_effect} if prepared.no_effect else {}

@@ -32,9 +32,20 @@ _ALLOWED_HEADERS = ", ".join(
         *(f"x-stainless-{name}" for name in _STAINLESS),
     ]
 ).encode()
-_EXPOSED_HEADERS = (
-    b"x-request-id, openai-processing-ms, openai-version, retry-after, x-parlance-no-effect"
-)
+_EXPOSED_HEADERS = ", ".join(
+    [
+        "x-request-id",
+        "openai-processing-ms",
+        "openai-version",
+        "retry-after",
+        "x-parlance-no-effect",
+        *(
+            f"x-ratelimit-{what}-{kind}"
+            for kind in ("requests", "tokens")
+            for what in ("limit", "remaining", "reset")
+        ),
+    ]
+).encode()
 
 
 class CrossOrigin:

@@ -48,5 +48,10 @@ class ApiKeys:
         return given.hex()
 
 
+def digest_of(key: str) -> str:
+    """What stands for an accepted key wherever the server remembers who has asked."""
+    return _digest(key).hex()
+
+
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode(errors="surrogateescape")).digest()

@@ -111,6 +111,8 @@ class Envelope:
     def _record(self, exchange: Exchange) -> None:
         status = exchange.status or _CLIENT_GONE
         self._metrics.observe_request(exchange.route, status, exchange.seconds)
+        if exchange.tier is not None:
+            self._metrics.observe_tier(exchange.tier, exchange.seconds)
         if exchange.prompt_tokens:
             self._metrics.count_tokens(
                 exchange.prompt_tokens,
@@ -249,6 +251,7 @@ def common_headers(exchange: Exchange) -> Headers:
         (b"x-request-id", exchange.request_id.encode()),
         (b"openai-processing-ms", str(round(exchange.seconds * 1000)).encode()),
         (b"openai-version", API_VERSION),
+        *((name.encode(), value.encode()) for name, value in exchange.headers.items()),
     ]
 
 

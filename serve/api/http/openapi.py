@@ -36,7 +36,7 @@ _ERRORS = {
     408: "The body took too long to arrive.",
     413: "The body is longer than allowed.",
     415: "The body is not JSON, or compressed with something else than gzip or deflate.",
-    429: "The queue is full; `Retry-After` says when to come again.",
+    429: "The queue is full, or a rate limit is reached; `Retry-After` says when to come again.",
     500: "An unforeseen fault; the message names the request id.",
     503: "The engine is starting, draining or dead, or there is no room for so long a body at "
     "present, or the store takes nothing; see `Retry-After`.",
@@ -221,6 +221,15 @@ def _listing(
     return _operation(name, summary, _json(page), _STORE_ERRORS, [*parameters, *asked])
 
 
+_RATE_LIMITS = {
+    f"x-ratelimit-{what}-{kind}": {"description": text.format(kind), "schema": {"type": of}}
+    for kind in ("requests", "tokens")
+    for what, text, of in (
+        ("limit", "With --rate-limit: {} that the caller may have in a minute.", "integer"),
+        ("remaining", "With --rate-limit: {} that are left.", "integer"),
+        ("reset", "With --rate-limit: until all {} are there again, like `1.5s`.", "string"),
+    )
+}
 _NO_EFFECT = {
     "description": "Paths of fields that were accepted and changed nothing, if there are any.",
     "schema": {"type": "string"},
@@ -237,7 +246,9 @@ def _chat_operation(settings: ApiSettings) -> dict[str, Any]:
     }
     errors = [400, 401, 404, 408, 413, 415, 429, 500, 503]
     operation = _operation("createChatCompletion", "Answer a conversation.", content, errors)
-    operation["responses"]["200"]["headers"] = {**_HEADERS, "x-parlance-no-effect": _NO_EFFECT}
+    for answer in operation["responses"].values():
+        answer["headers"] = {**answer["headers"], **_RATE_LIMITS}
+    operation["responses"]["200"]["headers"]["x-parlance-no-effect"] = _NO_EFFECT
     return {
         **operation,
         "requestBody": {

@@ -273,9 +273,12 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "service_tier",
         "honoured",
-        '"auto" or "default"',
-        "Echoed in the response; other tiers are refused with `unsupported_parameter`.",
-        "serve/api/test_plain.py::test_service_tier_is_echoed",
+        '"auto", "default", "flex", "scale" or "priority"',
+        "How soon the request is served: `priority` before `default`, which `auto` and `scale` "
+        "are too, and that before `flex`. Keys that may not have `priority` (--priority-keys) get "
+        "`default`. The response and every chunk name the tier that was used, where one was sent.",
+        "serve/api/test_service_tiers.py::test_the_tier_reaches_the_engine_and_is_named",
+        default="`default`",
     ),
     Row(
         "store",

@@ -5,7 +5,10 @@ Knows nothing of what can go wrong.
 
 from typing import Literal
 
-ErrorType = Literal["invalid_request_error", "rate_limit_error", "server_error"]
+# The API's original calls a rate limit that is reached by what there is too much of.
+ErrorType = Literal[
+    "invalid_request_error", "rate_limit_error", "requests", "tokens", "server_error"
+]
 
 
 class ApiError(Exception):

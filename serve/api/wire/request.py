@@ -165,8 +165,8 @@ class ChatRequest(Strict):
     verbosity: Annotated[object, *later()] = None
     service_tier: (
         Annotated[
-            Literal["auto", "default"],
-            one_of(["auto", "default"], ["flex", "scale", "priority"]),
+            Literal["auto", "default", "flex", "scale", "priority"],
+            one_of(["auto", "default", "flex", "scale", "priority"]),
         ]
         | None
     ) = None

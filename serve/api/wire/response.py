@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from annotated_types import MinLen
 from pydantic import BaseModel, ConfigDict
 
+from serve.api.wire.errors import ErrorType
+
 Finish = Literal["stop", "length", "tool_calls", "function_call"]
 
 
@@ -20,7 +22,7 @@ class Error(_Answer):
     """What went wrong. All four members are always there."""
 
     message: str
-    type: Literal["invalid_request_error", "rate_limit_error", "server_error"]
+    type: ErrorType
     param: str | None
     code: str | None
 
@@ -154,7 +156,7 @@ class ChatCompletion(_Answer):
     created: int
     model: str
     system_fingerprint: str
-    service_tier: Literal["auto", "default"] | None = None
+    service_tier: Literal["default", "flex", "priority"] | None = None
     choices: list[Choice]
     usage: Usage
     prompt_logprobs: Annotated[list[dict[str, PromptLogprob] | None], MinLen(1)] | None = None
@@ -211,7 +213,7 @@ class ChatCompletionChunk(_Answer):
     created: int
     model: str
     system_fingerprint: str
-    service_tier: Literal["auto", "default"] | None = None
+    service_tier: Literal["default", "flex", "priority"] | None = None
     choices: list[ChunkChoice]
     usage: Usage | None = None
     obfuscation: str | None = None

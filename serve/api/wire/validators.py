@@ -76,9 +76,9 @@ def empty_is_none(value: object) -> object:
     return None if value == [] else value
 
 
-def one_of(allowed: Sequence[str], unsupported: Sequence[str] = ()) -> BeforeValidator:
-    """A string out of a list, some of which are known but not supported."""
-    check_name = _name_check(allowed, unsupported, at="")
+def one_of(allowed: Sequence[str]) -> BeforeValidator:
+    """A string out of a list."""
+    check_name = _name_check(allowed, (), at="")
 
     def check(value: object) -> object:
         if value is not None:

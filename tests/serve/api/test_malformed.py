@@ -468,9 +468,6 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     ],
     field("service_tier", 1, "service_tier", TYPE),
     field("service_tier", "gold", "service_tier", VALUE),
-    field("service_tier", "flex", "service_tier", LATER),
-    field("service_tier", "priority", "service_tier", LATER),
-    field("service_tier", "scale", "service_tier", LATER),
     # Fields that disagree.
     ({"model": "tiny", "messages": [USER], "max_tokens": 5, "max_completion_tokens": 6},
      "max_tokens", VALUE),

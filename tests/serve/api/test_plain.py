@@ -104,11 +104,6 @@ async def test_unfinished_character_becomes_a_replacement(
     assert body["usage"]["completion_tokens"] == 3
 
 
-@pytest.mark.parametrize("tier", ["auto", "default"])
-async def test_service_tier_is_echoed(house: Any, ask: Any, tier: str) -> None:
-    assert (await (await house.post(ask(service_tier=tier))).get_json())["service_tier"] == tier
-
-
 async def test_alias_is_answered_under_the_models_own_name(house: Any, ask: Any) -> None:
     assert (await (await house.post(ask(model="gpt-4o"))).get_json())["model"] == "tiny"
 

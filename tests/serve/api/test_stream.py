@@ -144,11 +144,6 @@ async def test_stop_string_never_leaks(
     assert house.engine.generations[0].cancels[0] == 0
 
 
-async def test_service_tier_is_on_every_chunk(house: Any, ask: Any, read_stream: Any) -> None:
-    chunks = await chunks_of(house, read_stream, ask(stream=True, service_tier="auto"))
-    assert {chunk["service_tier"] for chunk in chunks[:-1]} == {"auto"}
-
-
 async def test_idle_stream_gets_comments(make_house: Any, ask: Any, read_stream: Any) -> None:
     house = make_house(
         plan=lambda _: [0.2, [TokenEvent(0, 65)], [TokenEvent(0, None, "stop")]],

@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from serve.engine.types import (
     EngineUnavailableError,
     GenerationRequest,
     QueueFullError,
+    Tier,
     TokenEvent,
 )
 
@@ -237,6 +239,36 @@ async def test_rows_put_back_keep_their_penalties():
         await asyncio.to_thread(engine.stop)
     assert preemptions > 0
     assert found[0] == found[1]
+
+
+async def test_rows_that_pause_or_are_put_back_for_a_higher_tier_go_on_as_they_were(engines):
+    """Greedy answers with penalties, of which none may be counted twice, beside and alone."""
+
+    def asked(tier: Tier, seed: int) -> GenerationRequest:
+        made = request(
+            prompt_of(seed, 30), 60, temperature=0.0, frequency_penalty=0.1, presence_penalty=0.3
+        )
+        return replace(made, tier=tier)
+
+    engine = engines[False]
+    tiers = [Tier.FLEX] * 8 + [Tier.DEFAULT] * 2 + [Tier.PRIORITY] * 2
+    async with bridged(engine) as bridge:
+        alone = [await answers(bridge, asked(tier, seed)) for seed, tier in enumerate(tiers)]
+        before = engine.stats.tiers[Tier.FLEX].preemptions
+        running = [
+            asyncio.create_task(answers(bridge, asked(tier, seed)))
+            for seed, tier in enumerate(tiers[:8])
+        ]
+        async with asyncio.timeout(60):
+            while engine.stats.running < 8:  # noqa: ASYNC110  (a thread's state)
+                await asyncio.sleep(0)
+        running += [
+            asyncio.create_task(answers(bridge, asked(tier, seed)))
+            for seed, tier in enumerate(tiers[8:], start=8)
+        ]
+        together = [await each for each in running]
+    assert together == alone
+    assert engine.stats.tiers[Tier.FLEX].preemptions - before >= 4
 
 
 async def test_requests_that_the_rows_cannot_hold_are_refused(engines):

@@ -271,7 +271,7 @@ def test_what_only_the_host_reads_does_not_count(tmp_path: Path) -> None:
     backend = backend_on(MESH, TINY, jnp.dtype("float32"))
     before = facts()
     keep_programs(tmp_path)
-    others = replace(CONFIG, queue_limit=3, check_integrity=True)
+    others = replace(CONFIG, queue_limit=3, flex_patience=3, check_integrity=True)
     assert facts_of(TINY, others, backend, MESH) == before
 
 

@@ -5,15 +5,18 @@ import pytest
 from sampling.params import SamplingParams
 from serve.engine.config import EngineConfig
 from serve.engine.intake import Intake
-from serve.engine.types import GenerationRequest, QueueFullError
+from serve.engine.types import GenerationRequest, QueueFullError, Tier
 
 
 def intake(rows: int = 16, queue: int = 24) -> Intake:
     return Intake(EngineConfig(64, 1024, max_rows=rows, queue_limit=queue))
 
 
-def asked(caller: str, choices: int = 1, tokens: int = 10) -> GenerationRequest:
-    return GenerationRequest("r", [1], SamplingParams(), tokens, choices, caller=caller)
+def asked(
+    caller: str, choices: int = 1, tokens: int = 10, tier: Tier = Tier.DEFAULT
+) -> GenerationRequest:
+    sampling = SamplingParams()
+    return GenerationRequest("r", [1], sampling, tokens, choices, caller=caller, tier=tier)
 
 
 def refusal(of: Intake, request: GenerationRequest) -> QueueFullError:
@@ -49,6 +52,22 @@ def test_a_caller_below_its_share_finds_room_in_a_full_queue():
         house.enter(asked(f"d{number}"))
     refusal(house, asked("e"))
     assert house.choices == 80
+
+
+def test_a_tier_takes_no_room_from_a_higher_one():
+    house = intake()
+    house.enter(asked("a", 40, tier=Tier.FLEX))
+    refusal(house, asked("a", tier=Tier.FLEX))
+    house.enter(asked("a", 40))
+    refusal(house, asked("a"))
+    house.enter(asked("a", 40, tier=Tier.PRIORITY))
+    refusal(house, asked("a", tier=Tier.PRIORITY))
+    assert house.choices == 120
+    for _ in range(40):
+        house.leave(asked("a", tier=Tier.PRIORITY), 1)
+    # The lower ones see that priority has left, and are too many by themselves.
+    refusal(house, asked("a"))
+    house.enter(asked("a", 40, tier=Tier.PRIORITY))
 
 
 def test_who_has_left_has_no_share():

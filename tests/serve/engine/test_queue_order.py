@@ -1,10 +1,14 @@
 """Whose turn it is, by the queue and the order of prompts alone."""
 
+from dataclasses import replace
+
 from sampling.params import SamplingParams
-from serve.engine.fair_queue import FairQueue
+from serve.engine.fair_queue import FairQueue, Turn
 from serve.engine.sequence import Phase, Sequence
+from serve.engine.slots import Seniority
+from serve.engine.tiered_queue import DUE, gives_way
 from serve.engine.turns import Turns
-from serve.engine.types import GenerationRequest
+from serve.engine.types import GenerationRequest, Tier
 
 
 class Line:
@@ -127,3 +131,39 @@ def test_a_prompt_that_has_begun_does_not_count_against_its_caller():
     line.queue.seat(line.add("decodes", "b")[0])
     waits = line.add("waits", "b", prompt=3)[0]
     assert prompts(line).order(left(waits, begun)) == [begun, waits]
+
+
+def test_a_due_prompt_of_a_higher_tier_is_not_forgotten_for_one_of_a_lower():
+    """Short prompts of priority keep coming before a long one, while one of flex is due already."""
+    line = Line()
+    flex, long, *short = (line.add(name, "a")[0] for name in ("flex", "long", "0", "1", "2", "3"))
+    order = prompts(line)
+
+    def step(*sequences: Sequence) -> Sequence:
+        for each in sequences:
+            each.standing = Tier.FLEX if each is flex else Tier.PRIORITY
+        sizes = {each: 50 if each is long else 5 for each in sequences}
+        first = order.order(sizes)[0]
+        order.taken([first])
+        return first
+
+    # Those of flex are among themselves first: it is passed over, and so due among its equals.
+    other = line.add("other", "a")[0]
+    other.standing = Tier.FLEX
+    order.order({flex: 50, other: 5})
+    order.taken([other])
+    assert [step(flex, long, each) for each in short] == [short[0], long, short[2], long]
+
+
+def test_a_lower_tier_gives_way_and_all_but_priority_to_who_is_due():
+    line = Line()
+    waits, runs = line.add("waits", "a")[0], line.add("runs", "b")[0]
+    taken: dict[tuple[Tier, bool, Tier], bool] = {}
+    for tier in Tier:
+        for due in (False, True):
+            for of in Tier:
+                waits.request = replace(waits.request, tier=tier)
+                waits.standing, runs.standing = DUE if due else tier, of
+                taken[tier, due, of] = gives_way(Seniority(of, 1, 1, runs), Turn(0, 5, waits))
+    wanted = {(tier, due, of): of > (1 if due else tier) for tier, due, of in taken}
+    assert taken == wanted
