@@ -164,11 +164,11 @@ async def test_a_page_of_large_answers_is_cut(
 async def test_what_is_too_old_is_not_there_and_is_swept(store: Store) -> None:
     day = 86_400
     await keep(store, "old", NOW - 30 * day)
-    await keep(store, "young", NOW - 30 * day + 60)
+    await keep(store, "young", NOW - 30 * day + 3_600)
     assert await ids(store, Cut(9)) == (["young"], False)
     assert await store.completions.get("one", "old") is None
     await store.completions.reserve(asked("stale", created=NOW - day))
-    await store.completions.reserve(asked("running", created=NOW - day + 60))
+    await store.completions.reserve(asked("running", created=NOW - day + 3_600))
     await store.sweep()
     with pytest.raises(StoreUnavailableError):
         await store.completions.finish("stale", NOW, "{}")
