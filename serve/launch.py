@@ -29,6 +29,7 @@ from serve.engine.bridge import EngineBridge
 from serve.engine.config import EngineConfigError
 from serve.engine.engine import Engine
 from serve.engine.loading import LoadedEngine, load_engine
+from serve.engine.page_files import PageDirectory
 from serve.environment import service_links
 from serve.hosts.agreement import facts_of
 from serve.hosts.errors import HostsError
@@ -180,7 +181,9 @@ def _configure_logging(level: str) -> None:
         logging.getLogger(name).setLevel(own)
 
 
-def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
+def _load(
+    config: ServeConfig, followers: Leader | None, directory: PageDirectory | None = None
+) -> LoadedEngine:
     logger.info("loading %s", config.model)
     compile_cache = config.compile_cache_directory
     if compile_cache is None:
@@ -209,6 +212,8 @@ def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
         compile_cache=compile_cache,
         followers=followers,
         adapters=config.adapter_directories,
+        host_cache_bytes=config.host_cache_bytes,
+        page_directory=directory,
     )
 
 
@@ -218,13 +223,22 @@ def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
     listener = listen(config.host, config.port)
     port = int(listener.getsockname()[1])
     http = http_config(config, listener)
-    loaded = _load(config, followers)
+    directory = _page_directory(config)
+    if directory is not None:
+        # The same after a restart, as what it is for is.
+        api = replace(api, cache_scope_key=directory.key, keeps_pages=True)
+    loaded = _load(config, followers, directory)
     tokenizer = loaded.tokenizer
     texts = config.tokenizer_directory
     template = load_chat_template(texts, tokenizer.named, config.chat_template)
     renderer = Renderer(tokenizer, template)
     end_ids = renderer.end_ids(loaded.end_ids)
     return _Prepared(config, api, http, port, loaded, renderer, end_ids)
+
+
+def _page_directory(config: ServeConfig) -> PageDirectory | None:
+    path = config.page_directory
+    return None if path is None else PageDirectory(path, config.cache_dir_bytes)
 
 
 def _api_settings(config: ServeConfig) -> ApiSettings:
@@ -244,6 +258,7 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         api_keys=tuple(sorted(read_api_keys(config))),
         cors_origins=config.cors_origins,
         keep_alive_seconds=config.keep_alive_seconds,
+        share_cache_between_keys=config.share_cache_between_keys,
     )
 
 

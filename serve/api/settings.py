@@ -53,6 +53,10 @@ class ApiSettings:
         half_closed_seconds: the same for a client that has closed its sending side, so that
             one that has left is noticed.
         retry_after_seconds: what `Retry-After` says while the engine is not ready.
+        share_cache_between_keys: find pages of a prompt also where another key sent it.
+        keeps_pages: whether there is a directory of pages, for requests to be kept in.
+        cache_scope_key: keys the hash of an API key under which its pages are found. The default
+            is new in each process; with a directory of pages it is that one's.
         caller_hash_key: keys the hash under which callers appear in logs and metrics. The
             default is new in each process; give one to compare across restarts.
     """
@@ -85,6 +89,9 @@ class ApiSettings:
     keep_alive_seconds: float = 15.0
     half_closed_seconds: float = 1.0
     retry_after_seconds: int = 5
+    share_cache_between_keys: bool = False
+    keeps_pages: bool = False
+    cache_scope_key: bytes = field(default_factory=_random_key, repr=False)
     caller_hash_key: bytes = field(default_factory=_random_key, repr=False)
 
     @property

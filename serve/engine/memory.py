@@ -25,7 +25,7 @@ from model.parameters import abstract_parameters, adapter_specs, bits_of
 from model.small import form_in_words
 from sampling.batch import empty_rows
 from serve.engine.config import EngineConfig, EngineConfigError
-from serve.engine.host_memory import host_memory
+from serve.engine.host_memory import HostMemory, host_memory
 from serve.engine.programs import cache_sizes
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 LOWER_ROWS = "lower rows (--rows)"
 LOWER_CACHE = "lower cache_tokens (--cache-tokens)"
 LOWER_CHUNK = "lower prefill_chunk (--prefill-chunk)"
+LOWER_HOST_CACHE = "lower host_cache_bytes (--host-cache-bytes)"
 LOWER_PAGE = "lower page_size (--page-size)"
 FEWER_ADAPTERS = "give fewer adapters (--adapter), or such of a lower rank"
 SMALLER_WEIGHTS = (
@@ -128,7 +129,29 @@ def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Nee
             LOWER_ROWS,
         ),
         *adapters,
+        *_host_cache_need(model, config),
     ]
+
+
+def _host_cache_need(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Need]:
+    """What pages in host memory take of each device, where devices have that for their own."""
+    devices = model.mesh.local_devices
+    if not config.host_cache_bytes or devices[0].memory_stats():
+        return []
+    return [Need("a host cache", config.host_cache_bytes // len(devices), LOWER_HOST_CACHE)]
+
+
+def check_host_cache(config: EngineConfig, there: HostMemory) -> None:
+    """Refuse a host cache that no host memory can hold, whatever the devices have.
+
+    Raises:
+        EngineConfigError: there is not so much memory.
+    """
+    if config.host_cache_bytes > there.total:
+        raise EngineConfigError(
+            f"a host cache takes {_gib(config.host_cache_bytes)}, and this host has "
+            f"{_gib(there.total)}; {LOWER_HOST_CACHE}"
+        )
 
 
 def _adapters_need(model: OpenedModel | LoadedModel, shape: AdapterShape) -> Need:
@@ -164,6 +187,8 @@ def program_in_words(program: str, size: int) -> tuple[str, str]:
         return f"a step of {size} tokens", LOWER_CHUNK
     if program == "prompt_logprobs":
         return f"log-probabilities at {size} places of a prompt", SMALLER_WEIGHTS
+    if program in ("take", "fill"):
+        return f"moving {size} pages", LOWER_PAGE
     if program == "copy":
         return f"copying {size} pages", LOWER_PAGE
     return f"sampling for {size} rows ({program})", LOWER_ROWS

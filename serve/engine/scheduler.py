@@ -28,6 +28,7 @@ from serve.engine.plan import (
 from serve.engine.sequence import Phase, Sequence
 from serve.engine.slots import Seniority, Slots
 from serve.engine.speculation import Speculation, foretold, kept
+from serve.engine.tiers import Tiers
 from serve.engine.turns import Turns
 from serve.engine.types import (
     ConstraintError,
@@ -68,6 +69,7 @@ class Scheduler:
         on_end: called for every choice that has ended, however it did, with its request and how
             many tokens it has.
         holding: how much of a draft a sequence's constraint allows.
+        tiers: where pages are that the pool gives up; nowhere if not given.
     """
 
     def __init__(
@@ -75,10 +77,12 @@ class Scheduler:
         config: EngineConfig,
         on_end: Callable[[GenerationRequest, int], None] = _ignore,
         holding: Callable[[Sequence, list[int]], list[int]] = _whole,
+        tiers: Tiers | None = None,
     ) -> None:
         self._config = config
         self._on_end = on_end
-        self._holdings = Holdings(config)
+        self._tiers = tiers or Tiers()
+        self._holdings = Holdings(config, self._tiers)
         self._speculation = Speculation(config, self._holdings, holding)
         self._queue = FairQueue()
         self._turns = Turns(config.page_size, self._queue.rows)
@@ -123,7 +127,11 @@ class Scheduler:
     # --- planning ----------------------------------------------------------------------
 
     def plan(self) -> StepPlan | None:
-        """The next step, or None when nothing can be done before tokens come back."""
+        """The next step, or None when nothing can be done before tokens or pages come.
+
+        Before it is executed, the pages must be moved that `Tiers.take_moves` tells of.
+        """
+        self._tiers.collect()
         order = self._slots.by_seniority()
         self._make_room(order)
         decode = self._plan_decode(order)
@@ -246,6 +254,8 @@ class Scheduler:
 
     def _left(self, begun: list[Sequence], sequence: Sequence) -> int | None:
         """Tokens to compute before a waiting sequence can be decoded; None if it should wait."""
+        if self._holdings.arriving(sequence):
+            return None
         spared = self._holdings.spared(sequence)
         return None if self._waits(sequence, spared, begun) else len(sequence.tokens) - spared
 
@@ -425,6 +435,8 @@ class Scheduler:
         seated = sequence.phase is not Phase.WAITING
         if seated:
             self._vacate(sequence)
+        else:
+            self._holdings.leave(sequence)
         self._queue.end(sequence, seated=seated)
         sequence.phase = Phase.FINISHED
         self._on_end(sequence.request, sequence.outputs)
@@ -452,6 +464,7 @@ class Scheduler:
             preemptions=self._preemptions,
             cancelled=self._cancelled,
             steps=self._steps,
+            tiers=self._tiers.stats(),
         )
 
     def check_integrity(self) -> None:
@@ -460,7 +473,7 @@ class Scheduler:
         Raises:
             AssertionError: something is lost or counted twice.
         """
-        self._holdings.check(self._slots.running)
+        self._holdings.check(self._slots.running, self._queue)
         self._slots.check()
         alive = [
             sequence

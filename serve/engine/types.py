@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from sampling.params import SamplingParams
 
 FinishReason = Literal["stop", "length"]
+# Where a prompt's pages were found, and whether its request belongs to a group.
+CacheTier = Literal["device", "host", "directory"]
+CacheClass = Literal["none", "grouped"]
 
 
 class ConstraintError(Exception):
@@ -102,6 +105,11 @@ class GenerationRequest:
             taken from the prefix cache.
         prediction: tokens that the answers may well have; drafts of them change no answer.
         adapter: which of `EngineInfo.adapters` answers; None for the model itself.
+        cache_scope: cache pages are shared with requests of the same scope only: a secret digest
+            of who asks, or empty for all who share.
+        cache_group: the scope's group of requests whose pages are kept by the group's last use;
+            empty for none.
+        cached_for_days: its pages also go to the directory of pages.
     """
 
     id: str
@@ -116,6 +124,9 @@ class GenerationRequest:
     prompt_logprobs: int | None = None
     prediction: Sequence[int] = ()
     adapter: int | None = None
+    cache_scope: bytes = b""
+    cache_group: str = ""
+    cached_for_days: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +258,29 @@ class Generation(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class TierStats:
+    """What pages outside the device's pool do; see `EngineStats`.
+
+    Attributes:
+        hits: prompt tokens that were found, by where they were and by class; counters.
+        host_bytes: what pages in host memory take.
+        directory_bytes: what the files of pages take.
+        moved: pages moved, by direction; counters.
+        dropped: pages that were not saved because too many were on their way; counter.
+        failures: of pages, by what failed: save, write, read; counters.
+    """
+
+    hits: Mapping[tuple[CacheTier, CacheClass], int] = field(
+        default_factory=dict[tuple[CacheTier, CacheClass], int]
+    )
+    host_bytes: int = 0
+    directory_bytes: int = 0
+    moved: Mapping[str, int] = field(default_factory=dict[str, int])
+    dropped: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True)
 class EngineStats:
     """A snapshot for metrics. Counters only grow; gauges say how it is now.
 
@@ -263,6 +297,7 @@ class EngineStats:
         cancelled: choices cancelled, counter.
         steps: engine steps, counter.
         compilations: XLA compilations since the engine became ready, counter; stays 0.
+        tiers: of the prompt cache's tiers.
     """
 
     running: int = 0
@@ -277,6 +312,7 @@ class EngineStats:
     cancelled: int = 0
     steps: int = 0
     compilations: int = 0
+    tiers: TierStats = field(default_factory=TierStats)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,16 @@ from sampling.params import SamplingParams
 from serve.engine.config import EngineConfig
 from serve.engine.scheduler import Scheduler
 from serve.engine.sequence import Phase
+from serve.engine.tiers import Tiers
 from serve.engine.types import GenerationRequest, PromptLogprobs, TokenEvent
 
 
 class House:
     """A scheduler and a paper device, with one step in flight as in the engine."""
 
-    def __init__(self, config: EngineConfig) -> None:
-        self.scheduler = Scheduler(config)
+    def __init__(self, config: EngineConfig, tiers: Tiers | None = None) -> None:
+        self.tiers = tiers or Tiers()
+        self.scheduler = Scheduler(config, tiers=self.tiers)
         self.device = PaperDevice(config)
         self.running = None
         self.requests: dict[str, GenerationRequest] = {}
@@ -40,6 +42,7 @@ class House:
         if self.scheduler.awaits_tokens:
             self.commit()
         plan = self.scheduler.plan()
+        self.tiers.carry(self.device.move(self.tiers.take_moves()))
         tokens = None if plan is None else self.device.execute(plan)
         self.commit()
         self.running = None if plan is None else (plan, tokens)
@@ -103,7 +106,7 @@ class House:
         assert stats.pages_free + stats.pages_cached == stats.pages_total
 
 
-def house(**fields) -> House:
+def house(tiers: Tiers | None = None, **fields) -> House:
     defaults = {
         "context_length": 64,
         "cache_tokens": 256,
@@ -111,4 +114,4 @@ def house(**fields) -> House:
         "page_size": 4,
         "prefill_chunk": 16,
     }
-    return House(EngineConfig(**(defaults | fields)))
+    return House(EngineConfig(**(defaults | fields)), tiers)

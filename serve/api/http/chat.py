@@ -65,7 +65,8 @@ class ChatEndpoint:
         exchange.body_used()
         self._note(prepared, exchange)
         counted = caller.counted(prepared.wire.caller)
-        generation = self._submit(replace(prepared.submission, caller=counted))
+        scope = self._cache_scope(exchange.key)
+        generation = self._submit(replace(prepared.submission, caller=counted, cache_scope=scope))
         # However the exchange ends, and even if the answer below is never begun.
         exchange.on_close(generation.cancel)
         exchange.prompt_tokens = len(prepared.submission.prompt)
@@ -97,6 +98,13 @@ class ChatEndpoint:
             exchange.adapter = prepared.wire.model
         caller = prepared.wire.caller
         exchange.caller = caller and self._hashed(caller)
+
+    def _cache_scope(self, key: str | None) -> bytes:
+        """Whom the request shares cache pages with: those of its API key, or everybody."""
+        if key is None or self._settings.share_cache_between_keys:
+            return b""
+        secret = self._settings.cache_scope_key
+        return hashlib.blake2b(key.encode(), key=secret, digest_size=16).digest()
 
     def _hashed(self, caller: str) -> str:
         key = self._settings.caller_hash_key
