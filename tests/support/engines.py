@@ -13,12 +13,13 @@ from serve.engine.bridge import EngineBridge
 from serve.engine.config import EngineConfig
 from serve.engine.engine import Engine
 from serve.engine.runner import Runner
+from serve.engine.tiers import Tiers
 from serve.engine.types import EngineInfo, GenerationRequest, TokenEvent
 
 CONTEXT = 96
 
 
-def engine_of(model: LoadedModel | None = None, **fields) -> Engine:
+def engine_of(model: LoadedModel | None = None, tiers: Tiers | None = None, **fields) -> Engine:
     defaults = {
         "context_length": CONTEXT,
         "cache_tokens": 512,
@@ -32,7 +33,7 @@ def engine_of(model: LoadedModel | None = None, **fields) -> Engine:
     model = model or tiny_model()
     names = () if model.adapters is None else model.adapters.names
     info = EngineInfo(CONTEXT, TINY.vocab_size, "fp_test", adapters=names)
-    return Engine(Runner(model, config), config, info)
+    return Engine(Runner(model, config), config, info, tiers)
 
 
 @asynccontextmanager
