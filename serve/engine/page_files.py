@@ -96,8 +96,10 @@ class PageDirectory:
         return len(self._files)
 
     def close(self) -> None:
-        """Let another server have the directory."""
-        os.close(self._lock)
+        """Let another server have the directory; harmless if that has been done."""
+        held, self._lock = self._lock, -1
+        if held >= 0:
+            os.close(held)
 
     def has(self, name: bytes) -> bool:
         """Whether there is a file of that page which is not too old."""

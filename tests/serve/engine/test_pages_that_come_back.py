@@ -63,7 +63,15 @@ async def test_an_answer_is_the_same_from_host_memory(deterministic):
     assert engine.stats.tiers.failures == {"save": 0, "write": 0, "read": 0}
 
 
+async def written(directory: PageDirectory, pages: int) -> None:
+    """Wait for pages, though nobody asks anything more."""
+    async with asyncio.timeout(60):
+        while len(directory) < pages:  # noqa: ASYNC110  (another thread's doing)
+            await asyncio.sleep(0.005)
+
+
 async def test_an_answer_is_the_same_from_the_directory_after_a_restart(tmp_path):
+    """Of 70 tokens of a prompt and the first five of its answer."""
     answers = []
     for _ in range(2):
         directory = PageDirectory(tmp_path, 2**20)
@@ -77,19 +85,9 @@ async def test_an_answer_is_the_same_from_the_directory_after_a_restart(tmp_path
             others = asyncio.gather(*(answer(bridge, prompt_of(seed, 30)) for seed in range(3)))
             answers.append(await answer(bridge, PROMPT, cached_for_days=True))
             await others
+            await written(directory, 75 // 4)
     (cold, none), (again, found) = answers
     assert again == cold
     assert (none, found) == (0, 68)
     assert engine.stats.tiers.hits["directory", "none"] == found
     assert engine.stats.tiers.failures == {"save": 0, "write": 0, "read": 0}
-
-
-async def test_what_is_kept_for_a_day_is_written_though_nobody_asks_anything_more(tmp_path):
-    directory = PageDirectory(tmp_path, 2**20)
-    tiers = Tiers(0, PAGE_BYTES, directory)
-    async with started(engine_of(tiers=tiers, has_page_directory=True, **SMALL)) as bridge:
-        await answer(bridge, PROMPT, cached_for_days=True)
-        async with asyncio.timeout(60):
-            # 70 tokens of the prompt and the first five of the answer.
-            while len(directory) < 75 // 4:  # noqa: ASYNC110  (another thread's doing)
-                await asyncio.sleep(0.005)
