@@ -42,12 +42,24 @@ class House:
         if self.scheduler.awaits_tokens:
             self.commit()
         plan = self.scheduler.plan()
-        self.tiers.carry(self.device.move(self.tiers.take_moves()))
+        self.move_pages()
         tokens = None if plan is None else self.device.execute(plan)
         self.commit()
         self.running = None if plan is None else (plan, tokens)
         self.scheduler.check_integrity()
         return plan is not None
+
+    def move_pages(self) -> None:
+        """What is to be filled belongs to one sequence, and nobody else has seen it."""
+        moves = self.tiers.take_moves()
+        filled = [restore.page for restore in moves.restores]
+        assert len(set(filled)) == len(filled)
+        running = self.scheduler._slots.running
+        for page in filled:
+            holders = [each for each in running if page in each.pages]
+            assert holders
+            assert all(each.pages.index(page) < each.registered for each in holders)
+        self.tiers.carry(self.device.move(moves))
 
     def commit(self) -> None:
         if self.running is None:

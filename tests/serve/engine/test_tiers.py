@@ -181,6 +181,17 @@ def written(directory) -> None:
     h.step()
 
 
+def test_a_deterministic_engine_takes_whole_chunks_only(directory):
+    """Of 16 tokens, from wherever, though 36 are there."""
+    written(directory)
+    beyond = outside(host_pages=100, directory=directory)
+    h = house(beyond.tiers, deterministic=True, **POOL)
+    assert ask(h, "from the directory") == 32
+    fill(h, 16)
+    assert ask(h, "from host memory") == 32
+    h.check_answers()
+
+
 def test_while_pages_are_read_one_waits_and_others_go_on(directory):
     written(directory)
     beyond = outside(directory=directory, executor=Later())
