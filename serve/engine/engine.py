@@ -315,8 +315,12 @@ class Engine:
         return self._scheduler.commit(plan, step.fetch())
 
     def _rest(self) -> None:
-        """Wait for a command; the device has nothing to do."""
+        """Wait for a command; the device has nothing to do but to give out pages."""
         self._move_pages()
+        while self._tiers.unsaved and self._commands.empty():
+            time.sleep(_GLANCE_SECONDS)
+            self._tiers.collect()
+            self._move_pages()
         if self._config.check_integrity:
             self._scheduler.check_integrity()
         self._commands.get()()

@@ -26,7 +26,7 @@ class _Prefix:
     """
 
     pages: list[int]
-    found: Found
+    found: list[Found]
 
     @property
     def count(self) -> int:
@@ -75,19 +75,19 @@ class Holdings:
         """
         config = self._config
         prefix = self._cached(sequence)
-        cached = prefix.pages
-        if self._missing(sequence, cached) + margin > 0:
+        cached = len(prefix.pages)
+        if self._missing(sequence, prefix.pages) + margin > 0:
             return False
-        needed = config.pages_for(self._reserved_tokens(sequence)) - len(cached)
+        needed = config.pages_for(self._reserved_tokens(sequence)) - cached
         self._use(sequence.group)
-        self._pool.hold(cached)
-        sequence.pages = cached + self._pool.take(needed)
+        self._pool.hold(prefix.pages)
+        sequence.pages = prefix.pages + self._pool.take(needed)
         sequence.computed = prefix.count * config.page_size
         sequence.registered = prefix.count
-        restored = sequence.pages[len(cached) : prefix.count]
-        for (_, name, _), page in zip(prefix.found, restored, strict=True):
+        restored = sequence.pages[cached : prefix.count]
+        for each, page in zip(prefix.found, restored, strict=True):
             # Filled before any step that is planned from now on.
-            self._prefixes.add(name, page)
+            self._prefixes.add(each.name, page)
         self._tiers.restore(sequence.arrival, prefix.found, restored, sequence.group)
         if sequence.cached_tokens < 0 and sequence.choice == 0:
             self._count_hits(sequence, prefix)
@@ -100,8 +100,8 @@ class Holdings:
     def _count_hits(self, sequence: Sequence, prefix: _Prefix) -> None:
         size, group = self._config.page_size, sequence.group
         self._tiers.count_hit("device", group, len(prefix.pages) * size)
-        for tier, _, _ in prefix.found:
-            self._tiers.count_hit(tier, group, size)
+        for each in prefix.found:
+            self._tiers.count_hit(each.tier, group, size)
 
     def _evict(self, page: int, group: Group | None) -> None:
         self._tiers.evicted(page, self._prefixes.forget(page), group)

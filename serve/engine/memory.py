@@ -27,6 +27,7 @@ from sampling.batch import empty_rows
 from serve.engine.config import EngineConfig, EngineConfigError
 from serve.engine.host_memory import HostMemory, host_memory
 from serve.engine.programs import cache_sizes
+from serve.engine.tiers import MOST_LEAVING_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -129,16 +130,21 @@ def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Nee
             LOWER_ROWS,
         ),
         *adapters,
-        *_host_cache_need(model, config),
+        *_tier_needs(model, config),
     ]
 
 
-def _host_cache_need(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Need]:
-    """What pages in host memory take of each device, where devices have that for their own."""
-    devices = model.mesh.local_devices
-    if not config.host_cache_bytes or devices[0].memory_stats():
+def _tier_needs(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Need]:
+    """What pages that leave the cache take: on their way, and in memory that is the devices'."""
+    if not config.moves_pages:
         return []
-    return [Need("a host cache", config.host_cache_bytes // len(devices), LOWER_HOST_CACHE)]
+    way = "what is on its way out of the cache"
+    needs = [Need(way, MOST_LEAVING_BYTES, "leave out --host-cache-bytes and --cache-dir")]
+    devices = model.mesh.local_devices
+    if config.host_cache_bytes and not devices[0].memory_stats():
+        host = config.host_cache_bytes // len(devices)
+        needs.append(Need("a host cache", host, LOWER_HOST_CACHE))
+    return needs
 
 
 def check_host_cache(config: EngineConfig, there: HostMemory) -> None:

@@ -6,11 +6,11 @@ note of when asked to (`collect`), so that nothing changes while a step is plann
 rows, queues or devices.
 """
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from serve.engine.host_pages import HostPages
 from serve.engine.moves import Gathered, Moves, PageBytes, Restore, Save
@@ -18,8 +18,6 @@ from serve.engine.page_files import PageDirectory
 from serve.engine.page_mover import Fetched, PageMover, Read, Written
 from serve.engine.retention import Group
 from serve.engine.types import CacheClass, CacheTier, TierStats
-
-logger = logging.getLogger(__name__)
 
 # What may be on its way from the device at a time, and so be held there beside the pool.
 MOST_LEAVING_BYTES = 256 * 2**20
@@ -29,8 +27,12 @@ _MOST_WAITING_BYTES = 2**30
 READ_SECONDS = 10.0
 
 
-class Found(list[tuple[CacheTier, bytes, PageBytes]]):
-    """Pages outside the device's pool: where each is, its name and what it holds."""
+class Found(NamedTuple):
+    """A page outside the device's pool."""
+
+    tier: CacheTier
+    name: bytes
+    held: PageBytes
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +78,11 @@ class Tiers:
         self._directory = directory
         self._mover = mover or PageMover(directory)
         self._clock = clock
-        self._moves = Moves([], [])
+        # What is to leave before the next step, as the pool gives it up.
+        self._leaves: list[Save] = []
+        # Name → page of what is to be in the directory, and leaves when there is room.
+        self._for_days: dict[bytes, int] = {}
+        self._restores: list[Restore] = []
         self._leaving: set[tuple[bytes, bool]] = set()
         self._readings: dict[int, _Reading] = {}
         self._hits: dict[tuple[CacheTier, CacheClass], int] = {
@@ -123,30 +129,40 @@ class Tiers:
 
     def evicted(self, page: int, name: bytes, group: Group | None) -> None:
         """The pool gives up a page, which no step has overwritten yet."""
-        if not self._host.capacity:
-            return
+        if self._for_days.pop(name, None) is not None:
+            self._leave(Save(page, name, group, for_days=True))
         if self._host.find(name) is not None:
             self._host.use(name, group)
-        else:
-            self._save(Save(page, name, group, for_days=False))
+        elif self._host.capacity:
+            self._leave(Save(page, name, group, for_days=False))
 
     def keep_for_days(self, page: int, name: bytes) -> None:
-        """A page that is computed is to be in the directory."""
-        if self._directory is not None and not self._directory.has(name):
-            self._save(Save(page, name, None, for_days=True))
+        """A page that is computed, and stays in the pool for now, is to be in the directory."""
+        known = self._directory is None or self._directory.has(name)
+        if not known and (name, True) not in self._leaving:
+            self._for_days[name] = page
 
-    def _save(self, save: Save) -> None:
-        if (save.name, save.for_days) in self._leaving:
-            return
-        if (len(self._leaving) + 1) * self._page_bytes > MOST_LEAVING_BYTES and self._leaving:
-            self._counts["dropped"] += 1
-            return
-        self._leaving.add((save.name, save.for_days))
-        self._moves.saves.append(save)
+    @property
+    def unsaved(self) -> bool:
+        """Whether there is something to leave when there is room."""
+        return bool(self._for_days)
+
+    def _leave(self, save: Save) -> None:
+        if (save.name, save.for_days) not in self._leaving:
+            self._leaves.append(save)
 
     def take_moves(self) -> Moves:
         """What is to be done before the next step."""
-        moves, self._moves = self._moves, Moves([], [])
+        most = MOST_LEAVING_BYTES // self._page_bytes - len(self._leaving)
+        room = max(most, 0 if self._leaving else 1)
+        # The end of a prefix is given up first, and is worth less than its beginning.
+        self._counts["dropped"] += max(0, len(self._leaves) - room)
+        saves = self._leaves[-room:] if room else []
+        for name in list(self._for_days)[: room - len(saves)]:
+            saves.append(Save(self._for_days.pop(name), name, None, for_days=True))
+        self._leaving.update((save.name, save.for_days) for save in saves)
+        moves = Moves(saves, self._restores)
+        self._leaves, self._restores = [], []
         return moves
 
     def carry(self, gathered: Sequence[Gathered]) -> None:
@@ -156,20 +172,20 @@ class Tiers:
 
     # --- what comes back ---------------------------------------------------------------
 
-    def find(self, ticket: int, names: Sequence[bytes]) -> Found:
+    def find(self, ticket: int, names: Sequence[bytes]) -> list[Found]:
         """The pages of the longest prefix of `names` that can be filled at once.
 
         Args:
             ticket: of the sequence that wants them.
             names: of pages, in order.
         """
-        found = Found()
+        found: list[Found] = []
         reading = self._readings.get(ticket)
         for name in names:
             if (page := self._host.find(name)) is not None:
-                found.append(("host", name, page))
+                found.append(Found("host", name, page))
             elif reading is not None and (page := reading.pages.get(name)) is not None:
-                found.append(("directory", name, page))
+                found.append(Found("directory", name, page))
             else:
                 break
         return found
@@ -212,16 +228,18 @@ class Tiers:
         most = _MOST_WAITING_BYTES // self._page_bytes
         return not begun or begun + len(reading.names) <= most
 
-    def restore(self, ticket: int, found: Found, pages: Sequence[int], group: Group | None) -> None:
+    def restore(
+        self, ticket: int, found: Sequence[Found], pages: Sequence[int], group: Group | None
+    ) -> None:
         """Have pages of the pool filled with what was found, before the next step."""
         for (tier, name, held), page in zip(found, pages, strict=True):
-            self._moves.restores.append(Restore(page, held))
+            self._restores.append(Restore(page, held))
             self._counts[f"restored_{tier}"] += 1
             if tier == "directory":
                 self._host.add(name, held, group)
         # The end of a prefix goes before its beginning.
-        for _, name, _ in reversed(found):
-            self._host.use(name, group)
+        for each in reversed(found):
+            self._host.use(each.name, group)
         self.leave(ticket)
 
     def leave(self, ticket: int) -> None:

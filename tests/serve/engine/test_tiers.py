@@ -124,14 +124,43 @@ def test_what_comes_back_is_shared_with_who_comes_in_the_same_step():
     assert h.scheduler.stats().tiers.moved["from_host"] == 9
 
 
-def test_only_so_much_leaves_at_a_time():
-    most = tiers_module.MOST_LEAVING_BYTES
-    beyond = outside(host_pages=100, executor=Later(), page_bytes=most // 4)
-    h = house(beyond.tiers, **POOL)
-    fill(h, 32)
+def test_only_so_much_leaves_at_a_time_and_beginnings_before_ends(monkeypatch):
+    monkeypatch.setattr(tiers_module, "MOST_LEAVING_BYTES", 4 * PAGE_BYTES)
+    beyond = outside(host_pages=100, executor=Later())
+    h = house(beyond.tiers, cache_tokens=48, context_length=48)
+    ask(h, "first")
+    ask(h, "all", list(range(50, 97)))
     h.check_answers()
     assert len(beyond.tiers._leaving) == 4
-    assert h.scheduler.stats().tiers.dropped > 0
+    assert h.scheduler.stats().tiers.dropped == 6
+    beyond.executor.run()
+    h.step()
+    assert ask(h, "again") == 16
+
+
+def test_what_is_for_a_day_waits_in_the_pool_for_its_turn_to_leave(directory, monkeypatch):
+    monkeypatch.setattr(tiers_module, "MOST_LEAVING_BYTES", 4 * PAGE_BYTES)
+    beyond = outside(directory=directory, executor=Later())
+    h = house(beyond.tiers, **POOL)
+    ask(h, "first", cached_for_days=True)
+    for saved in (4, 8, 10):
+        assert h.tiers.unsaved
+        h.step()
+        beyond.executor.run()
+        assert len(directory) == saved
+    assert not h.tiers.unsaved
+    assert h.scheduler.stats().tiers.dropped == 0
+
+
+def test_what_is_for_a_day_leaves_at_once_when_its_room_is_needed(directory):
+    beyond = outside(directory=directory)
+    h = house(beyond.tiers, **POOL)
+    h.submit("first", PROMPT, tokens=1, cached_for_days=True)
+    h.submit("all", list(range(50, 97)), tokens=1)
+    h.submit("more", list(range(20, 67)), tokens=1)
+    h.run()
+    h.check_answers()
+    assert len(directory) == 10
 
 
 def test_a_page_that_could_not_be_fetched_is_counted_and_may_be_tried_again(monkeypatch, caplog):
