@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from serve.engine.types import TierStats
+from serve.engine.types import CacheStats
 
 
-def tier_metrics(stats: TierStats) -> Iterator[Metric]:
+def cache_metrics(stats: CacheStats) -> Iterator[Metric]:
     """All of them."""
     hits = CounterMetricFamily(
         "parlance_prompt_cache_hit_tokens",

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from serve.cache_metrics import tier_metrics
+from serve.cache_metrics import cache_metrics
 from serve.engine.types import EngineClient, EngineState, EngineStats, StepReport
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -179,7 +179,7 @@ class _EngineCollector(Collector):
             name, value = f"parlance_engine_{entry.name}", getattr(stats, entry.name)
             family = GaugeMetricFamily if entry.name in _GAUGES else CounterMetricFamily
             yield family(name, _HELP[entry.name], value=value)
-        yield from tier_metrics(stats.tiers)
+        yield from cache_metrics(stats.cache)
         states = GaugeMetricFamily(
             "parlance_engine_state", "1 for the state the engine is in.", labels=["state"]
         )

@@ -14,10 +14,10 @@ from serve.api.asking.worker_pool import LEAST_MEMORY, MEMORY_EACH_BYTE, MOST_SE
 from serve.api.settings import ApiSettings
 from serve.api.wire.request import ChatRequest
 from serve.config import ServeConfig
+from serve.engine.cache_tiers import READ_SECONDS
 from serve.engine.intake import MOST_FULL
 from serve.engine.page_files import LIFE_SECONDS
 from serve.engine.retention import FAVOURED_SECONDS, FAVOURED_SHARE
-from serve.engine.tiers import READ_SECONDS
 from serve.protocol.settings import (
     CONNECTIONS,
     HEAD_BYTES,

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from sampling.batch import check_end_ids
 from sampling.params import BAN
+from serve.engine.cache_tiers import CacheTiers
 from serve.engine.compilations import CompilationCounter
 from serve.engine.config import EngineConfig
 from serve.engine.intake import Intake
@@ -24,7 +25,6 @@ from serve.engine.masks import MaskMaker
 from serve.engine.moves import Gathered, Moves
 from serve.engine.plan import Mask, StepPlan, StepResult
 from serve.engine.scheduler import Delivery, Scheduler
-from serve.engine.tiers import Tiers
 from serve.engine.types import (
     EngineInfo,
     EngineState,
@@ -94,7 +94,7 @@ class Engine:
         runner: executes plans.
         config: the engine's settings.
         info: facts about the model and engine.
-        tiers: where pages are that the pool gives up; nowhere if not given.
+        cache_tiers: where pages are that the pool gives up; nowhere if not given.
 
     Attributes:
         info: facts about the model and engine.
@@ -107,7 +107,7 @@ class Engine:
         runner: StepRunner,
         config: EngineConfig,
         info: EngineInfo,
-        tiers: Tiers | None = None,
+        cache_tiers: CacheTiers | None = None,
     ) -> None:
         self.info = info
         self.death: Future[BaseException | None] = Future()
@@ -115,8 +115,10 @@ class Engine:
         self._config = config
         self._intake = Intake(config)
         self._masks = MaskMaker(info.vocab_size)
-        self._tiers = tiers or Tiers()
-        self._scheduler = Scheduler(config, self._intake.leave, self._masks.holding, self._tiers)
+        self._cache_tiers = cache_tiers or CacheTiers()
+        self._scheduler = Scheduler(
+            config, self._intake.leave, self._masks.holding, self._cache_tiers
+        )
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._listener: Listener = _ignore
         self._observer: Observer = _ignore
@@ -219,7 +221,7 @@ class Engine:
         self._commands.put(self._stop)
         if self._thread.is_alive():
             self._thread.join()
-        self._tiers.close()
+        self._cache_tiers.close()
 
     def fail(self, error: BaseException) -> None:
         """Die of what the thread cannot see: it may be waiting for ever for the device."""
@@ -306,8 +308,8 @@ class Engine:
 
     def _move_pages(self) -> None:
         """Have pages copied before the step that has been planned, or by themselves."""
-        if moves := self._tiers.take_moves():
-            self._tiers.carry(self._runner.move(moves))
+        if moves := self._cache_tiers.take_moves():
+            self._cache_tiers.carry(self._runner.move(moves))
 
     def _finish(self, plan: StepPlan, step: StepHandle) -> list[Delivery]:
         """Wait for a step, and take what came of it."""
@@ -317,9 +319,9 @@ class Engine:
     def _rest(self) -> None:
         """Wait for a command; the device has nothing to do but to give out pages."""
         self._move_pages()
-        while self._tiers.unsaved and self._commands.empty():
+        while self._cache_tiers.unsaved and self._commands.empty():
             time.sleep(_GLANCE_SECONDS)
-            self._tiers.collect()
+            self._cache_tiers.collect()
             self._move_pages()
         if self._config.check_integrity:
             self._scheduler.check_integrity()

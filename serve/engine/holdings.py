@@ -1,19 +1,20 @@
 """The cache pages that sequences hold: shared with others, taken new, named, given back.
 
 Owns every sequence's `pages`, `names` and `registered`, and says how many of its tokens they
-spare from being computed; those that the pool has given up come back from `tiers.py`. Knows nothing
-of rows, queues or steps: whether a sequence may start, and who gives way, the scheduler decides.
+spare from being computed; those that the pool has given up come back from `cache_tiers.py`. Knows
+nothing of rows, queues or steps: whether a sequence may start, and who gives way, the scheduler
+decides.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from serve.engine.cache_tiers import CacheTiers, Found
 from serve.engine.config import EngineConfig
 from serve.engine.pages import PagePool
 from serve.engine.prefix_cache import PrefixCache, page_name, page_names
 from serve.engine.retention import Group
 from serve.engine.sequence import Sequence
-from serve.engine.tiers import Found, Tiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,12 @@ class Holdings:
 
     Args:
         config: the engine's settings.
-        tiers: where pages are that the pool gives up.
+        cache_tiers: where pages are that the pool gives up.
     """
 
-    def __init__(self, config: EngineConfig, tiers: Tiers) -> None:
+    def __init__(self, config: EngineConfig, cache_tiers: CacheTiers) -> None:
         self._config = config
-        self._tiers = tiers
+        self._cache_tiers = cache_tiers
         self._prefixes = PrefixCache()
         self._pool = PagePool(config.num_pages, self._evict)
 
@@ -88,35 +89,35 @@ class Holdings:
         for each, page in zip(prefix.found, restored, strict=True):
             # Filled before any step that is planned from now on.
             self._prefixes.add(each.name, page)
-        self._tiers.restore(sequence.arrival, prefix.found, restored, sequence.group)
+        self._cache_tiers.restore(sequence.arrival, prefix.found, restored, sequence.group)
         if sequence.cached_tokens < 0 and sequence.choice == 0:
             self._count_hits(sequence, prefix)
         return True
 
     def _use(self, group: Group | None) -> None:
         self._pool.use(group)
-        self._tiers.use(group)
+        self._cache_tiers.use(group)
 
     def _count_hits(self, sequence: Sequence, prefix: _Prefix) -> None:
         size, group = self._config.page_size, sequence.group
-        self._tiers.count_hit("device", group, len(prefix.pages) * size)
+        self._cache_tiers.count_hit("device", group, len(prefix.pages) * size)
         for each in prefix.found:
-            self._tiers.count_hit(each.tier, group, size)
+            self._cache_tiers.count_hit(each.tier, group, size)
 
     def _evict(self, page: int, group: Group | None) -> None:
-        self._tiers.evicted(page, self._prefixes.forget(page), group)
+        self._cache_tiers.evicted(page, self._prefixes.forget(page), group)
 
     def arriving(self, sequence: Sequence) -> bool:
         """Whether a sequence should wait for pages of its prefix, which are being read."""
-        if not self._tiers.reads:
+        if not self._cache_tiers.reads:
             return False
         prefix = self._cached(sequence, whole_chunks=False)
         usable = sequence.spareable // self._config.page_size
-        return self._tiers.arriving(sequence.arrival, sequence.names[prefix.count : usable])
+        return self._cache_tiers.arriving(sequence.arrival, sequence.names[prefix.count : usable])
 
     def leave(self, sequence: Sequence) -> None:
         """A sequence waits for no pages any more."""
-        self._tiers.leave(sequence.arrival)
+        self._cache_tiers.leave(sequence.arrival)
 
     def has_room(self, sequence: Sequence, margin: int) -> bool:
         """Whether `begin` would find enough pages."""
@@ -138,7 +139,7 @@ class Holdings:
             sequence.names = page_names(sequence.tokens, config.page_size, sequence.root)
         usable = sequence.spareable // config.page_size
         pages = self._prefixes.find(sequence.names[:usable])
-        found = self._tiers.find(sequence.arrival, sequence.names[len(pages) : usable])
+        found = self._cache_tiers.find(sequence.arrival, sequence.names[len(pages) : usable])
         if config.deterministic and whole_chunks:
             count = len(pages) + len(found)
             count -= count % (config.prefill_chunk // config.page_size)
@@ -218,7 +219,7 @@ class Holdings:
             for name, page in zip(
                 sequence.names, self._prefixes.find(sequence.names), strict=False
             ):
-                self._tiers.keep_for_days(page, name)
+                self._cache_tiers.keep_for_days(page, name)
         self._pool.release(sequence.pages, self._prefixes.knows, sequence.group)
         sequence.pages = []
 
@@ -228,5 +229,5 @@ class Holdings:
         Raises:
             AssertionError: a page is lost or counted wrongly, or read for nobody.
         """
-        self._tiers.check({each.arrival for each in waiting})
+        self._cache_tiers.check({each.arrival for each in waiting})
         self._pool.check((each.pages for each in running), self._prefixes.knows)

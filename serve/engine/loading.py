@@ -17,6 +17,7 @@ from model.mesh import parts_on
 from model.parameters import count_parameters
 from model.tokenizer import Tokenizer
 from sampling.params import END_IDS
+from serve.engine.cache_tiers import CacheTiers
 from serve.engine.compile_cache import keep_programs
 from serve.engine.config import (
     MOST_CACHE_TOKENS,
@@ -43,7 +44,6 @@ from serve.engine.memory import (
 )
 from serve.engine.page_files import PageDirectory
 from serve.engine.runner import Followers, Runner
-from serve.engine.tiers import Tiers
 from serve.engine.types import EngineInfo
 
 logger = logging.getLogger(__name__)
@@ -182,13 +182,13 @@ def load_engine(
         adapters=() if model.adapters is None else model.adapters.names,
     )
     runner = Runner(model, config, followers, kept)
-    tiers = _tiers(model, config, page_directory, info.fingerprint)
-    return LoadedEngine(Engine(runner, config, info, tiers), runner, tokenizer, end_ids)
+    cache_tiers = _cache_tiers(model, config, page_directory, info.fingerprint)
+    return LoadedEngine(Engine(runner, config, info, cache_tiers), runner, tokenizer, end_ids)
 
 
-def _tiers(
+def _cache_tiers(
     model: LoadedModel, config: EngineConfig, directory: PageDirectory | None, maker: str
-) -> Tiers:
+) -> CacheTiers:
     page_bytes = config.page_size * _cached_bytes(model)
     if 0 < config.host_cache_bytes < page_bytes:
         raise EngineConfigError(
@@ -197,7 +197,7 @@ def _tiers(
         )
     if directory is not None:
         directory.made_by(f"{maker} {model.backend.layout} {page_bytes}")
-    return Tiers(config.host_cache_bytes, page_bytes, directory)
+    return CacheTiers(config.host_cache_bytes, page_bytes, directory)
 
 
 def _context_length(context: int, config: ModelConfig) -> int:

@@ -24,10 +24,10 @@ from model.mesh import replicated
 from model.parameters import abstract_parameters, adapter_specs, bits_of
 from model.small import form_in_words
 from sampling.batch import empty_rows
+from serve.engine.cache_tiers import MOST_LEAVING_BYTES
 from serve.engine.config import EngineConfig, EngineConfigError
 from serve.engine.host_memory import HostMemory, host_memory
 from serve.engine.programs import cache_sizes
-from serve.engine.tiers import MOST_LEAVING_BYTES
 
 logger = logging.getLogger(__name__)
 

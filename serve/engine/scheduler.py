@@ -13,6 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
+from serve.engine.cache_tiers import CacheTiers
 from serve.engine.config import EngineConfig
 from serve.engine.fair_queue import FairQueue
 from serve.engine.holdings import Holdings
@@ -28,7 +29,6 @@ from serve.engine.plan import (
 from serve.engine.sequence import Phase, Sequence
 from serve.engine.slots import Seniority, Slots
 from serve.engine.speculation import Speculation, foretold, kept
-from serve.engine.tiers import Tiers
 from serve.engine.turns import Turns
 from serve.engine.types import (
     ConstraintError,
@@ -69,7 +69,7 @@ class Scheduler:
         on_end: called for every choice that has ended, however it did, with its request and how
             many tokens it has.
         holding: how much of a draft a sequence's constraint allows.
-        tiers: where pages are that the pool gives up; nowhere if not given.
+        cache_tiers: where pages are that the pool gives up; nowhere if not given.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class Scheduler:
         config: EngineConfig,
         on_end: Callable[[GenerationRequest, int], None] = _ignore,
         holding: Callable[[Sequence, list[int]], list[int]] = _whole,
-        tiers: Tiers | None = None,
+        cache_tiers: CacheTiers | None = None,
     ) -> None:
         self._config = config
         self._on_end = on_end
-        self._tiers = tiers or Tiers()
-        self._holdings = Holdings(config, self._tiers)
+        self._cache_tiers = cache_tiers or CacheTiers()
+        self._holdings = Holdings(config, self._cache_tiers)
         self._speculation = Speculation(config, self._holdings, holding)
         self._queue = FairQueue()
         self._turns = Turns(config.page_size, self._queue.rows)
@@ -129,9 +129,9 @@ class Scheduler:
     def plan(self) -> StepPlan | None:
         """The next step, or None when nothing can be done before tokens or pages come.
 
-        Before it is executed, the pages must be moved that `Tiers.take_moves` tells of.
+        Before it is executed, the pages must be moved that `CacheTiers.take_moves` tells of.
         """
-        self._tiers.collect()
+        self._cache_tiers.collect()
         order = self._slots.by_seniority()
         self._make_room(order)
         decode = self._plan_decode(order)
@@ -464,7 +464,7 @@ class Scheduler:
             preemptions=self._preemptions,
             cancelled=self._cancelled,
             steps=self._steps,
-            tiers=self._tiers.stats(),
+            cache=self._cache_tiers.stats(),
         )
 
     def check_integrity(self) -> None:

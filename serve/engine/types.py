@@ -258,7 +258,7 @@ class Generation(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TierStats:
+class CacheStats:
     """What pages outside the device's pool do; see `EngineStats`.
 
     Attributes:
@@ -297,7 +297,7 @@ class EngineStats:
         cancelled: choices cancelled, counter.
         steps: engine steps, counter.
         compilations: XLA compilations since the engine became ready, counter; stays 0.
-        tiers: of the prompt cache's tiers.
+        cache: of the prompt cache's tiers.
     """
 
     running: int = 0
@@ -312,7 +312,7 @@ class EngineStats:
     cancelled: int = 0
     steps: int = 0
     compilations: int = 0
-    tiers: TierStats = field(default_factory=TierStats)
+    cache: CacheStats = field(default_factory=CacheStats)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,19 @@
 from support.paper_device import PaperDevice, continuation, expected_answer
 
 from sampling.params import SamplingParams
+from serve.engine.cache_tiers import CacheTiers
 from serve.engine.config import EngineConfig
 from serve.engine.scheduler import Scheduler
 from serve.engine.sequence import Phase
-from serve.engine.tiers import Tiers
 from serve.engine.types import GenerationRequest, PromptLogprobs, TokenEvent
 
 
 class House:
     """A scheduler and a paper device, with one step in flight as in the engine."""
 
-    def __init__(self, config: EngineConfig, tiers: Tiers | None = None) -> None:
-        self.tiers = tiers or Tiers()
-        self.scheduler = Scheduler(config, tiers=self.tiers)
+    def __init__(self, config: EngineConfig, cache_tiers: CacheTiers | None = None) -> None:
+        self.cache_tiers = cache_tiers or CacheTiers()
+        self.scheduler = Scheduler(config, cache_tiers=self.cache_tiers)
         self.device = PaperDevice(config)
         self.running = None
         self.requests: dict[str, GenerationRequest] = {}
@@ -51,7 +51,7 @@ class House:
 
     def move_pages(self) -> None:
         """What is to be filled belongs to one sequence, and nobody else has seen it."""
-        moves = self.tiers.take_moves()
+        moves = self.cache_tiers.take_moves()
         filled = [restore.page for restore in moves.restores]
         assert len(set(filled)) == len(filled)
         running = self.scheduler._slots.running
@@ -59,7 +59,7 @@ class House:
             holders = [each for each in running if page in each.pages]
             assert holders
             assert all(each.pages.index(page) < each.registered for each in holders)
-        self.tiers.carry(self.device.move(moves))
+        self.cache_tiers.carry(self.device.move(moves))
 
     def commit(self) -> None:
         if self.running is None:
@@ -118,7 +118,7 @@ class House:
         assert stats.pages_free + stats.pages_cached == stats.pages_total
 
 
-def house(tiers: Tiers | None = None, **fields) -> House:
+def house(cache_tiers: CacheTiers | None = None, **fields) -> House:
     defaults = {
         "context_length": 64,
         "cache_tokens": 256,
@@ -126,4 +126,4 @@ def house(tiers: Tiers | None = None, **fields) -> House:
         "page_size": 4,
         "prefill_chunk": 16,
     }
-    return House(EngineConfig(**(defaults | fields)), tiers)
+    return House(EngineConfig(**(defaults | fields)), cache_tiers)

@@ -87,11 +87,11 @@ async def test_a_scope_is_the_same_after_a_restart_where_its_secret_is(
 async def test_hits_are_shown_by_tier_and_class_never_by_key(house: Any, ask: Any) -> None:
     from dataclasses import replace
 
-    from serve.engine.types import TierStats
+    from serve.engine.types import CacheStats
 
     house.engine.stats = replace(
         house.engine.stats,
-        tiers=TierStats(
+        cache=CacheStats(
             hits={("device", "none"): 16, ("directory", "grouped"): 48},
             host_bytes=1024,
             directory_bytes=2048,

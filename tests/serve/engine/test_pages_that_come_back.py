@@ -9,9 +9,9 @@ import pytest
 from support.engines import bridged, engine_of, prompt_of, request
 
 from serve.engine.bridge import EngineBridge
+from serve.engine.cache_tiers import CacheTiers
 from serve.engine.engine import Engine
 from serve.engine.page_files import PageDirectory
-from serve.engine.tiers import Tiers
 
 # Two layers, keys and values, two heads, four tokens of eight float32.
 PAGE_BYTES = 2 * 2 * 2 * 4 * 8 * 4
@@ -48,19 +48,19 @@ async def push_out(bridge: EngineBridge) -> None:
 
 @pytest.mark.parametrize("deterministic", [False, True])
 async def test_an_answer_is_the_same_from_host_memory(deterministic):
-    tiers = Tiers(200 * PAGE_BYTES, PAGE_BYTES)
+    cache_tiers = CacheTiers(200 * PAGE_BYTES, PAGE_BYTES)
     fields = {"cache_tokens": 160, "deterministic": deterministic, **SMALL}
-    engine = engine_of(tiers=tiers, host_cache_bytes=200 * PAGE_BYTES, **fields)
+    engine = engine_of(cache_tiers=cache_tiers, host_cache_bytes=200 * PAGE_BYTES, **fields)
     async with started(engine) as bridge:
         cold = await answer(bridge, PROMPT)
         await push_out(bridge)
         again = await answer(bridge, PROMPT)
         assert again == (cold[0], 64 if deterministic else 68)
         assert cold[1] == 0
-    moved = engine.stats.tiers.moved
+    moved = engine.stats.cache.moved
     assert moved["from_host"] == again[1] // 4
-    assert engine.stats.tiers.host_bytes <= 200 * PAGE_BYTES
-    assert engine.stats.tiers.failures == {"save": 0, "write": 0, "read": 0}
+    assert engine.stats.cache.host_bytes <= 200 * PAGE_BYTES
+    assert engine.stats.cache.failures == {"save": 0, "write": 0, "read": 0}
 
 
 async def written(directory: PageDirectory, pages: int) -> None:
@@ -77,7 +77,7 @@ async def test_an_answer_is_the_same_from_the_directory_after_a_restart(tmp_path
         directory = PageDirectory(tmp_path, 2**20)
         directory.made_by("tiny")
         engine = engine_of(
-            tiers=Tiers(0, PAGE_BYTES, directory),
+            cache_tiers=CacheTiers(0, PAGE_BYTES, directory),
             has_page_directory=True,
             **SMALL,
         )
@@ -89,5 +89,5 @@ async def test_an_answer_is_the_same_from_the_directory_after_a_restart(tmp_path
     (cold, none), (again, found) = answers
     assert again == cold
     assert (none, found) == (0, 68)
-    assert engine.stats.tiers.hits["directory", "none"] == found
-    assert engine.stats.tiers.failures == {"save": 0, "write": 0, "read": 0}
+    assert engine.stats.cache.hits["directory", "none"] == found
+    assert engine.stats.cache.failures == {"save": 0, "write": 0, "read": 0}

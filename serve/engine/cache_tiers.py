@@ -17,7 +17,7 @@ from serve.engine.moves import Gathered, Moves, PageBytes, Restore, Save
 from serve.engine.page_files import PageDirectory
 from serve.engine.page_mover import Fetched, PageMover, Read, Written
 from serve.engine.retention import Group
-from serve.engine.types import CacheClass, CacheTier, TierStats
+from serve.engine.types import CacheClass, CacheStats, CacheTier
 
 # What may be on its way from the device at a time, and so be held there beside the pool.
 MOST_LEAVING_BYTES = 256 * 2**20
@@ -54,7 +54,7 @@ class _Reading:
     pages: dict[bytes, PageBytes] = field(default_factory=dict[bytes, PageBytes])
 
 
-class Tiers:
+class CacheTiers:
     """Pages outside the pool.
 
     Args:
@@ -258,10 +258,10 @@ class Tiers:
         kind: CacheClass = "none" if group is None else "grouped"
         self._hits[tier, kind] += tokens
 
-    def stats(self) -> TierStats:
+    def stats(self) -> CacheStats:
         """Counters and gauges as they are now."""
         directory, counts = self._directory, self._counts
-        return TierStats(
+        return CacheStats(
             hits=dict(self._hits),
             host_bytes=len(self._host) * self._page_bytes,
             directory_bytes=0 if directory is None else directory.size,

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from support.executors import AtOnce, Later
 from support.paper_house import House, house
 
-from serve.engine import tiers as tiers_module
+from serve.engine import cache_tiers as tiers_module
+from serve.engine.cache_tiers import READ_SECONDS, CacheTiers
 from serve.engine.config import EngineConfig
 from serve.engine.page_files import PageDirectory
 from serve.engine.page_mover import PageMover
-from serve.engine.tiers import READ_SECONDS, Tiers
 
 POOL = {"cache_tokens": 64, "context_length": 48}
 PAGE_BYTES = 32
@@ -29,7 +29,7 @@ PROMPT = list(range(40))
 class Outside:
     """What is beyond the pool, on threads that a test plays."""
 
-    tiers: Tiers
+    cache_tiers: CacheTiers
     executor: Later
     now: list[float] = field(default_factory=lambda: [0.0])
 
@@ -37,8 +37,8 @@ class Outside:
 def outside(host_pages=0, directory=None, executor=None, page_bytes=PAGE_BYTES) -> Outside:
     executor, now = executor or AtOnce(), [0.0]
     mover = PageMover(directory, executor)
-    tiers = Tiers(host_pages * page_bytes, page_bytes, directory, mover, lambda: now[0])
-    return Outside(tiers, executor, now)
+    cache_tiers = CacheTiers(host_pages * page_bytes, page_bytes, directory, mover, lambda: now[0])
+    return Outside(cache_tiers, executor, now)
 
 
 @pytest.fixture
@@ -66,54 +66,54 @@ def ask(h: House, name: str, prompt: list[int] = PROMPT, **fields) -> int:
 
 
 def hits(h: House) -> dict[str, int]:
-    found = h.scheduler.stats().tiers.hits
+    found = h.scheduler.stats().cache.hits
     return {f"{tier} {kind}": tokens for (tier, kind), tokens in found.items() if tokens}
 
 
 def test_what_the_pool_gives_up_is_found_in_host_memory():
-    h = house(outside(host_pages=100).tiers, **POOL)
+    h = house(outside(host_pages=100).cache_tiers, **POOL)
     assert ask(h, "first") == 0
     assert ask(h, "again") == 36
     fill(h, 16)
     assert ask(h, "later") == 36
     h.check_answers()
     assert hits(h) == {"device none": 36, "host none": 36}
-    moved = h.scheduler.stats().tiers.moved
+    moved = h.scheduler.stats().cache.moved
     assert moved["from_host"] == 9
     fill(h, 16, "more")
     assert ask(h, "much later") == 36
-    assert h.scheduler.stats().tiers.moved["to_host"] > moved["to_host"]
+    assert h.scheduler.stats().cache.moved["to_host"] > moved["to_host"]
 
 
 def test_without_host_memory_it_is_forgotten():
-    h = house(outside().tiers, **POOL)
+    h = house(outside().cache_tiers, **POOL)
     ask(h, "first")
     fill(h, 16)
     assert ask(h, "later") == 0
-    assert h.scheduler.stats().tiers.host_bytes == 0
+    assert h.scheduler.stats().cache.host_bytes == 0
 
 
 def test_host_memory_has_a_bound():
-    h = house(outside(host_pages=10).tiers, **POOL)
+    h = house(outside(host_pages=10).cache_tiers, **POOL)
     ask(h, "first")
     fill(h, 80)
     assert ask(h, "later") == 0
-    assert h.scheduler.stats().tiers.host_bytes == 10 * PAGE_BYTES
+    assert h.scheduler.stats().cache.host_bytes == 10 * PAGE_BYTES
 
 
 def test_a_page_that_is_in_host_memory_is_not_copied_again():
-    h = house(outside(host_pages=100).tiers, **POOL)
+    h = house(outside(host_pages=100).cache_tiers, **POOL)
     ask(h, "first")
     for number in range(3):
         fill(h, 16, f"other {number}")
         ask(h, f"again {number}")
-    saved = h.scheduler.stats().tiers.moved["to_host"]
+    saved = h.scheduler.stats().cache.moved["to_host"]
     # 10 pages of the prompt once, and of three times 16 those that have left.
     assert saved <= 10 + 3 * 16
 
 
 def test_what_comes_back_is_shared_with_who_comes_in_the_same_step():
-    h = house(outside(host_pages=100).tiers, **POOL)
+    h = house(outside(host_pages=100).cache_tiers, **POOL)
     ask(h, "first")
     fill(h, 16)
     h.submit("one", PROMPT, tokens=3)
@@ -121,18 +121,18 @@ def test_what_comes_back_is_shared_with_who_comes_in_the_same_step():
     h.run()
     h.check_answers()
     assert (h.cached["one"], h.cached["two"]) == (36, 36)
-    assert h.scheduler.stats().tiers.moved["from_host"] == 9
+    assert h.scheduler.stats().cache.moved["from_host"] == 9
 
 
 def test_only_so_much_leaves_at_a_time_and_beginnings_before_ends(monkeypatch):
     monkeypatch.setattr(tiers_module, "MOST_LEAVING_BYTES", 4 * PAGE_BYTES)
     beyond = outside(host_pages=100, executor=Later())
-    h = house(beyond.tiers, cache_tokens=48, context_length=48)
+    h = house(beyond.cache_tiers, cache_tokens=48, context_length=48)
     ask(h, "first")
     ask(h, "all", list(range(50, 97)))
     h.check_answers()
-    assert len(beyond.tiers._leaving) == 4
-    assert h.scheduler.stats().tiers.dropped == 6
+    assert len(beyond.cache_tiers._leaving) == 4
+    assert h.scheduler.stats().cache.dropped == 6
     beyond.executor.run()
     h.step()
     assert ask(h, "again") == 16
@@ -141,20 +141,20 @@ def test_only_so_much_leaves_at_a_time_and_beginnings_before_ends(monkeypatch):
 def test_what_is_for_a_day_waits_in_the_pool_for_its_turn_to_leave(directory, monkeypatch):
     monkeypatch.setattr(tiers_module, "MOST_LEAVING_BYTES", 4 * PAGE_BYTES)
     beyond = outside(directory=directory, executor=Later())
-    h = house(beyond.tiers, **POOL)
+    h = house(beyond.cache_tiers, **POOL)
     ask(h, "first", cached_for_days=True)
     for saved in (4, 8, 10):
-        assert h.tiers.unsaved
+        assert h.cache_tiers.unsaved
         h.step()
         beyond.executor.run()
         assert len(directory) == saved
-    assert not h.tiers.unsaved
-    assert h.scheduler.stats().tiers.dropped == 0
+    assert not h.cache_tiers.unsaved
+    assert h.scheduler.stats().cache.dropped == 0
 
 
 def test_what_is_for_a_day_leaves_at_once_when_its_room_is_needed(directory):
     beyond = outside(directory=directory)
-    h = house(beyond.tiers, **POOL)
+    h = house(beyond.cache_tiers, **POOL)
     h.submit("first", PROMPT, tokens=1, cached_for_days=True)
     h.submit("all", list(range(50, 97)), tokens=1)
     h.submit("more", list(range(20, 67)), tokens=1)
@@ -165,7 +165,7 @@ def test_what_is_for_a_day_leaves_at_once_when_its_room_is_needed(directory):
 
 def test_a_page_that_could_not_be_fetched_is_counted_and_may_be_tried_again(monkeypatch, caplog):
     beyond = outside(host_pages=100)
-    h = house(beyond.tiers, **POOL)
+    h = house(beyond.cache_tiers, **POOL)
     ask(h, "first")
 
     def fails(_):
@@ -176,7 +176,7 @@ def test_a_page_that_could_not_be_fetched_is_counted_and_may_be_tried_again(monk
     assert "the device is gone" in caplog.text
     monkeypatch.undo()
     assert ask(h, "second") == 0
-    assert h.scheduler.stats().tiers.failures["save"] > 0
+    assert h.scheduler.stats().cache.failures["save"] > 0
     fill(h, 16, "more")
     assert ask(h, "third") == 36
 
@@ -184,7 +184,7 @@ def test_a_page_that_could_not_be_fetched_is_counted_and_may_be_tried_again(monk
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_pages_survive_a_restart_in_the_directory(directory, deterministic):
     for name, found in (("first", 0), ("after a restart", 32 if deterministic else 36)):
-        h = house(outside(directory=directory).tiers, deterministic=deterministic, **POOL)
+        h = house(outside(directory=directory).cache_tiers, deterministic=deterministic, **POOL)
         assert ask(h, name, cached_for_days=True) == found
         # The moves after the last step.
         h.step()
@@ -193,19 +193,19 @@ def test_pages_survive_a_restart_in_the_directory(directory, deterministic):
 
 
 def test_only_what_asks_for_it_goes_to_the_directory(directory):
-    h = house(outside(host_pages=100, directory=directory).tiers, **POOL)
+    h = house(outside(host_pages=100, directory=directory).cache_tiers, **POOL)
     ask(h, "first")
     fill(h, 16)
     assert len(directory) == 0
     ask(h, "second", cached_for_days=True)
     h.step()
     assert len(directory) == 10
-    assert h.scheduler.stats().tiers.directory_bytes == directory.size > 10 * PAGE_BYTES
+    assert h.scheduler.stats().cache.directory_bytes == directory.size > 10 * PAGE_BYTES
 
 
 def written(directory) -> None:
     """Have the prompt's pages in the directory."""
-    h = house(outside(directory=directory).tiers, **POOL)
+    h = house(outside(directory=directory).cache_tiers, **POOL)
     ask(h, "before", cached_for_days=True)
     h.step()
 
@@ -214,7 +214,7 @@ def test_a_deterministic_engine_takes_whole_chunks_only(directory):
     """Of 16 tokens, from wherever, though 36 are there."""
     written(directory)
     beyond = outside(host_pages=100, directory=directory)
-    h = house(beyond.tiers, deterministic=True, **POOL)
+    h = house(beyond.cache_tiers, deterministic=True, **POOL)
     assert ask(h, "from the directory") == 32
     fill(h, 16)
     assert ask(h, "from host memory") == 32
@@ -224,7 +224,7 @@ def test_a_deterministic_engine_takes_whole_chunks_only(directory):
 def test_while_pages_are_read_one_waits_and_others_go_on(directory):
     written(directory)
     beyond = outside(directory=directory, executor=Later())
-    h = house(beyond.tiers, **POOL)
+    h = house(beyond.cache_tiers, **POOL)
     h.submit("reads", PROMPT, tokens=3)
     h.submit("other", [7, 8, 9], tokens=3)
     for _ in range(10):
@@ -242,7 +242,7 @@ def test_while_pages_are_read_one_waits_and_others_go_on(directory):
 def test_a_choice_that_is_cancelled_while_its_pages_are_read_leaves_nothing(directory):
     written(directory)
     beyond = outside(directory=directory, executor=Later())
-    h = house(beyond.tiers, **POOL)
+    h = house(beyond.cache_tiers, **POOL)
     h.submit("reads", PROMPT, tokens=3)
     h.step()
     h.cancel("reads", None)
@@ -256,7 +256,7 @@ def test_a_choice_that_is_cancelled_while_its_pages_are_read_leaves_nothing(dire
 def test_reading_that_takes_too_long_is_not_waited_for(directory):
     written(directory)
     beyond = outside(directory=directory, executor=Later())
-    h = house(beyond.tiers, **POOL)
+    h = house(beyond.cache_tiers, **POOL)
     h.submit("reads", PROMPT, tokens=3)
     h.step()
     beyond.now[0] = READ_SECONDS
@@ -265,7 +265,7 @@ def test_reading_that_takes_too_long_is_not_waited_for(directory):
     h.run()
     h.check_answers()
     assert h.cached["reads"] == 0
-    assert h.scheduler.stats().tiers.failures["read"] == 1
+    assert h.scheduler.stats().cache.failures["read"] == 1
     beyond.executor.run()
     assert ask(h, "later") == 36
 
@@ -273,12 +273,12 @@ def test_reading_that_takes_too_long_is_not_waited_for(directory):
 def test_only_so_much_is_read_for_who_waits(directory, monkeypatch):
     """And whoever waits for that is computed without in the end."""
     monkeypatch.setattr(tiers_module, "_MOST_WAITING_BYTES", 15 * PAGE_BYTES)
-    h = house(outside(directory=directory).tiers, **POOL)
+    h = house(outside(directory=directory).cache_tiers, **POOL)
     for name, first in (("one", 0), ("two", 50)):
         ask(h, name, [first, *PROMPT[1:]], cached_for_days=True)
         h.step()
     beyond = outside(directory=directory, executor=Later())
-    h = house(beyond.tiers, **POOL)
+    h = house(beyond.cache_tiers, **POOL)
     for name, first in (("one", 0), ("two", 50)):
         h.submit(name, [first, *PROMPT[1:]], tokens=3)
     h.step()
@@ -298,15 +298,15 @@ def test_a_damaged_file_ends_what_is_found(directory, tmp_path):
     assert len(names) == 10
     for path in names:
         path.write_bytes(path.read_bytes()[:-1])
-    h = house(outside(directory=directory).tiers, **POOL)
+    h = house(outside(directory=directory).cache_tiers, **POOL)
     assert ask(h, "later") == 0
     h.check_answers()
-    assert h.scheduler.stats().tiers.failures["read"] == 1
+    assert h.scheduler.stats().cache.failures["read"] == 1
 
 
 @pytest.mark.parametrize(("group", "found"), [("mine", 36), ("", 0)])
 def test_a_group_in_use_keeps_its_pages_while_ten_pools_of_others_go_by(group, found):
-    h = house(outside().tiers, cache_tokens=128, context_length=48)
+    h = house(outside().cache_tiers, cache_tokens=128, context_length=48)
     ask(h, "first", cache_group=group)
     for number in range(10):
         fill(h, 32, f"other {number}")
@@ -316,7 +316,7 @@ def test_a_group_in_use_keeps_its_pages_while_ten_pools_of_others_go_by(group, f
 
 
 def test_a_group_does_not_stop_rows_that_need_its_pages():
-    h = house(outside().tiers, **POOL)
+    h = house(outside().cache_tiers, **POOL)
     ask(h, "first", cache_group="mine")
     h.submit("all", list(range(50, 90)), tokens=8)
     h.submit("more", list(range(40, 80)), tokens=8)
@@ -326,7 +326,7 @@ def test_a_group_does_not_stop_rows_that_need_its_pages():
 
 
 def test_the_same_group_of_another_scope_is_another():
-    h = house(outside().tiers, cache_tokens=256, context_length=48)
+    h = house(outside().cache_tiers, cache_tokens=256, context_length=48)
     ask(h, "first", cache_group="mine", cache_scope=b"a")
     ask(h, "second", [90, *PROMPT[1:]], cache_group="mine", cache_scope=b"b")
     fill(h, 128)
@@ -344,7 +344,7 @@ def seen(scope: bytes, sent_before: bool, seed: int, directory=None) -> tuple[in
         directory: of pages.
     """
     rng = random.Random(seed)
-    h = house(outside(host_pages=8, directory=directory).tiers, **POOL)
+    h = house(outside(host_pages=8, directory=directory).cache_tiers, **POOL)
     prompt = [rng.randrange(97) for _ in range(rng.randint(8, 40))]
     another = [97 + token for token in prompt]
     for number in range(rng.randint(1, 4)):
@@ -429,7 +429,7 @@ def test_invariants_hold_wherever_pages_are(tmp_path_factory, story):
     for _ in range(2):
         page_bytes = 8 * config.page_size
         beyond = outside(host_pages, directory, Later(), page_bytes)
-        h = House(config, beyond.tiers)
+        h = House(config, beyond.cache_tiers)
         for number in range(happenings):
             happening = rng.random()
             if happening < 0.3:
@@ -464,6 +464,6 @@ def test_invariants_hold_wherever_pages_are(tmp_path_factory, story):
         h.step()
         beyond.executor.run()
         h.step()
-        assert not h.tiers._leaving
+        assert not h.cache_tiers._leaving
     if directory is not None:
         directory.close()
