@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Int8, Num
 
-from model.axes import HEAD_DIM, KV_HEADS, PAGE, PAGES
+from model.axes import HEAD_DIM, KEYS_VALUES, KV_HEADS, LAYERS, PAGE, PAGES
 from model.config import ModelConfig
 from model.float8 import FP8, float8_bits, of_float8_bits
 from model.mesh import replicated, sharding
@@ -52,6 +52,18 @@ class LayerCache(NamedTuple):
 
         return self._make((copy(self.keys), copy(self.values)))
 
+    def taken(self, source: Int[Array, " c"]) -> Num[Array, "c 2 K page W"]:
+        """What pages hold, page by page."""
+        both = [pool.at[:, source].get(mode="clip") for pool in self]
+        return jnp.moveaxis(jnp.stack(both), 2, 0)
+
+    def filled(self, held: Num[Array, "c 2 K page W"], target: Int[Array, " c"]) -> "LayerCache":
+        """With pages that hold what `taken` gave; targets out of range are dropped."""
+        both = jnp.moveaxis(held, 0, 2)
+        return self._make(
+            pool.at[:, target].set(new, mode="drop") for pool, new in zip(self, both, strict=True)
+        )
+
 
 class GpuPages(LayerCache):
     """Pages by head that the kernel for GPUs reads."""
@@ -75,8 +87,17 @@ class CombinedPages(NamedTuple):
 
     def copied(self, source: Int[Array, " c"], target: Int[Array, " c"]) -> "CombinedPages":
         """With pages copied to others; targets out of range are dropped."""
-        copy = self.pages.at[source].get(mode="clip")
-        return self._replace(pages=self.pages.at[target].set(copy, mode="drop"))
+        return self.filled(self.taken(source), target)
+
+    def taken(self, source: Int[Array, " c"]) -> Num[Array, "c page two_K W"]:
+        """What pages hold, page by page."""
+        return self.pages.at[source].get(mode="clip")
+
+    def filled(
+        self, held: Num[Array, "c page two_K W"], target: Int[Array, " c"]
+    ) -> "CombinedPages":
+        """With pages that hold what `taken` gave; targets out of range are dropped."""
+        return self._replace(pages=self.pages.at[target].set(held, mode="drop"))
 
 
 Pool = LayerCache | CombinedPages
@@ -98,6 +119,20 @@ class Cache(NamedTuple):
 
     layers: tuple[Pool, ...]
     tables: Int[Array, "R M"]
+
+
+def page_layout(cache: Cache) -> PageLayout:
+    """How the pages of a cache are laid out."""
+    pool = cache.layers[0]
+    if isinstance(pool, CombinedPages):
+        return "combined"
+    return "by_head_on_gpu" if isinstance(pool, GpuPages) else "by_head"
+
+
+def taken_sharding(mesh: Mesh, layout: PageLayout) -> Any:
+    """How the result of `steps.take_pages` lies on a mesh."""
+    own = (PAGE, KV_HEADS) if layout == "combined" else (KEYS_VALUES, KV_HEADS, PAGE)
+    return _place(mesh, PAGES, LAYERS, *own, HEAD_DIM)
 
 
 def combined_width(head_dim: int) -> int:

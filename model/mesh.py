@@ -20,7 +20,9 @@ from model.axes import (
     GATE_UP,
     HEAD_DIM,
     HEAD_GROUP,
+    KEYS_VALUES,
     KV_HEADS,
+    LAYERS,
     PAGE,
     PAGES,
     QKV_GROUP,
@@ -55,6 +57,8 @@ RULES: dict[str, str | None] = {
     # Any row may hold any page, so a pool cut by pages would be exchanged on every step.
     PAGES: None,
     PAGE: None,
+    LAYERS: None,
+    KEYS_VALUES: None,
     COLUMNS: None,
     WITHIN_GROUP: None,
 }

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jax.stages import Lowered
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from model.axes import EMBED, TOKENS
 from model.backends import attend_with
@@ -170,6 +170,28 @@ def copy_pages(cache: Cache, source: Int[Array, " c"], target: Int[Array, " c"])
         target: pages to copy to; out of range for nothing to copy.
     """
     return cache._replace(layers=tuple(layer.copied(source, target) for layer in cache.layers))
+
+
+def take_pages(cache: Cache, source: Int[Array, " c"]) -> Num[Array, "c L ..."]:
+    """What pages hold over all layers, page by page.
+
+    Args:
+        cache: stays as it is.
+        source: pages; any of them where it does not matter.
+    """
+    return jnp.stack([layer.taken(source) for layer in cache.layers], axis=1)
+
+
+def fill_pages(cache: Cache, held: Num[Array, "c L ..."], target: Int[Array, " c"]) -> Cache:
+    """Have pages hold what `take_pages` gave.
+
+    Args:
+        cache: donated.
+        held: what they are to hold.
+        target: pages; out of range for nothing to fill.
+    """
+    layers = [layer.filled(held[:, index], target) for index, layer in enumerate(cache.layers)]
+    return cache._replace(layers=tuple(layers))
 
 
 def lower_step(

@@ -352,6 +352,39 @@ class ServeConfig:
         beyond="is computed in several steps",
         why="Whoever reads an answer waits for such a step; it is longer where more prompts wait.",
     )
+    host_cache_bytes: int = setting(
+        0,
+        group="Prompt cache",
+        help="Host memory for pages that have left the device's key-value cache, in bytes.",
+        metavar="BYTES",
+        low=0,
+        default_text="0: none",
+        beyond="is forgotten, and computed anew",
+        why="The memory of the host.",
+    )
+    cache_dir: str = setting(
+        "",
+        group="Prompt cache",
+        help="Directory for the pages of requests with prompt_cache_retention 24h; one server "
+        "at a time.",
+        metavar="DIRECTORY",
+        default_text="none: such requests answer 400",
+    )
+    cache_dir_bytes: int = setting(
+        16 * 2**30,
+        group="Prompt cache",
+        help="What the files of --cache-dir may take, in bytes; the longest unused go first.",
+        metavar="BYTES",
+        low=2**20,
+        beyond="is deleted, and computed anew",
+        why="The room on the disk.",
+    )
+    share_cache_between_keys: bool = setting(
+        False,
+        group="Prompt cache",
+        help="Find the beginnings of prompts also where another API key sent them: what is found "
+        "tells one caller of another's prompts.",
+    )
     schema_in_prompt: bool = setting(
         True,
         group="Model",
@@ -580,6 +613,15 @@ class ServeConfig:
         if self.store in ("", "off") or "://" in self.store:
             return self.store or "off"
         return str(expanded(self.store).absolute())
+
+    @property
+    def page_directory(self) -> Path | None:
+        """Where pages are kept over restarts, or None when they are not.
+
+        Raises:
+            ConfigError: it begins with a home directory that is not there.
+        """
+        return expanded(self.cache_dir) if self.cache_dir else None
 
     @property
     def scheme(self) -> str:

@@ -29,6 +29,7 @@ from serve.engine.bridge import EngineBridge
 from serve.engine.config import EngineConfigError
 from serve.engine.engine import Engine
 from serve.engine.loading import LoadedEngine, load_engine
+from serve.engine.page_files import PageDirectory
 from serve.environment import service_links
 from serve.hosts.agreement import facts_of
 from serve.hosts.errors import HostsError
@@ -181,7 +182,9 @@ def _configure_logging(level: str) -> None:
         logging.getLogger(name).setLevel(own)
 
 
-def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
+def _load(
+    config: ServeConfig, followers: Leader | None, directory: PageDirectory | None = None
+) -> LoadedEngine:
     logger.info("loading %s", config.model)
     compile_cache = config.compile_cache_directory
     if compile_cache is None:
@@ -211,6 +214,8 @@ def _load(config: ServeConfig, followers: Leader | None) -> LoadedEngine:
         compile_cache=compile_cache,
         followers=followers,
         adapters=config.adapter_directories,
+        host_cache_bytes=config.host_cache_bytes,
+        page_directory=directory,
     )
 
 
@@ -221,13 +226,22 @@ def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
     listener = listen(config.host, config.port)
     port = int(listener.getsockname()[1])
     http = http_config(config, listener)
-    loaded = _load(config, followers)
+    directory = _page_directory(config)
+    if directory is not None:
+        # The same after a restart, as what it is for is.
+        api = replace(api, cache_scope_key=directory.key, keeps_pages=True)
+    loaded = _load(config, followers, directory)
     tokenizer = loaded.tokenizer
     texts = config.tokenizer_directory
     template = load_chat_template(texts, tokenizer.named, config.chat_template)
     renderer = Renderer(tokenizer, template)
     end_ids = renderer.end_ids(loaded.end_ids)
     return _Prepared(config, api, http, port, loaded, renderer, end_ids)
+
+
+def _page_directory(config: ServeConfig) -> PageDirectory | None:
+    path = config.page_directory
+    return None if path is None else PageDirectory(path, config.cache_dir_bytes)
 
 
 def _api_settings(config: ServeConfig) -> ApiSettings:
@@ -254,6 +268,7 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         store_bytes=config.store_bytes,
         max_file_bytes=config.max_file_bytes,
         max_files_bytes=config.max_files_bytes,
+        share_cache_between_keys=config.share_cache_between_keys,
     )
 
 

@@ -17,6 +17,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from serve.cache_metrics import cache_metrics
 from serve.engine.types import EngineClient, EngineState, EngineStats, StepReport, TierStats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -195,12 +196,13 @@ class _EngineCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         stats, state = self._engine.stats, self._engine.state
         for entry in fields(EngineStats):
-            if entry.name == "tiers":
-                yield from _tiers(stats)
+            if entry.name not in _HELP:
                 continue
             name, value = f"parlance_engine_{entry.name}", getattr(stats, entry.name)
             family = GaugeMetricFamily if entry.name in _GAUGES else CounterMetricFamily
             yield family(name, _HELP[entry.name], value=value)
+        yield from _tiers(stats)
+        yield from cache_metrics(stats.cache)
         states = GaugeMetricFamily(
             "parlance_engine_state", "1 for the state the engine is in.", labels=["state"]
         )

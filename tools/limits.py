@@ -14,7 +14,10 @@ from serve.api.asking.worker_pool import LEAST_MEMORY, MEMORY_EACH_BYTE, MOST_SE
 from serve.api.settings import ApiSettings
 from serve.api.wire.request import ChatRequest
 from serve.config import ServeConfig
+from serve.engine.cache_tiers import READ_SECONDS
 from serve.engine.intake import MOST_FULL
+from serve.engine.page_files import LIFE_SECONDS
+from serve.engine.retention import FAVOURED_SECONDS, FAVOURED_SHARE
 from serve.protocol.settings import (
     CONNECTIONS,
     HEAD_BYTES,
@@ -190,6 +193,24 @@ def _fixed() -> Iterator[_Fixed]:
         f"for callers below their share up to {MOST_FULL} times as many",
         "429 `queue_full`; one request that never fits 400 `integer_above_max_value`",
         "A caller below its share is not kept out by one who fills all.",
+    )
+    yield _Fixed(
+        "a page in --cache-dir",
+        f"{LIFE_SECONDS / 3600:g} hours",
+        "is deleted, and computed anew",
+        "What callers are told of `24h`.",
+    )
+    yield _Fixed(
+        "waiting for pages from --cache-dir",
+        _seconds(READ_SECONDS),
+        "the rest is computed",
+        "A disk may be slow.",
+    )
+    yield _Fixed(
+        "pages that groups keep before others",
+        f"{FAVOURED_SHARE:.0%} of a tier, of a group for {FAVOURED_SECONDS / 60:g} minutes unused",
+        "go first, or like others",
+        "A group must not hold memory for ever.",
     )
 
 

@@ -61,6 +61,10 @@ class ApiSettings:
         store_bytes: that all completions and files may have.
         max_file_bytes: a longer file is refused with 413.
         max_files_bytes: that the files of one API key may have.
+        share_cache_between_keys: find pages of a prompt also where another key sent it.
+        keeps_pages: whether there is a directory of pages, for requests to be kept in.
+        cache_scope_key: keys the hash of an API key under which its pages are found. The default
+            is new in each process; with a directory of pages it is that one's.
         caller_hash_key: keys the hash under which callers appear in logs and metrics. The
             default is new in each process; give one to compare across restarts.
     """
@@ -100,6 +104,9 @@ class ApiSettings:
     store_bytes: int = 10 * 2**30
     max_file_bytes: int = 64 * 2**20
     max_files_bytes: int = 2**30
+    share_cache_between_keys: bool = False
+    keeps_pages: bool = False
+    cache_scope_key: bytes = field(default_factory=_random_key, repr=False)
     caller_hash_key: bytes = field(default_factory=_random_key, repr=False)
 
     @property

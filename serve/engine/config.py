@@ -39,6 +39,8 @@ class EngineConfig:
         end_ids: most ids that end a turn, of a request that bans them.
         ngrams: draft what came after the same tokens before, in the prompt or the answer.
         draft_tokens: rows bring drafts as far as a step has no more than so many tokens.
+        host_cache_bytes: what pages that have left the pool may take of the host's memory.
+        has_page_directory: whether pages may also go to a directory.
     """
 
     context_length: int
@@ -55,6 +57,8 @@ class EngineConfig:
     end_ids: int = END_IDS
     ngrams: bool = False
     draft_tokens: int = 16
+    host_cache_bytes: int = 0
+    has_page_directory: bool = False
 
     def __post_init__(self) -> None:
         for name in ("context_length", "max_rows", "queue_limit", "flex_patience"):
@@ -93,6 +97,11 @@ class EngineConfig:
     def most_choices(self) -> int:
         """Choices that rows and queue hold together."""
         return self.max_rows + self.queue_limit
+
+    @property
+    def moves_pages(self) -> bool:
+        """Whether pages leave the pool for somewhere else, and come back."""
+        return self.host_cache_bytes > 0 or self.has_page_directory
 
     @property
     def num_pages(self) -> int:

@@ -17,10 +17,12 @@ from typing import Protocol
 
 from sampling.batch import check_end_ids
 from sampling.params import BAN
+from serve.engine.cache_tiers import CacheTiers
 from serve.engine.compilations import CompilationCounter
 from serve.engine.config import EngineConfig
 from serve.engine.intake import Intake
 from serve.engine.masks import MaskMaker
+from serve.engine.moves import Gathered, Moves
 from serve.engine.plan import Mask, StepPlan, StepResult
 from serve.engine.scheduler import Delivery, Scheduler
 from serve.engine.types import (
@@ -72,6 +74,10 @@ class StepRunner(Protocol):
         """Have all programs ready."""
         ...
 
+    def move(self, moves: Moves) -> Sequence[Gathered]:
+        """Dispatch what is to be copied before the next step; gives back what goes out."""
+        ...
+
     def execute(self, plan: StepPlan) -> StepHandle:
         """Dispatch a step's forward calls without waiting for them."""
         ...
@@ -84,20 +90,35 @@ def _ignore(told: object) -> None:
 class Engine:
     """A scheduler and a runner on a thread of their own.
 
+    Args:
+        runner: executes plans.
+        config: the engine's settings.
+        info: facts about the model and engine.
+        cache_tiers: where pages are that the pool gives up; nowhere if not given.
+
     Attributes:
         info: facts about the model and engine.
         death: completes with the exception when the thread dies of one, or with None when it
             was stopped.
     """
 
-    def __init__(self, runner: StepRunner, config: EngineConfig, info: EngineInfo) -> None:
+    def __init__(
+        self,
+        runner: StepRunner,
+        config: EngineConfig,
+        info: EngineInfo,
+        cache_tiers: CacheTiers | None = None,
+    ) -> None:
         self.info = info
         self.death: Future[BaseException | None] = Future()
         self._runner = runner
         self._config = config
         self._intake = Intake(config)
         self._masks = MaskMaker(info.vocab_size)
-        self._scheduler = Scheduler(config, self._intake.leave, self._masks.holding)
+        self._cache_tiers = cache_tiers or CacheTiers()
+        self._scheduler = Scheduler(
+            config, self._intake.leave, self._masks.holding, self._cache_tiers
+        )
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._listener: Listener = _ignore
         self._observer: Observer = _ignore
@@ -200,6 +221,7 @@ class Engine:
         self._commands.put(self._stop)
         if self._thread.is_alive():
             self._thread.join()
+        self._cache_tiers.close()
 
     def fail(self, error: BaseException) -> None:
         """Die of what the thread cannot see: it may be waiting for ever for the device."""
@@ -244,6 +266,7 @@ class Engine:
                 deliveries += self._finish(*running)
                 running, fetched = None, time.perf_counter()
             plan = scheduler.plan()
+            self._move_pages()
             step = None if plan is None else self._runner.execute(plan)
             now = time.perf_counter()
             if plan is not None and step is not None and follows:
@@ -279,6 +302,14 @@ class Engine:
                 self._listener(deliveries)
                 deliveries = []
             running = None if plan is None or step is None else (plan, step)
+            if running is None and scheduler.has_work:
+                # All that wait do so for pages that are read on another thread.
+                time.sleep(_GLANCE_SECONDS)
+
+    def _move_pages(self) -> None:
+        """Have pages copied before the step that has been planned, or by themselves."""
+        if moves := self._cache_tiers.take_moves():
+            self._cache_tiers.carry(self._runner.move(moves))
 
     def _finish(self, plan: StepPlan, step: StepHandle) -> list[Delivery]:
         """Wait for a step, and take what came of it."""
@@ -286,7 +317,12 @@ class Engine:
         return self._scheduler.commit(plan, step.fetch())
 
     def _rest(self) -> None:
-        """Wait for a command; the device has nothing to do."""
+        """Wait for a command; the device has nothing to do but to give out pages."""
+        self._move_pages()
+        while self._cache_tiers.unsaved and self._commands.empty():
+            time.sleep(_GLANCE_SECONDS)
+            self._cache_tiers.collect()
+            self._move_pages()
         if self._config.check_integrity:
             self._scheduler.check_integrity()
         self._commands.get()()

@@ -177,7 +177,14 @@ def facts_of(model: ModelConfig, config: EngineConfig, backend: Backend, mesh: M
     """In text, what decides over all programs of an engine beside their names and arguments."""
     client = mesh.devices.flat[0].client
     # What only the host's side of the engine reads.
-    shapes = replace(config, queue_limit=1, flex_patience=1, check_integrity=False)
+    shapes = replace(
+        config,
+        queue_limit=1,
+        flex_patience=1,
+        check_integrity=False,
+        host_cache_bytes=0,
+        has_page_directory=False,
+    )
     facts = {
         "code": _code_digest(),
         "versions": versions(),

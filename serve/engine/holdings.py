@@ -1,25 +1,53 @@
 """The cache pages that sequences hold: shared with others, taken new, named, given back.
 
 Owns every sequence's `pages`, `names` and `registered`, and says how many of its tokens they
-spare from being computed. Knows nothing of rows, queues or steps: whether a sequence may start,
-and who gives way, the scheduler decides.
+spare from being computed; those that the pool has given up come back from `cache_tiers.py`. Knows
+nothing of rows, queues or steps: whether a sequence may start, and who gives way, the scheduler
+decides.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from serve.engine.cache_tiers import CacheTiers, Found
 from serve.engine.config import EngineConfig
 from serve.engine.pages import PagePool
-from serve.engine.prefix_cache import PrefixCache, page_name, page_names, root_of
+from serve.engine.prefix_cache import PrefixCache, page_name, page_names
+from serve.engine.retention import Group
 from serve.engine.sequence import Sequence
 
 
-class Holdings:
-    """All pages, and who holds them."""
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    """What there is of a sequence's first pages.
 
-    def __init__(self, config: EngineConfig) -> None:
+    Attributes:
+        pages: in the pool.
+        found: those after them, elsewhere.
+    """
+
+    pages: list[int]
+    found: list[Found]
+
+    @property
+    def count(self) -> int:
+        """Pages in all."""
+        return len(self.pages) + len(self.found)
+
+
+class Holdings:
+    """All pages, and who holds them.
+
+    Args:
+        config: the engine's settings.
+        cache_tiers: where pages are that the pool gives up.
+    """
+
+    def __init__(self, config: EngineConfig, cache_tiers: CacheTiers) -> None:
         self._config = config
+        self._cache_tiers = cache_tiers
         self._prefixes = PrefixCache()
-        self._pool = PagePool(config.num_pages, self._prefixes.forget)
+        self._pool = PagePool(config.num_pages, self._evict)
 
     @property
     def total(self) -> int:
@@ -37,7 +65,7 @@ class Holdings:
         return self._pool.kept
 
     def begin(self, sequence: Sequence, margin: int) -> bool:
-        """Give a sequence the cached pages of its prefix, and the rest new.
+        """Give a sequence the cached pages of its prefix, and the rest new or to be filled.
 
         Args:
             sequence: holds no page; its `computed` is set to what the cached pages spare.
@@ -47,19 +75,53 @@ class Holdings:
             False, and nothing is changed, if there are too few.
         """
         config = self._config
-        cached = self._cached(sequence)
-        if self._missing(sequence, cached) + margin > 0:
+        prefix = self._cached(sequence)
+        cached = len(prefix.pages)
+        if self._missing(sequence, prefix.pages) + margin > 0:
             return False
-        needed = config.pages_for(self._reserved_tokens(sequence)) - len(cached)
-        self._pool.hold(cached)
-        sequence.pages = cached + self._pool.take(needed)
-        sequence.computed = len(cached) * config.page_size
-        sequence.registered = len(cached)
+        needed = config.pages_for(self._reserved_tokens(sequence)) - cached
+        self._use(sequence.group)
+        self._pool.hold(prefix.pages)
+        sequence.pages = prefix.pages + self._pool.take(needed)
+        sequence.computed = prefix.count * config.page_size
+        sequence.registered = prefix.count
+        restored = sequence.pages[cached : prefix.count]
+        for each, page in zip(prefix.found, restored, strict=True):
+            # Filled before any step that is planned from now on.
+            self._prefixes.add(each.name, page)
+        self._cache_tiers.restore(sequence.arrival, prefix.found, restored, sequence.group)
+        if sequence.cached_tokens < 0 and sequence.choice == 0:
+            self._count_hits(sequence, prefix)
         return True
+
+    def _use(self, group: Group | None) -> None:
+        self._pool.use(group)
+        self._cache_tiers.use(group)
+
+    def _count_hits(self, sequence: Sequence, prefix: _Prefix) -> None:
+        size, group = self._config.page_size, sequence.group
+        self._cache_tiers.count_hit("device", group, len(prefix.pages) * size)
+        for each in prefix.found:
+            self._cache_tiers.count_hit(each.tier, group, size)
+
+    def _evict(self, page: int, group: Group | None) -> None:
+        self._cache_tiers.evicted(page, self._prefixes.forget(page), group)
+
+    def arriving(self, sequence: Sequence) -> bool:
+        """Whether a sequence should wait for pages of its prefix, which are being read."""
+        if not self._cache_tiers.reads:
+            return False
+        prefix = self._cached(sequence, whole_chunks=False)
+        usable = sequence.spareable // self._config.page_size
+        return self._cache_tiers.arriving(sequence.arrival, sequence.names[prefix.count : usable])
+
+    def leave(self, sequence: Sequence) -> None:
+        """A sequence waits for no pages any more."""
+        self._cache_tiers.leave(sequence.arrival)
 
     def has_room(self, sequence: Sequence, margin: int) -> bool:
         """Whether `begin` would find enough pages."""
-        return self._missing(sequence, self._cached(sequence)) + margin <= 0
+        return self._missing(sequence, self._cached(sequence).pages) + margin <= 0
 
     def _missing(self, sequence: Sequence, cached: list[int]) -> int:
         """Pages that a sequence which began now would need beyond those that are there."""
@@ -68,19 +130,21 @@ class Holdings:
 
     def spared(self, sequence: Sequence) -> int:
         """Tokens that cached pages would spare a sequence which began now."""
-        return len(self._cached(sequence)) * self._config.page_size
+        return self._cached(sequence).count * self._config.page_size
 
-    def _cached(self, sequence: Sequence) -> list[int]:
+    def _cached(self, sequence: Sequence, *, whole_chunks: bool = True) -> _Prefix:
         config = self._config
         known = len(sequence.names) * config.page_size
         if known + config.page_size <= len(sequence.tokens):
-            sequence.names = page_names(sequence.tokens, config.page_size, sequence.request.adapter)
+            sequence.names = page_names(sequence.tokens, config.page_size, sequence.root)
         usable = sequence.spareable // config.page_size
-        cached = self._prefixes.find(sequence.names[:usable])
-        if config.deterministic:
-            chunk_pages = config.prefill_chunk // config.page_size
-            del cached[len(cached) - len(cached) % chunk_pages :]
-        return cached
+        pages = self._prefixes.find(sequence.names[:usable])
+        found = self._cache_tiers.find(sequence.arrival, sequence.names[len(pages) : usable])
+        if config.deterministic and whole_chunks:
+            count = len(pages) + len(found)
+            count -= count % (config.prefill_chunk // config.page_size)
+            del found[max(0, count - len(pages)) :], pages[count:]
+        return _Prefix(pages, found)
 
     def grow(self, sequence: Sequence, margin: int = 0) -> bool:
         """Give a sequence one page more; False if no more than `margin` are left."""
@@ -104,6 +168,7 @@ class Holdings:
         """
         size = self._config.page_size
         shared = first.prompt_length // size
+        self.leave(sequence)
         own = self._pool.take(self._needed_beside(first, sequence))
         self._pool.hold(first.pages[:shared])
         sequence.pages = first.pages[:shared] + own
@@ -142,7 +207,7 @@ class Holdings:
             if index == len(sequence.names):
                 start = index * config.page_size
                 names = sequence.names
-                parent = names[-1] if names else root_of(sequence.request.adapter)
+                parent = names[-1] if names else sequence.root
                 page_tokens = sequence.tokens[start : start + config.page_size]
                 sequence.names.append(page_name(parent, page_tokens))
             self._prefixes.add(sequence.names[index], sequence.pages[index])
@@ -150,13 +215,19 @@ class Holdings:
 
     def release(self, sequence: Sequence) -> None:
         """Take a sequence's pages back; what the prefix cache knows of them is kept for now."""
-        self._pool.release(sequence.pages, self._prefixes.knows)
+        if sequence.request.cached_for_days:
+            for name, page in zip(
+                sequence.names, self._prefixes.find(sequence.names), strict=False
+            ):
+                self._cache_tiers.keep_for_days(page, name)
+        self._pool.release(sequence.pages, self._prefixes.knows, sequence.group)
         sequence.pages = []
 
-    def check(self, running: Iterable[Sequence]) -> None:
+    def check(self, running: Iterable[Sequence], waiting: Iterable[Sequence]) -> None:
         """Verify the pages against the sequences that hold some.
 
         Raises:
-            AssertionError: a page is lost or counted wrongly.
+            AssertionError: a page is lost or counted wrongly, or read for nobody.
         """
+        self._cache_tiers.check({each.arrival for each in waiting})
         self._pool.check((each.pages for each in running), self._prefixes.knows)

@@ -17,6 +17,7 @@ from model.mesh import parts_on
 from model.parameters import count_parameters
 from model.tokenizer import Tokenizer
 from sampling.params import END_IDS
+from serve.engine.cache_tiers import CacheTiers
 from serve.engine.compile_cache import keep_programs
 from serve.engine.config import (
     MOST_CACHE_TOKENS,
@@ -34,12 +35,14 @@ from serve.engine.memory import (
     SMALLER_WEIGHTS,
     capacity,
     check_fits,
+    check_host_cache,
     model_in_words,
     needs_of,
     numbers_in_words,
     refused_if_exhausted,
     warn_if_not_free,
 )
+from serve.engine.page_files import PageDirectory
 from serve.engine.runner import Followers, Runner
 from serve.engine.types import EngineInfo
 
@@ -93,6 +96,8 @@ def load_engine(
     check_integrity: bool = False,
     followers: Followers | None = None,
     adapters: Mapping[str, Path] | None = None,
+    host_cache_bytes: int = 0,
+    page_directory: PageDirectory | None = None,
 ) -> LoadedEngine:
     """Load a checkpoint and build its engine.
 
@@ -118,6 +123,8 @@ def load_engine(
         check_integrity: see `EngineConfig`.
         followers: see `Runner`.
         adapters: directories of adapters, by the names that requests may ask for.
+        host_cache_bytes: see `EngineConfig`.
+        page_directory: keeps pages over restarts.
 
     Raises:
         CheckpointError: the directory cannot be served, or an adapter's with it.
@@ -128,6 +135,11 @@ def load_engine(
     """
     check_settings()
     check_devices()
+    if jax.process_count() > 1 and (host_cache_bytes or page_directory):
+        raise EngineConfigError(
+            "host_cache_bytes and cache_dir are for a server of one process; leave out "
+            "--host-cache-bytes and --cache-dir"
+        )
     kept = None if compile_cache is None else keep_programs(compile_cache)
     opened = open_model(directory, mesh, dtype, weights, cache_dtype, adapters)
     texts = tokenizer_directory or directory
@@ -150,7 +162,10 @@ def load_engine(
         end_ids=max(END_IDS, len(end_ids) + 1),
         ngrams=speculate == "ngram",
         draft_tokens=default_draft_tokens(jax.default_backend()),
+        host_cache_bytes=host_cache_bytes,
+        has_page_directory=page_directory is not None,
     )
+    check_host_cache(config, host_memory())
     needs, there = needs_of(opened, config), capacity(opened.mesh)
     check_fits(needs, there)
     warn_if_not_free(needs, there)
@@ -170,7 +185,22 @@ def load_engine(
         adapters=() if model.adapters is None else model.adapters.names,
     )
     runner = Runner(model, config, followers, kept)
-    return LoadedEngine(Engine(runner, config, info), runner, tokenizer, end_ids)
+    cache_tiers = _cache_tiers(model, config, page_directory, info.fingerprint)
+    return LoadedEngine(Engine(runner, config, info, cache_tiers), runner, tokenizer, end_ids)
+
+
+def _cache_tiers(
+    model: LoadedModel, config: EngineConfig, directory: PageDirectory | None, maker: str
+) -> CacheTiers:
+    page_bytes = config.page_size * _cached_bytes(model)
+    if 0 < config.host_cache_bytes < page_bytes:
+        raise EngineConfigError(
+            f"host_cache_bytes is {config.host_cache_bytes}, and a page takes {page_bytes}; give "
+            f"room for many pages, or 0 for none (--host-cache-bytes)"
+        )
+    if directory is not None:
+        directory.made_by(f"{maker} {model.backend.layout} {page_bytes}")
+    return CacheTiers(config.host_cache_bytes, page_bytes, directory)
 
 
 def _context_length(context: int, config: ModelConfig) -> int:

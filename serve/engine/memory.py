@@ -24,8 +24,9 @@ from model.mesh import replicated
 from model.parameters import abstract_parameters, adapter_specs, bits_of
 from model.small import form_in_words
 from sampling.batch import empty_rows
+from serve.engine.cache_tiers import MOST_LEAVING_BYTES
 from serve.engine.config import EngineConfig, EngineConfigError
-from serve.engine.host_memory import host_memory
+from serve.engine.host_memory import HostMemory, host_memory
 from serve.engine.programs import cache_sizes
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 LOWER_ROWS = "lower rows (--rows)"
 LOWER_CACHE = "lower cache_tokens (--cache-tokens)"
 LOWER_CHUNK = "lower prefill_chunk (--prefill-chunk)"
+LOWER_HOST_CACHE = "lower host_cache_bytes (--host-cache-bytes)"
 LOWER_PAGE = "lower page_size (--page-size)"
 FEWER_ADAPTERS = "give fewer adapters (--adapter), or such of a lower rank"
 SMALLER_WEIGHTS = (
@@ -128,7 +130,34 @@ def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Nee
             LOWER_ROWS,
         ),
         *adapters,
+        *_tier_needs(model, config),
     ]
+
+
+def _tier_needs(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Need]:
+    """What pages that leave the cache take: on their way, and in memory that is the devices'."""
+    if not config.moves_pages:
+        return []
+    way = "what is on its way out of the cache"
+    needs = [Need(way, MOST_LEAVING_BYTES, "leave out --host-cache-bytes and --cache-dir")]
+    devices = model.mesh.local_devices
+    if config.host_cache_bytes and not devices[0].memory_stats():
+        host = config.host_cache_bytes // len(devices)
+        needs.append(Need("a host cache", host, LOWER_HOST_CACHE))
+    return needs
+
+
+def check_host_cache(config: EngineConfig, there: HostMemory) -> None:
+    """Refuse a host cache that no host memory can hold, whatever the devices have.
+
+    Raises:
+        EngineConfigError: there is not so much memory.
+    """
+    if config.host_cache_bytes > there.total:
+        raise EngineConfigError(
+            f"a host cache takes {_gib(config.host_cache_bytes)}, and this host has "
+            f"{_gib(there.total)}; {LOWER_HOST_CACHE}"
+        )
 
 
 def _adapters_need(model: OpenedModel | LoadedModel, shape: AdapterShape) -> Need:
@@ -164,6 +193,8 @@ def program_in_words(program: str, size: int) -> tuple[str, str]:
         return f"a step of {size} tokens", LOWER_CHUNK
     if program == "prompt_logprobs":
         return f"log-probabilities at {size} places of a prompt", SMALLER_WEIGHTS
+    if program in ("take", "fill"):
+        return f"moving {size} pages", LOWER_PAGE
     if program == "copy":
         return f"copying {size} pages", LOWER_PAGE
     return f"sampling for {size} rows ({program})", LOWER_ROWS

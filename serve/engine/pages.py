@@ -1,11 +1,13 @@
 """Which cache pages are free, and how many hold each of the others.
 
 Knows page numbers and reference counts, nothing of what is in a page. A page with no holder
-is either free or, if the prefix cache knows its content, kept until its room is needed.
+is either free or, if the prefix cache knows its content, kept until its room is needed: which goes
+first, `retention.py` says.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+
+from serve.engine.retention import Group, Retention
 
 
 class OutOfPagesError(Exception):
@@ -19,14 +21,17 @@ class PagePool:
         total: pages there are, numbered from 0.
     """
 
-    def __init__(self, total: int, on_evict: Callable[[int], None]) -> None:
-        """Make a pool of `total` free pages; `on_evict` is told of kept pages taken away."""
+    def __init__(self, total: int, on_evict: Callable[[int, Group | None], None]) -> None:
+        """Make a pool of `total` free pages.
+
+        `on_evict` is told of kept pages taken away, and of the groups that they belonged to.
+        """
         self.total = total
         self._on_evict = on_evict
         self._holders = [0] * total
         self._free = list(range(total - 1, -1, -1))
-        # Oldest first: pages whose content is worth keeping though nobody holds them.
-        self._kept: OrderedDict[int, None] = OrderedDict()
+        # Pages whose content is worth keeping though nobody holds them.
+        self._kept: Retention[int] = Retention(total)
 
     @property
     def free(self) -> int:
@@ -48,7 +53,7 @@ class PagePool:
         return self.available - sum(page in self._kept for page in pages)
 
     def take(self, count: int) -> list[int]:
-        """Hold `count` pages with no content, evicting the longest-kept ones if need be.
+        """Hold `count` pages with no content, evicting kept ones if need be.
 
         Raises:
             OutOfPagesError: fewer are available; nothing has changed.
@@ -56,8 +61,8 @@ class PagePool:
         if count > self.available:
             raise OutOfPagesError(f"{count} pages wanted, {self.available} available")
         while len(self._free) < count:
-            page, _ = self._kept.popitem(last=False)
-            self._on_evict(page)
+            page, group = self._kept.give_up()
+            self._on_evict(page, group)
             self._free.append(page)
         pages = [self._free.pop() for _ in range(count)]
         for page in pages:
@@ -67,19 +72,26 @@ class PagePool:
     def hold(self, pages: Iterable[int]) -> None:
         """Add a holder to pages that have one already or are kept."""
         for page in pages:
-            self._kept.pop(page, None)
+            self._kept.hold(page)
             self._holders[page] += 1
 
-    def release(self, pages: Sequence[int], keep: Callable[[int], bool]) -> None:
+    def use(self, group: Group | None) -> None:
+        """Somebody uses a group of pages."""
+        self._kept.use(group)
+
+    def release(
+        self, pages: Sequence[int], keep: Callable[[int], bool], group: Group | None = None
+    ) -> None:
         """Drop a holder of each page; `keep` says whether an unheld page's content is kept.
 
-        Later pages become the first to be evicted: without its beginning a prefix is useless.
+        Later pages become the first to be evicted: without its beginning a prefix is useless. Those
+        that are kept belong to `group` from now on, if there is one.
         """
         for page in reversed(pages):
             self._holders[page] -= 1
             if self._holders[page] == 0:
                 if keep(page):
-                    self._kept[page] = None
+                    self._kept.keep(page, group)
                 else:
                     self._free.append(page)
 

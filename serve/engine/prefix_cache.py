@@ -1,8 +1,8 @@
 """Finding full pages again by the tokens in and before them.
 
 A page's name is a digest chained over its tokens and the name of the page before it, so
-equal names mean equal prefixes from the first token on, of the same adapter. Knows names and page
-numbers; who holds a page is `pages.py`'s knowledge.
+equal names mean equal prefixes from the first token on, of the same adapter, among those who share
+prompts. Knows names and page numbers; who holds a page is `pages.py`'s knowledge.
 """
 
 from array import array
@@ -12,10 +12,15 @@ from hashlib import blake2b
 ROOT = b""
 
 
-def root_of(adapter: int | None) -> bytes:
-    """What stands for the name of the page before a row's first one."""
+def root_of(adapter: int | None, scope: bytes = ROOT) -> bytes:
+    """What stands for the name of the page before a row's first one.
+
+    Args:
+        adapter: of the row.
+        scope: a secret digest of whoever shares pages with nobody else; empty for all others.
+    """
     # No token is negative, so that no page has this name.
-    return ROOT if adapter is None else page_name(ROOT, [-1 - adapter])
+    return scope if adapter is None else page_name(scope, [-1 - adapter])
 
 
 def page_name(parent: bytes, tokens: Sequence[int]) -> bytes:
@@ -23,10 +28,10 @@ def page_name(parent: bytes, tokens: Sequence[int]) -> bytes:
     return blake2b(parent + array("q", tokens).tobytes(), digest_size=16).digest()
 
 
-def page_names(tokens: Sequence[int], page_size: int, adapter: int | None = None) -> list[bytes]:
-    """Names of all full pages of a sequence, in order."""
+def page_names(tokens: Sequence[int], page_size: int, root: bytes = ROOT) -> list[bytes]:
+    """Names of all full pages of a sequence after `root`, in order."""
     names: list[bytes] = []
-    name = root_of(adapter)
+    name = root
     for end in range(page_size, len(tokens) + 1, page_size):
         name = page_name(name, tokens[end - page_size : end])
         names.append(name)
@@ -63,6 +68,8 @@ class PrefixCache:
         """Whether the page can be found."""
         return page in self._names
 
-    def forget(self, page: int) -> None:
-        """The page's content is going away."""
-        del self._pages[self._names.pop(page)]
+    def forget(self, page: int) -> bytes:
+        """The page's content is going away; gives back its name."""
+        name = self._names.pop(page)
+        del self._pages[name]
+        return name

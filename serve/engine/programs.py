@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from model import steps
 from model.backends import Backend
-from model.cache import Cache
+from model.cache import Cache, page_layout, taken_sharding
 from model.config import AdapterShape, ModelConfig
 from model.mesh import replicated
 from model.paged import KEYS_PER_TURN
@@ -39,6 +39,7 @@ from sampling.logprobs import ranked_logprobs, top_logprobs
 from sampling.sampler import sample
 from serve.engine.calls import LOAD_WIDTH, PLACES
 from serve.engine.config import EngineConfig
+from serve.engine.page_calls import MOVE_WIDTHS
 
 
 class DeviceState(NamedTuple):
@@ -175,6 +176,14 @@ def program_specs(
     tables = array((LOAD_WIDTH, width))
     add("seat", LOAD_WIDTH, steps.seat, 0, cache_out, cache, slots, tables)
     add("copy", LOAD_WIDTH, steps.copy_pages, 0, cache_out, cache, slots, slots)
+    if config.moves_pages:
+        place = taken_sharding(mesh, page_layout(cache))
+        for size in MOVE_WIDTHS:
+            pages = array((size,))
+            shape = jax.eval_shape(steps.take_pages, cache, pages)
+            held = jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=place)
+            add("take", size, steps.take_pages, -1, place, cache, pages)
+            add("fill", size, steps.fill_pages, 0, cache_out, cache, held, pages)
     return specs
 
 

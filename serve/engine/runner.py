@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -24,6 +24,7 @@ from model.freed import release_memory
 from model.loading import LoadedModel
 from model.mesh import replicated
 from model.parameters import Parameters, Shape
+from model.steps import take_pages
 from sampling.batch import Rows, empty_rows
 from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
 from serve.engine.compile_cache import KeptPrograms
@@ -40,6 +41,8 @@ from serve.engine.memory import (
     program_in_words,
     refused_if_exhausted,
 )
+from serve.engine.moves import Gathered, Moves
+from serve.engine.page_calls import fillings, takings
 from serve.engine.plan import Mask, Sampled, StepPlan, StepResult, Telling
 from serve.engine.programs import (
     DeviceState,
@@ -331,6 +334,25 @@ class Runner:
         drawn = {draw.source for draw, _ in draws}
         last = len(self._picked) - 1
         return Step(self, prompts, draws, None if last in drawn else self._picked[last], dispatched)
+
+    def move(self, moves: Moves) -> list[Gathered]:
+        """Dispatch what is to be copied before the next step; gives back what goes out."""
+        gathered: list[Gathered] = []
+        for saves, source in takings(moves.saves):
+            taken = self._programs["take", len(source)](self._cache, source)
+            taken.copy_to_host_async()
+            gathered.append(Gathered(saves, taken))
+        if moves.restores:
+            shape, dtype = self._page
+            for held, target in fillings(moves.restores, shape, dtype, self._config.num_pages):
+                self._cache = self._programs["fill", len(target)](self._cache, held, target)
+        return gathered
+
+    @cached_property
+    def _page(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Shape and dtype of what one page holds over all layers."""
+        taken = jax.eval_shape(take_pages, self._cache, np.zeros(1, np.int32))
+        return taken.shape[1:], taken.dtype
 
     def sample(
         self, draws: list[tuple[Draw, list[Sequence]]], masks: list[Mask]

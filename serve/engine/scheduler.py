@@ -15,6 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
+from serve.engine.cache_tiers import CacheTiers
 from serve.engine.config import EngineConfig
 from serve.engine.giving_way import CONSIDERED, GivingWay
 from serve.engine.holdings import Holdings
@@ -70,6 +71,7 @@ class Scheduler:
         on_end: called for every choice that has ended, however it did, with its request and how
             many tokens it has.
         holding: how much of a draft a sequence's constraint allows.
+        cache_tiers: where pages are that the pool gives up; nowhere if not given.
     """
 
     def __init__(
@@ -77,10 +79,12 @@ class Scheduler:
         config: EngineConfig,
         on_end: Callable[[GenerationRequest, int], None] = _ignore,
         holding: Callable[[Sequence, list[int]], list[int]] = _whole,
+        cache_tiers: CacheTiers | None = None,
     ) -> None:
         self._config = config
         self._on_end = on_end
-        self._holdings = Holdings(config)
+        self._cache_tiers = cache_tiers or CacheTiers()
+        self._holdings = Holdings(config, self._cache_tiers)
         self._speculation = Speculation(config, self._holdings, holding)
         self._queue = TieredQueue(config.flex_patience)
         self._turns = Turns(config.page_size, self._queue.rows)
@@ -128,7 +132,11 @@ class Scheduler:
     # --- planning ----------------------------------------------------------------------
 
     def plan(self) -> StepPlan | None:
-        """The next step, or None when nothing can be done before tokens come back."""
+        """The next step, or None when nothing can be done before tokens or pages come.
+
+        Before it is executed, the pages must be moved that `CacheTiers.take_moves` tells of.
+        """
+        self._cache_tiers.collect()
         begun = self._slots.prefilling
         left = partial(self._left, begun)
         self._queue.hasten(begun, left)
@@ -234,6 +242,8 @@ class Scheduler:
 
     def _left(self, begun: list[Sequence], sequence: Sequence) -> int | None:
         """Tokens to compute before a waiting sequence can be decoded; None if it should wait."""
+        if self._holdings.arriving(sequence):
+            return None
         spared = self._holdings.spared(sequence)
         return None if self._waits(sequence, spared, begun) else len(sequence.tokens) - spared
 
@@ -413,6 +423,8 @@ class Scheduler:
         seated = sequence.phase is not Phase.WAITING
         if seated:
             self._vacate(sequence)
+        else:
+            self._holdings.leave(sequence)
         self._queue.end(sequence, seated=seated)
         sequence.phase = Phase.FINISHED
         self._on_end(sequence.request, sequence.outputs)
@@ -443,6 +455,7 @@ class Scheduler:
             tiers={
                 tier: TierStats(self._queue.waiting(tier), self._preemptions[tier]) for tier in Tier
             },
+            cache=self._cache_tiers.stats(),
         )
 
     def check_integrity(self) -> None:
@@ -451,7 +464,7 @@ class Scheduler:
         Raises:
             AssertionError: something is lost or counted twice.
         """
-        self._holdings.check(self._slots.running)
+        self._holdings.check(self._slots.running, self._queue)
         self._slots.check()
         alive = [
             sequence

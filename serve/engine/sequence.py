@@ -10,6 +10,8 @@ from enum import Enum
 import numpy as np
 
 from serve.engine.drafts import Draft, Drafter
+from serve.engine.prefix_cache import root_of
+from serve.engine.retention import Group
 from serve.engine.types import GenerationRequest
 
 
@@ -100,6 +102,17 @@ class Sequence:
     def prompt_length(self) -> int:
         """Tokens of the prompt."""
         return len(self.request.prompt)
+
+    @property
+    def root(self) -> bytes:
+        """What the names of its pages begin with."""
+        return root_of(self.request.adapter, self.request.cache_scope)
+
+    @property
+    def group(self) -> Group | None:
+        """The group that its pages belong to."""
+        request = self.request
+        return (request.cache_scope, request.cache_group) if request.cache_group else None
 
     @property
     def spareable(self) -> int:

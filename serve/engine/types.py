@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from sampling.params import SamplingParams
 
 FinishReason = Literal["stop", "length"]
+# Where a prompt's pages were found, and whether its request belongs to a group.
+CacheTier = Literal["device", "host", "directory"]
+CacheClass = Literal["none", "grouped"]
 
 
 class ConstraintError(Exception):
@@ -116,6 +119,11 @@ class GenerationRequest:
         prediction: tokens that the answers may well have; drafts of them change no answer.
         adapter: which of `EngineInfo.adapters` answers; None for the model itself.
         tier: how soon it is served beside others.
+        cache_scope: cache pages are shared with requests of the same scope only: a secret digest
+            of who asks, or empty for all who share.
+        cache_group: the scope's group of requests whose pages are kept by the group's last use;
+            empty for none.
+        cached_for_days: its pages also go to the directory of pages.
     """
 
     id: str
@@ -131,6 +139,9 @@ class GenerationRequest:
     prediction: Sequence[int] = ()
     adapter: int | None = None
     tier: Tier = Tier.DEFAULT
+    cache_scope: bytes = b""
+    cache_group: str = ""
+    cached_for_days: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +286,29 @@ class TierStats:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What pages outside the device's pool do; see `EngineStats`.
+
+    Attributes:
+        hits: prompt tokens that were found, by where they were and by class; counters.
+        host_bytes: what pages in host memory take.
+        directory_bytes: what the files of pages take.
+        moved: pages moved, by direction; counters.
+        dropped: pages that were not saved because too many were on their way; counter.
+        failures: of pages, by what failed: save, write, read; counters.
+    """
+
+    hits: Mapping[tuple[CacheTier, CacheClass], int] = field(
+        default_factory=dict[tuple[CacheTier, CacheClass], int]
+    )
+    host_bytes: int = 0
+    directory_bytes: int = 0
+    moved: Mapping[str, int] = field(default_factory=dict[str, int])
+    dropped: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True)
 class EngineStats:
     """A snapshot for metrics. Counters only grow; gauges say how it is now.
 
@@ -293,6 +327,7 @@ class EngineStats:
         steps: engine steps, counter.
         compilations: XLA compilations since the engine became ready, counter; stays 0.
         tiers: the same of each tier that has anything to tell.
+        cache: of the prompt cache's tiers.
     """
 
     running: int = 0
@@ -308,6 +343,7 @@ class EngineStats:
     steps: int = 0
     compilations: int = 0
     tiers: Mapping[Tier, TierStats] = field(default_factory=dict[Tier, TierStats])
+    cache: CacheStats = field(default_factory=CacheStats)
 
 
 @dataclass(frozen=True, slots=True)

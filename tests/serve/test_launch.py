@@ -9,6 +9,7 @@ from support.service_links import service_links
 
 from model import bundled
 from serve.config import ServeConfig
+from serve.engine.page_files import PageDirectory
 from serve.launch import _load, ready_message
 from serve.server import listen
 
@@ -72,6 +73,17 @@ def test_a_port_in_use() -> None:
     assert err == (
         f"parlance: port {port} on 127.0.0.1 is in use already; choose another with --port, "
         f"or end the program that uses it\n"
+    )
+
+
+def test_a_directory_of_pages_that_another_server_has(tmp_path: Path) -> None:
+    held = PageDirectory(tmp_path, 2**20)
+    code, out, err = serve("--port", "0", "--cache-dir", str(tmp_path))
+    held.close()
+    assert (code, out) == (2, "")
+    assert err == (
+        f"parlance: cache_dir {tmp_path} is in use by another server; give each a directory of "
+        f"its own (--cache-dir)\n"
     )
 
 

@@ -10,6 +10,7 @@ from support.tiny import TINY, tiny_model
 from model.loading import LoadedModel
 from sampling.params import SamplingParams
 from serve.engine.bridge import EngineBridge
+from serve.engine.cache_tiers import CacheTiers
 from serve.engine.config import EngineConfig
 from serve.engine.engine import Engine
 from serve.engine.runner import Runner
@@ -18,7 +19,9 @@ from serve.engine.types import EngineInfo, GenerationRequest, TokenEvent
 CONTEXT = 96
 
 
-def engine_of(model: LoadedModel | None = None, **fields) -> Engine:
+def engine_of(
+    model: LoadedModel | None = None, cache_tiers: CacheTiers | None = None, **fields
+) -> Engine:
     defaults = {
         "context_length": CONTEXT,
         "cache_tokens": 512,
@@ -32,7 +35,7 @@ def engine_of(model: LoadedModel | None = None, **fields) -> Engine:
     model = model or tiny_model()
     names = () if model.adapters is None else model.adapters.names
     info = EngineInfo(CONTEXT, TINY.vocab_size, "fp_test", adapters=names)
-    return Engine(Runner(model, config), config, info)
+    return Engine(Runner(model, config), config, info, cache_tiers)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ differs therefore shows up as a wrong text.
 import numpy as np
 
 from serve.engine.config import EngineConfig
+from serve.engine.moves import Gathered, Moves
 from serve.engine.plan import Pass, Place, Sampled, StepPlan, StepResult, Telling
 from serve.engine.types import GenerationRequest, PromptLogprobs
 
@@ -58,6 +59,16 @@ class PaperDevice:
         table = self.tables.setdefault(slot, [])
         table += [0] * (entry + 1 - len(table))
         table[entry] = pages[entry]
+
+    def move(self, moves: Moves) -> list[Gathered]:
+        """All that goes out in one array, before anything comes in."""
+        gathered = []
+        if moves.saves:
+            pages = np.array([self.pool[save.page] for save in moves.saves], np.int64)
+            gathered.append(Gathered(moves.saves, pages))
+        for restore in moves.restores:
+            self.pool[restore.page] = restore.held.view(np.int64).tolist()
+        return gathered
 
     def execute(self, plan: StepPlan) -> StepResult:
         for sequence in plan.loads:

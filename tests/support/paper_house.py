@@ -3,6 +3,7 @@
 from support.paper_device import PaperDevice, continuation, expected_answer
 
 from sampling.params import SamplingParams
+from serve.engine.cache_tiers import CacheTiers
 from serve.engine.config import EngineConfig
 from serve.engine.scheduler import Scheduler
 from serve.engine.sequence import Phase
@@ -12,8 +13,9 @@ from serve.engine.types import GenerationRequest, PromptLogprobs, TokenEvent
 class House:
     """A scheduler and a paper device, with one step in flight as in the engine."""
 
-    def __init__(self, config: EngineConfig) -> None:
-        self.scheduler = Scheduler(config)
+    def __init__(self, config: EngineConfig, cache_tiers: CacheTiers | None = None) -> None:
+        self.cache_tiers = cache_tiers or CacheTiers()
+        self.scheduler = Scheduler(config, cache_tiers=self.cache_tiers)
         self.device = PaperDevice(config)
         self.running = None
         self.requests: dict[str, GenerationRequest] = {}
@@ -40,11 +42,24 @@ class House:
         if self.scheduler.awaits_tokens:
             self.commit()
         plan = self.scheduler.plan()
+        self.move_pages()
         tokens = None if plan is None else self.device.execute(plan)
         self.commit()
         self.running = None if plan is None else (plan, tokens)
         self.scheduler.check_integrity()
         return plan is not None
+
+    def move_pages(self) -> None:
+        """What is to be filled belongs to one sequence, and nobody else has seen it."""
+        moves = self.cache_tiers.take_moves()
+        filled = [restore.page for restore in moves.restores]
+        assert len(set(filled)) == len(filled)
+        running = self.scheduler._slots.running
+        for page in filled:
+            holders = [each for each in running if page in each.pages]
+            assert holders
+            assert all(each.pages.index(page) < each.registered for each in holders)
+        self.cache_tiers.carry(self.device.move(moves))
 
     def commit(self) -> None:
         if self.running is None:
@@ -103,7 +118,7 @@ class House:
         assert stats.pages_free + stats.pages_cached == stats.pages_total
 
 
-def house(**fields) -> House:
+def house(cache_tiers: CacheTiers | None = None, **fields) -> House:
     defaults = {
         "context_length": 64,
         "cache_tokens": 256,
@@ -111,4 +126,4 @@ def house(**fields) -> House:
         "page_size": 4,
         "prefill_chunk": 16,
     }
-    return House(EngineConfig(**(defaults | fields)))
+    return House(EngineConfig(**(defaults | fields)), cache_tiers)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from serve.api.asking.answer_form import AnswerForm, answer_form
 from serve.api.asking.asked_tools import AskedTools, asked_tools
 from serve.api.asking.bounds import check_choices, token_bound
+from serve.api.asking.cache_fields import check_retention
 from serve.api.asking.constraint import check_sizes
 from serve.api.asking.content_coding import Body, decoded
 from serve.api.asking.conversation import ConversationRenderer
@@ -82,6 +83,7 @@ class Drafter:
             raise first_fault(error) from error
         vocab_size = self.info.vocab_size
         adapter = adapter_of(wire.model, self.settings)
+        check_retention(wire, keeps_pages=self.settings.keeps_pages)
         stored = to_store(wire, fields, self.settings)
         check_choices(wire, self.settings.max_choices, self.info.most_choices)
         sampling = sampling_params(wire, vocab_size, self.settings.sampling_defaults)
@@ -104,6 +106,8 @@ class Drafter:
             prompt_logprobs=wire.prompt_logprobs,
             prediction=[] if predicted is None else renderer.answer_ids(predicted.text, room),
             adapter=adapter,
+            cache_group=wire.prompt_cache_key or "",
+            cached_for_days=wire.cached_for_days,
         )
         no_effect = without_effect(
             wire.messages,

@@ -79,7 +79,10 @@ class ChatEndpoint:
         self._rate_limits.take_prompt(caller.counted(), len(prepared.submission.prompt), exchange)
         keeping = await self._keeper.reserve(prepared.to_store, exchange, completion_id)
         prepared = replace(prepared, to_store=None)
-        generation = self._submit(replace(prepared.submission, caller=counted, tier=tier))
+        scope = self._cache_scope(exchange.key)
+        generation = self._submit(
+            replace(prepared.submission, caller=counted, tier=tier, cache_scope=scope)
+        )
         # However the exchange ends, and even if the answer below is never begun.
         exchange.on_close(generation.cancel)
         exchange.prompt_tokens = len(prepared.submission.prompt)
@@ -117,6 +120,13 @@ class ChatEndpoint:
             exchange.adapter = prepared.wire.model
         caller = prepared.wire.caller
         exchange.caller = caller and self._hashed(caller)
+
+    def _cache_scope(self, key: str | None) -> bytes:
+        """Whom the request shares cache pages with: those of its API key, or everybody."""
+        if key is None or self._settings.share_cache_between_keys:
+            return b""
+        secret = self._settings.cache_scope_key
+        return hashlib.blake2b(key.encode(), key=secret, digest_size=16).digest()
 
     def _hashed(self, caller: str) -> str:
         key = self._settings.caller_hash_key

@@ -266,8 +266,23 @@ CONTRACT: tuple[Row, ...] = (
         "is drafted. See docs/performance.md.",
         "serve/api/test_prediction.py::test_usage_counts_what_was_drafted",
     ),
-    _later("prompt_cache_key", "Groups requests that share a prompt's beginning."),
-    _later("prompt_cache_retention", "How long a prompt's cache is kept."),
+    Row(
+        "prompt_cache_key",
+        "honoured",
+        "a string of up to 64 characters; empty for none",
+        "Groups requests that share a prompt's beginning: what the cache keeps of a group goes by "
+        "the group's last use, and after what belongs to no group. See docs/prompt-cache.md.",
+        "serve/api/test_prompt_cache.py::test_the_engine_is_told_of_group_and_retention",
+    ),
+    Row(
+        "prompt_cache_retention",
+        "honoured",
+        "`in_memory` (or `in-memory`) or `24h`; `24h` with `--cache-dir` only",
+        "How long what is computed of the request is kept: in memory while there is room, or also "
+        "in a directory, over restarts, for 24 hours at most. See docs/prompt-cache.md.",
+        "serve/api/test_prompt_cache.py::test_the_engine_is_told_of_group_and_retention",
+        default="in_memory",
+    ),
     _later("reasoning_effort", "How much the model reasons."),
     _later("verbosity", "How long-winded the answer is."),
     Row(

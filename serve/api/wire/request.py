@@ -52,6 +52,8 @@ MOST_STOPS = 4
 MOST_MODALITIES = 2
 # The API's own bound.
 LONGEST_SAFETY_IDENTIFIER = 64
+# The API's own bound.
+LONGEST_PROMPT_CACHE_KEY = 64
 # The API has none; some clients put a name, an address and more into it.
 LONGEST_USER = 1_024
 # Each choice holds back that much of its text while it may become the stop string.
@@ -159,8 +161,14 @@ class ChatRequest(Strict):
     ] = None
     function_call: FunctionCallChoice | None = None
     prediction: Prediction | None = None
-    prompt_cache_key: Annotated[object, *later()] = None
-    prompt_cache_retention: Annotated[object, *later()] = None
+    prompt_cache_key: Annotated[str, MaxLen(LONGEST_PROMPT_CACHE_KEY)] | None = None
+    prompt_cache_retention: (
+        Annotated[
+            Literal["in_memory", "in-memory", "24h"],
+            one_of(["in_memory", "in-memory", "24h"]),
+        ]
+        | None
+    ) = None
     reasoning_effort: Annotated[object, *later()] = None
     verbosity: Annotated[object, *later()] = None
     service_tier: (
@@ -241,6 +249,11 @@ class ChatRequest(Strict):
     def caller(self) -> str | None:
         """Who asks, as far as the client says."""
         return self.safety_identifier or self.user
+
+    @property
+    def cached_for_days(self) -> bool:
+        """Whether what is computed of the prompt is to survive a restart."""
+        return self.prompt_cache_retention == "24h"
 
     @property
     def constrained_by(self) -> str:

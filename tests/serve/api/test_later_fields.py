@@ -3,8 +3,6 @@ from typing import Any
 import pytest
 
 REFUSED: list[tuple[str, Any]] = [
-    ("prompt_cache_key", "k"),
-    ("prompt_cache_retention", "24h"),
     ("reasoning_effort", "low"),
     ("verbosity", "low"),
     ("audio", {"voice": "alloy", "format": "wav"}),

@@ -191,9 +191,11 @@ def test_pages_of_one_token_have_no_name_of_an_adapters_root():
     assert len(names) == len(WHOSE)
     pages = {page_name(ROOT, [token]) for token in range(300)}
     assert not pages & names
-    assert page_names([1, 2, 3, 4], 2) == page_names([1, 2, 3, 4], 2, None)
-    assert not set(page_names([1, 2, 3, 4], 2, 0)) & set(page_names([1, 2, 3, 4], 2, 1))
-    assert page_names([1], 1, 0)[0] == page_name(root_of(0), [1])
+    assert page_names([1, 2, 3, 4], 2) == page_names([1, 2, 3, 4], 2, root_of(None))
+    assert not set(page_names([1, 2, 3, 4], 2, root_of(0))) & set(
+        page_names([1, 2, 3, 4], 2, root_of(1))
+    )
+    assert page_names([1], 1, root_of(0))[0] == page_name(root_of(0), [1])
 
 
 @pytest.fixture

@@ -213,6 +213,10 @@ def test_what_a_program_takes() -> None:
         ({"cache_tokens": 10**13}, "cache of 10000000000000 tokens .* can address"),
         ({"page_size": 2**30, "prefill_chunk": 2**30}, "1073741824 tokens .*lower page_size"),
         ({"rows": 10**8}, "what 100000000 rows of 2048 tokens keep takes .*lower rows"),
+        (
+            {"rows": 1, "context": 64, "host_cache_bytes": 2**50},
+            r"a host cache takes 1048576.00 GiB, and this host has .*lower host_cache_bytes",
+        ),
     ],
 )
 def test_nothing_is_read_for_what_cannot_be_kept(
