@@ -70,6 +70,7 @@ def spawned_group(
             member.process.wait()
             member.reader.join(10)
             member.process.stdout.close()
+            member.data.cleanup()
 
 
 @contextmanager
