@@ -40,6 +40,7 @@ def test_help_of_serve_groups_the_settings(capsys: pytest.CaptureFixture[str]) -
         "Access",
         "Limits",
         "Engine",
+        "Prompt cache",
         "Store",
         "Hosts",
         "Operation",

@@ -92,7 +92,7 @@ async def test_what_one_owner_and_all_may_have(place: str) -> None:
 
 async def test_expired_files_are_not_there_and_are_swept(store: Store) -> None:
     await upload(store, "old", b"x", expires=NOW - 1)
-    await upload(store, "young", b"y", expires=NOW + 600)
+    await upload(store, "young", b"y", expires=NOW + 3_600)
     assert await store.files.get("one", "old") is None
     assert await ids(store, Cut(9)) == (["young"], False)
     await store.sweep()
