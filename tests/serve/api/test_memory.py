@@ -81,5 +81,7 @@ async def test_ten_thousand_requests_leave_memory_as_it_was(
             sampled.append(resident())
     with capsys.disabled():
         print(f"\n{before:.0f} MiB, then each 1,000: " + " ".join(f"{at:.0f}" for at in sampled))
-    # What it grows by over all 10,000 is less than 1 KiB for each.
-    assert min(sampled[-3:]) - before < 10
+    # Less than 1 KiB for each of the later half: what was free in this process after other tests
+    # may have filled until then.
+    half = len(sampled) // 2
+    assert sampled[-1] - sampled[half - 1] < REQUESTS / 2 / 1_024
