@@ -18,12 +18,14 @@ from model.config import ExpertsConfig, LayerConfig, ModelConfig
 from model.mesh import MeshShape
 from model.rope import plain_rope
 from model.small import Small
+from serve.engine.page_calls import MOVE_WIDTHS
 from serve.plan.chips import parse_slice
 from serve.plan.compiler import compile_program
 from serve.plan.deployment import Workload, deploy
 from serve.plan.environment import PLAN_ENVIRONMENT
 
 TOPOLOGIES = ("v5e:2x2", "v5e:2x4", "v6e:2x4", "v5p:2x2x1", "tpu7x:2x2x1")
+MOVED = ("v5e:1x1", "v6e:2x4")
 LAYERS, CHUNK = 2, 128
 # A layer's pool fits a core's own memory, but must not be taken there and back.
 WORK = Workload(rows=64, context=2048, page_size=32, prefill_chunk=CHUNK)
@@ -110,6 +112,25 @@ def compiled(
     }
 
 
+def moving(topology: str) -> dict[str, Any]:
+    """What a test asks of the programs that move pages: a device's pool, and what each needs."""
+    deployment = deploy(DENSE, parse_slice(topology), WORK)
+    engine = replace(deployment.engine, has_page_directory=True)
+    programs = replace(deployment, engine=engine).programs()
+    found: dict[str, Any] = {}
+    for name, size in ((name, size) for name in ("take", "fill") for size in MOVE_WIDTHS):
+        spec = programs[name, size]
+        program = compile_program(spec.lower())
+        pool = [prod(x.sharding.shard_shape(x.shape)) for x in spec.arguments[0].layers[0]]
+        found[f"{name} {size}"] = {
+            "pool_bytes": sum(pool) * deployment.page_dtype.itemsize * LAYERS,
+            "aliased_bytes": program.aliased_bytes,
+            "temporary_bytes": program.temporary_bytes,
+            "exchanges": len(program.text.exchanges),
+        }
+    return found
+
+
 def run_compiler(target: Path) -> dict[str, Any]:
     """Run this file in a process of its own, which is killed if it hangs."""
     _run("-m", "support.tpu_compiler", str(target))
@@ -151,6 +172,8 @@ if __name__ == "__main__":
     found["experts v6e:2x2 decode"] = compiled(EXPERTS, "v6e:2x2", None, "decode")
     for step in ("decode", "mixed"):
         found[f"rows v5e:2x4 {step}"] = compiled(DENSE, "v5e:2x4", MeshShape(2, 4), step)
+    for topology in MOVED:
+        found[f"moving {topology}"] = moving(topology)
     found["dense v6e:2x4 draw"] = compiled(DENSE, "v6e:2x4", None, "draw")
     for form, cache in SMALL_FORMS.items():
         small = replace(WORK, weights=form, cache_dtype=cache)

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from support.tpu_compiler import LAYERS, SMALL_FORMS, TOPOLOGIES, run_compiler, run_plan
+from support.tpu_compiler import LAYERS, MOVED, SMALL_FORMS, TOPOLOGIES, run_compiler, run_plan
 
 pytest.importorskip("libtpu", reason="the TPU's compiler comes with pip install '.[plan]'")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -81,6 +81,15 @@ def test_pages_are_written_in_place(programs, case):
     program = programs[case]
     assert program["aliased_bytes"] >= program["pool_bytes"]
     assert program["pool"] not in program["copies"]
+
+
+@pytest.mark.parametrize("topology", MOVED)
+def test_moving_pages_takes_what_pages_take(programs, topology):
+    for name, program in programs[f"moving {topology}"].items():
+        in_place = program["pool_bytes"] if name.startswith("fill") else 0
+        assert program["aliased_bytes"] >= in_place
+        assert program["temporary_bytes"] < program["pool_bytes"] / 100
+        assert not program["exchanges"]
 
 
 @pytest.mark.parametrize("name", ["dense", "experts"])
