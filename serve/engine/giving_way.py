@@ -86,6 +86,8 @@ class GivingWay:
     def _has_urgent_prompt(self, left: Left) -> bool:
         if any(each.standing == Tier.PRIORITY for each in self._slots.prefilling):
             return True
+        if not self._queue.waiting(Tier.PRIORITY):
+            return False
         turns = islice(self._queue.turns(left), min(self._slots.free, CONSIDERED))
         next_ones = (turn.sequence for turn in turns)
         return any(each.standing == Tier.PRIORITY and self._has_room(each, 1) for each in next_ones)
