@@ -5,6 +5,7 @@ Knows nothing of how the engine, the tokenizer or the settings came to be.
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any, cast
 
 from quart import Quart, request
@@ -34,6 +35,7 @@ from serve.api.http.routes import add_routes
 from serve.api.http.stored import StoredEndpoint
 from serve.api.settings import ApiSettings
 from serve.engine.types import EngineClient
+from serve.filter.content_filter import ContentFilter
 from serve.grammar.banned_words import WordBans
 from serve.grammar.compiler import GrammarCompiler, GrammarLimits
 from serve.metrics import Metrics
@@ -55,6 +57,7 @@ def create_app(
     end_ids: frozenset[int],
     settings: ApiSettings,
     metrics: Metrics,
+    content_filter: ContentFilter | None = None,
 ) -> Quart:
     """The ASGI application.
 
@@ -65,6 +68,7 @@ def create_app(
         end_ids: the ids that end the assistant's turn.
         settings: of the HTTP side.
         metrics: shown at `/metrics`; the engine reports its steps to the same object.
+        content_filter: what requests and answers may not say; None for anything.
     """
     app = Quart("parlance", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -80,7 +84,17 @@ def create_app(
 
     add_routes(
         app,
-        chat=_chat_endpoint(app, engine, renderer, tokenizer, end_ids, settings, metrics, store),
+        chat=_chat_endpoint(
+            app,
+            engine,
+            renderer,
+            tokenizer,
+            end_ids,
+            settings,
+            metrics,
+            store,
+            content_filter,
+        ),
         models=ModelsEndpoint(settings),
         health=HealthEndpoint(engine, settings, metrics),
         docs=DocsEndpoint(settings),
@@ -143,6 +157,7 @@ def _chat_endpoint(
     settings: ApiSettings,
     metrics: Metrics,
     store: Store | None,
+    content_filter: ContentFilter | None,
 ) -> ChatEndpoint:
     info = engine.info
     limits = GrammarLimits(settings.max_grammar_bytes, settings.grammar_seconds)
@@ -153,12 +168,19 @@ def _chat_endpoint(
     bans = WordBans(tokenizer, info.vocab_size, end_ids)
     grammars.soon(lambda _: bans.prepare())
     constraints = Constraints(grammars, call_format, tokenizer.controls, bans)
-    drafter = Drafter(conversations, info, end_ids, settings)
+    drafter = Drafter(conversations, info, end_ids, settings, content_filter)
     workers = WorkerPool(drafter, settings.max_body_bytes)
     app.before_serving(workers.start)
     app.after_serving(workers.close)
-    preparer = Preparer(drafter, workers, constraints, settings)
+    on_filtered = partial(metrics.count_filtered, "input")
+    preparer = Preparer(drafter, workers, constraints, settings, on_filtered)
     answerer = Answerer(
-        settings.model_id, settings.adapters, info.fingerprint, tokenizer, call_format, metrics
+        settings.model_id,
+        settings.adapters,
+        info.fingerprint,
+        tokenizer,
+        call_format,
+        metrics,
+        content_filter,
     )
     return ChatEndpoint(engine, preparer, answerer, Keeper(store, settings), settings)

@@ -212,6 +212,21 @@ class ServeConfig:
         default_text="everybody may",
     )
 
+    content_filter: str = setting(
+        "",
+        group="Content",
+        help="File of words and regexes that requests or answers may not have, TOML; see "
+        "docs/content-filter.md.",
+        metavar="FILE",
+        default_text="none",
+    )
+    refusals: bool = setting(
+        False,
+        group="Content",
+        help="Let the model refuse where its answer must follow a strict schema: it may write one "
+        "sentence instead, which is told as the refusal.",
+    )
+
     max_body_bytes: int = setting(
         4 * 1024 * 1024,
         group="Limits",
@@ -613,6 +628,15 @@ class ServeConfig:
         if self.store in ("", "off") or "://" in self.store:
             return self.store or "off"
         return str(expanded(self.store).absolute())
+
+    @property
+    def content_filter_file(self) -> Path | None:
+        """The file of the content filter, if there is one.
+
+        Raises:
+            ConfigError: it begins with a home directory that is not there.
+        """
+        return expanded(self.content_filter) if self.content_filter else None
 
     @property
     def page_directory(self) -> Path | None:

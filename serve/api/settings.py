@@ -44,6 +44,7 @@ class ApiSettings:
             the context.
         sampling_defaults: what holds where a request is silent: a value for each field of
             `API_DEFAULTS`.
+        refusals: answers that must follow a strict schema may be refusals instead.
         schema_in_prompt: show the model the schema that its answer must follow.
         tool_format: how the model writes calls of tools: the name of a format, or `auto` for
             the one that its template tells.
@@ -90,6 +91,7 @@ class ApiSettings:
     grammar_seconds: float = 1.0
     max_answer_tokens: int = 0
     sampling_defaults: Mapping[str, float] = field(default_factory=API_DEFAULTS.copy)
+    refusals: bool = False
     schema_in_prompt: bool = True
     tool_format: str = "auto"
     api_keys: tuple[str, ...] = field(default=(), repr=False)

@@ -1,6 +1,7 @@
 """Finds regular expressions in running text, in time linear in it: RE2, of google-re2."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from serve.filter.errors import FilterError
 from serve.filter.spelled import NO_WORD, Spelled, spelled
@@ -82,7 +83,7 @@ def _preceding(one: Spelled) -> str:
     return NO_WORD if one.after_border else "(?s:.)"
 
 
-def _compiled(text: str) -> "re2._Regexp":
+def _compiled(text: str) -> Any:
     options = re2.Options()
     options.case_sensitive = False
     options.max_mem = _MOST_BYTES

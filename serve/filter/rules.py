@@ -1,4 +1,4 @@
-"""A filter's file: categories with what belongs to them. Knows nothing of how texts are searched."""
+"""A filter's file: what belongs to which category. Knows nothing of how texts are searched."""
 
 import re
 import tomllib
@@ -123,9 +123,7 @@ class _Reader:
             self._refuse(line, f"has {key} in [{name}] that are no array; write ['…', '…']")
         texts = cast("list[object]", given)
         if len(texts) > _LISTS[key]:
-            self._refuse(
-                line, f"has {len(texts)} {key} in [{name}]; {_LISTS[key]:,} are allowed"
-            )
+            self._refuse(line, f"has {len(texts)} {key} in [{name}]; {_LISTS[key]:,} are allowed")
         for number, text in enumerate(texts, 1):
             if not isinstance(text, str) or not folded(text).strip(" "):
                 self._refuse(line, f"has no text as number {number} of the {key} in [{name}]")

@@ -93,13 +93,16 @@ def _lengths(node: Node) -> tuple[int, int | None]:
         case Choice(options):
             each = [_lengths(option) for option in options]
             ends = [most for _, most in each]
-            return min(least for least, _ in each), None if None in ends else max(filter(None, ends), default=0)
+            return min(least for least, _ in each), None if None in ends else max(
+                filter(None, ends), default=0
+            )
         case Repeat(part, least, most):
             shortest, longest = _lengths(part)
             if longest == 0 or most == 0:
                 return 0, 0
-            endless = longest is None or most is None
-            return shortest * least, None if endless else longest * most
+            if longest is None or most is None:
+                return shortest * least, None
+            return shortest * least, longest * most
         case Letter():
             return 1, 1
         case _:

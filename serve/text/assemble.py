@@ -1,4 +1,4 @@
-"""One choice's way from token events to an answer: bytes, characters, calls, stop strings, deltas.
+"""One choice's way from token events to an answer: bytes, characters, calls, stop strings, judge.
 
 Knows nothing of HTTP or of JSON. Text and the events it came from travel together, so that
 whatever an event carries (its id, a log-probability) is released, held back and dropped with
@@ -18,11 +18,14 @@ from serve.text.calls.events import (
     Content,
     Event,
     Parser,
+    Refused,
 )
 from serve.text.detokenize import CharacterDecoder
 from serve.text.stops import StopFinder
+from serve.text.verdict import Judge, Verdict
 
 Ending = Literal["stop", "length"]
+Finish = Literal["stop", "length", "content_filter"]
 CallEvent = CallStarted | CallArguments | CallEnded
 
 
@@ -56,18 +59,22 @@ class Delta(Generic[E]):
     """A piece of a choice's answer.
 
     Attributes:
-        text: whole characters of its content; may be empty.
+        text: whole characters of its content, or of its refusal; may be empty.
         events: the sampled tokens whose content is complete with this delta, in order. A token
             whose content is spread over several deltas comes with the last of them; one that
             has none, such as a call's, comes with none.
         finish_reason: set on the choice's last delta and only there.
         calls: what is new of calls of tools, after the text.
+        refused: the text is of a refusal.
+        verdict: with the last delta, what has ended the choice for what it would have said.
     """
 
     text: str
     events: tuple[E, ...]
-    finish_reason: Ending | None = None
+    finish_reason: Finish | None = None
     calls: tuple[CallEvent, ...] = ()
+    refused: bool = False
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,8 @@ class Assembler(Generic[E]):
     even if its own text is cut there. Where the stop string is included, its events are too.
 
     With a parser, content is what it says; stop strings are looked for in content alone, and
-    no longer once a call has begun.
+    no longer once a call has begun. What is left of the content, or of a refusal, the judge
+    passes on or ends, as a stop string does.
 
     Args:
         tokenizer: gives the tokens' bytes.
@@ -102,6 +110,7 @@ class Assembler(Generic[E]):
         parser: tells content from calls; without one, all is content.
         markers: id → spelling of the control tokens that the parser is told of.
         stop_included: the stop string that ends the content is part of it.
+        judge: what content may say; anything, without one.
 
     Attributes:
         tokens_kept: how many events have been released: the choice's completion tokens.
@@ -117,9 +126,10 @@ class Assembler(Generic[E]):
         markers: Mapping[int, str] | None = None,
         *,
         stop_included: bool = False,
+        judge: Judge | None = None,
     ) -> None:
         self.tokens_kept = self.predicted_kept = 0
-        self.finish_reason: Ending | None = None
+        self.finish_reason: Finish | None = None
         self._tokenizer = tokenizer
         self._parser = parser
         self._markers = {} if parser is None or markers is None else markers
@@ -128,7 +138,8 @@ class Assembler(Generic[E]):
         self._waiting: deque[_Waiting[E]] = deque()
         self._decoded = 0
         self._content = _Content()
-        self._calling = False
+        self._judge = judge
+        self._calling = self._refused = False
 
     def feed(self, event: E) -> list[Delta[E]]:
         """What `event` makes certain. Events after the choice's end are ignored."""
@@ -136,13 +147,15 @@ class Assembler(Generic[E]):
             return []
         read = [] if event.token is None else self._take(event.token, event)
         text, calls = self._pass_on(read)
-        if self._finder.found:
-            return [self._finish(text, calls, "stop")]
+        if self._cut is not None:
+            return [self._finish(text, calls, self._cut)]
         if event.finish_reason is not None:
             return [self._end(text, calls, event.finish_reason)]
         self._content.release(len(text))
         events = self._complete()
-        return [Delta(text, events, calls=calls)] if text or events or calls else []
+        if not (text or events or calls):
+            return []
+        return [Delta(text, events, calls=calls, refused=self._refused)]
 
     def flush(self, finish_reason: Ending) -> list[Delta[E]]:
         """End a choice whose last event carried no reason: release all that is held back."""
@@ -176,37 +189,65 @@ class Assembler(Generic[E]):
         for piece in read:
             if isinstance(piece, Content):
                 self._content.add(piece.start, len(piece.text))
-                text += piece.text if self._calling else self._finder.feed(piece.text)
-                if self._finder.found:
-                    break
+                kept = piece.text if self._calling else self._finder.feed(piece.text)
+                text += self._judged(kept)
+            elif isinstance(piece, Refused):
+                self._refused = True
             else:
-                text += self._finder.flush()
+                text += self._judged(self._finder.flush())
                 self._calling = True
                 calls.append(piece)
+            if self._cut is not None:
+                break
         return text, tuple(calls)
+
+    def _judged(self, text: str) -> str:
+        return text if self._judge is None else self._judge.feed(text)
+
+    @property
+    def _verdict(self) -> Verdict | None:
+        return None if self._judge is None else self._judge.verdict
+
+    @property
+    def _cut(self) -> Finish | None:
+        """What has ended the text before its own end."""
+        if self._verdict is not None:
+            return "content_filter"
+        return "stop" if self._finder.found else None
 
     def _end(self, text: str, calls: tuple[CallEvent, ...], reason: Ending) -> Delta[E]:
         read = self._read(self._decoder.flush())
         if self._parser is not None:
             read = [*read, *self._parser.flush(turn_ended=reason == "stop")]
         more, later = self._pass_on(read)
-        if self._finder.found:
-            return self._finish(text + more, (*calls, *later), "stop")
-        return self._finish(text + more + self._finder.flush(), (*calls, *later), reason)
+        if self._cut is None:
+            more += self._judged(self._finder.flush())
+        return self._finish(text + more, (*calls, *later), reason)
 
-    def _finish(self, text: str, calls: tuple[CallEvent, ...], reason: Ending) -> Delta[E]:
+    def _finish(self, text: str, calls: tuple[CallEvent, ...], reason: Finish) -> Delta[E]:
+        if self._judge is not None:
+            text += self._judge.flush()
         self._content.release(len(text))
         kept = list(self._waiting)
-        if self._finder.found:
+        if self._cut is not None:
             border = self._content.next
             kept = [each for each in kept if each.start < border or each.end <= border]
         self._waiting.clear()
-        self.finish_reason = reason
-        return Delta(text, self._released(kept), reason, calls)
+        self.finish_reason = self._cut or reason
+        return Delta(
+            text,
+            self._released(kept),
+            self.finish_reason,
+            calls,
+            refused=self._refused,
+            verdict=self._verdict,
+        )
 
     def _complete(self) -> tuple[E, ...]:
         done: list[_Waiting[E]] = []
-        while self._waiting and (self._calling or self._waiting[0].end <= self._content.released):
+        # A call's own are no content; but what is held back of the content keeps all after it.
+        freely = self._calling and not (self._judge is not None and self._judge.holds)
+        while self._waiting and (freely or self._waiting[0].end <= self._content.released):
             done.append(self._waiting.popleft())
         return self._released(done)
 

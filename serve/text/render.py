@@ -31,6 +31,7 @@ _CHARACTERS_EACH = 8
 # Where a text is cut off, its last tokens may be others than in the whole.
 _AT_THE_CUT = 64
 _NONE: Mapping[str, str] = {}
+_NO_VARIABLES: Mapping[str, object] = {}
 
 # Marks: of no template's characters, of its own, and of a format's own, which form no spelling
 # together with a template's.
@@ -71,6 +72,7 @@ class Renderer:
         own: Mapping[str, str] = _NONE,
         add_generation_prompt: bool = True,
         most: int | None = None,
+        variables: Mapping[str, object] = _NO_VARIABLES,
     ) -> list[int]:
         """The prompt of a conversation.
 
@@ -82,6 +84,7 @@ class Renderer:
             own: character of the messages or tools → the control token that it stands for.
             add_generation_prompt: end with the opening of the assistant's turn.
             most: tokens that are wanted. A conversation that has far more is not cut to its end.
+            variables: that the template sees besides.
 
         Raises:
             ConversationError: the template cannot render the conversation, it renders to
@@ -92,6 +95,7 @@ class Renderer:
             [self.template.fitted(message) for message in messages],
             tools,
             add_generation_prompt=add_generation_prompt,
+            variables=variables,
         )
         for character, spelling in own.items():
             apart = _APART if spelling in self._tokenizer.controls else _NOBODYS

@@ -23,6 +23,7 @@ _PROBE, _ASIDE = "parlance-probe-text", "parlance-probe-aside"
 # Under which templates look for what the model thought.
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 # Some show the thoughts before a call only.
+_NONE: Mapping[str, object] = {}
 _PROBE_CALL = {"id": "parlance1", "type": "function", "function": {"name": "f", "arguments": {}}}
 
 
@@ -90,6 +91,9 @@ class ChatTemplate:
         self.knows_developer = any(
             constant.value == "developer" for constant in tree.find_all(jinja2.nodes.Const)
         )
+        self._names = frozenset(
+            name.name for name in tree.find_all(jinja2.nodes.Name) if name.ctx == "load"
+        )
         self.takes_parts = self._shows([{"type": "text", "text": _PROBE, "more": _ASIDE}])
         self.takes_strings = not self.takes_parts or self._shows(_PROBE)
         self.thoughts = next(filter(self._shows_thoughts, THOUGHTS), "")
@@ -104,6 +108,7 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, object]] | None = None,
         *,
         add_generation_prompt: bool = True,
+        variables: Mapping[str, object] = _NONE,
     ) -> Written:
         """The conversation as text, open for the assistant's next words if so asked.
 
@@ -113,13 +118,14 @@ class ChatTemplate:
             messages: in the form that the template knows.
             tools: definitions to show; None for none.
             add_generation_prompt: end with the opening of the assistant's turn.
+            variables: that the template sees besides.
 
         Raises:
             ConversationError: the template refuses the conversation or fails on it.
         """
         try:
             text = self._template.render(
-                **self._variables,
+                **{**self._variables, **variables},
                 messages=[_with_role(message) for message in messages],
                 tools=tools,
                 documents=None,
@@ -133,6 +139,10 @@ class ChatTemplate:
                 f"the model's chat template fails on these messages: {error}"
             ) from error
         return cast("Written", text)
+
+    def takes(self, variable: str) -> bool:
+        """Whether the template's source has a variable of that name."""
+        return variable in self._names
 
     def fitted(self, message: Mapping[str, object]) -> Mapping[str, object]:
         """`message` with the role and the form of content that the template knows."""

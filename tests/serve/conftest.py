@@ -25,6 +25,7 @@ from serve.engine.types import (
     TokenEvent,
     TokenLogprobs,
 )
+from serve.filter.content_filter import ContentFilter
 from serve.metrics import Metrics
 from serve.protocol.serving import serve
 from serve.protocol.settings import HttpConfig
@@ -293,6 +294,7 @@ def make_house() -> Callable[..., House]:
         template: str = CHATML,
         settings: Mapping[str, Any] | None = None,
         pieces: Sequence[bytes] = (),
+        content_filter: ContentFilter | None = None,
         **engine: Any,
     ) -> House:
         tokenizer = ByteTokenizer(pieces)
@@ -309,6 +311,7 @@ def make_house() -> Callable[..., House]:
                 **{"model_id": "tiny", "aliases": ("gpt-4o",), "created": 1_700_000_000, **settings}
             ),
             metrics,
+            content_filter,
         )
         return House(app, fake, tokenizer, metrics)
 

@@ -18,9 +18,12 @@ from serve.api.answering.token_clock import TokenClock
 from serve.api.exchange import Exchange
 from serve.api.wire.request import ChatRequest
 from serve.engine.types import Generation, Tier
+from serve.filter.content_filter import ContentFilter
 from serve.metrics import Metrics
+from serve.text.calls.events import Parser
 from serve.text.calls.format import CallFormat
 from serve.text.calls.tools import Tool
+from serve.text.refusals import RefusalParser
 
 
 class Answerer:
@@ -33,6 +36,7 @@ class Answerer:
         tokenizer: turns sampled ids into bytes.
         call_format: how the model writes calls of tools.
         metrics: told of tokens and their times.
+        content_filter: what no answer may say; None for anything.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Answerer:
         tokenizer: Tokenizer,
         call_format: CallFormat,
         metrics: Metrics,
+        content_filter: ContentFilter | None = None,
     ) -> None:
         self._model_id = model_id
         self._adapters = adapters
@@ -50,6 +55,7 @@ class Answerer:
         self._tokenizer = tokenizer
         self._call_format = call_format
         self._metrics = metrics
+        self._judge = content_filter and content_filter.judge
         self._markers = {token: spelling for spelling, token in tokenizer.controls.items()}
         self._writer = EntryWriter(tokenizer)
         self._prompt_writer = PromptWriter(tokenizer)
@@ -63,6 +69,8 @@ class Answerer:
         generation: Generation,
         exchange: Exchange,
         tier: Tier,
+        *,
+        may_refuse: bool = False,
     ) -> Run:
         """The answer to a request that the engine has taken.
 
@@ -74,6 +82,7 @@ class Answerer:
             generation: the engine's events.
             exchange: ends the run with the request.
             tier: the one that the request got.
+            may_refuse: whether choices may be refusals.
         """
         head = Head(
             id=completion_id,
@@ -82,12 +91,12 @@ class Answerer:
             fingerprint=self._fingerprint,
             service_tier=wire.service_tier and tier.label,
         )
-        reading = self._reading(callable_tools)
+        reading = self._reading(callable_tools, may_refuse=may_refuse)
         legacy = wire.functions is not None
         return Run(
             wire=wire,
             prompt_tokens=prompt_tokens,
-            may_call=bool(callable_tools),
+            may_lack_content=bool(callable_tools) or may_refuse,
             head=head,
             generation=generation,
             answer=Answer(
@@ -97,16 +106,23 @@ class Answerer:
                 generation,
                 reading,
                 stop_included=bool(wire.include_stop_str_in_output),
+                judge=self._judge,
             ),
             exchange=exchange,
             clock=TokenClock(self._metrics, exchange.started, tier.label),
             writer=self._writer,
             prompt_writer=self._prompt_writer,
             calls=[CallLog(legacy=legacy) for _ in range(wire.choices)],
+            on_filtered=partial(self._metrics.count_filtered, "output"),
         )
 
-    def _reading(self, tools: Sequence[Tool] | None) -> CallReading:
-        if tools is None:
+    def _reading(self, tools: Sequence[Tool] | None, *, may_refuse: bool) -> CallReading:
+        controls = self._tokenizer.controls
+        parser = None if tools is None else partial(self._call_format.parser, tools, controls)
+        if parser is None and not may_refuse:
             return CallReading()
-        parser = partial(self._call_format.parser, tools, self._tokenizer.controls)
-        return CallReading(parser, self._markers)
+
+        def refusing() -> Parser:
+            return RefusalParser(parser and parser())
+
+        return CallReading(refusing if may_refuse else parser, self._markers)

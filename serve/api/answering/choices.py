@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 from model.tokenizer import Tokenizer
 from serve.api.answering.usage import Completion
-from serve.engine.types import FinishReason, Generation, TokenEvent
-from serve.text.assemble import Assembler, CallEvent, Delta
+from serve.engine.types import Generation, TokenEvent
+from serve.text.assemble import Assembler, CallEvent, Delta, Finish
 from serve.text.calls.events import Parser
+from serve.text.verdict import Judge, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,17 @@ class ChoiceDelta:
         events: the tokens that the text came from.
         finish_reason: set when the choice has ended with this delta.
         calls: what is new of calls of tools, after the text.
+        refused: the text is of a refusal.
+        verdict: set when the choice has ended for what it would have said.
     """
 
     index: int
     text: str
     events: tuple[TokenEvent, ...]
-    finish_reason: FinishReason | None
+    finish_reason: Finish | None
     calls: tuple[CallEvent, ...] = ()
+    refused: bool = False
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class CallReading:
 class Answer:
     """The choices of one request while they are generated.
 
-    A choice that a stop string ends is cancelled in the engine at once.
+    A choice that a stop string or a judge ends is cancelled in the engine at once.
     """
 
     def __init__(
@@ -57,13 +62,18 @@ class Answer:
         reading: CallReading,
         *,
         stop_included: bool = False,
+        judge: Callable[[], Judge | None] | None = None,
     ) -> None:
-        parsers = [reading.parser and reading.parser() for _ in range(choices)]
         self._assemblers = [
             Assembler[TokenEvent](
-                tokenizer, stops, parser, reading.markers, stop_included=stop_included
+                tokenizer,
+                stops,
+                reading.parser and reading.parser(),
+                reading.markers,
+                stop_included=stop_included,
+                judge=judge and judge(),
             )
-            for parser in parsers
+            for _ in range(choices)
         ]
         self._open = choices
         self._mispredicted = 0
@@ -101,13 +111,13 @@ class Answer:
 
 
 def _merged(index: int, deltas: list[Delta[TokenEvent]]) -> ChoiceDelta:
-    if len(deltas) == 1:
-        (delta,) = deltas
-        return ChoiceDelta(index, delta.text, delta.events, delta.finish_reason, delta.calls)
+    last = deltas[-1]
     return ChoiceDelta(
         index,
         "".join(delta.text for delta in deltas),
         tuple(event for delta in deltas for event in delta.events),
-        deltas[-1].finish_reason,
+        last.finish_reason,
         tuple(event for delta in deltas for event in delta.calls),
+        last.refused,
+        last.verdict,
     )

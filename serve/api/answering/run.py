@@ -3,7 +3,7 @@
 Knows nothing of whether it is told at once or as it comes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from serve.api.answering.calls import CallLog
@@ -25,7 +25,8 @@ class Run:
     Attributes:
         wire: the request.
         prompt_tokens: of its prompt.
-        may_call: whether choices may hold calls, and then perhaps nothing else.
+        may_lack_content: whether choices may hold calls or a refusal, and then perhaps nothing
+            else.
         head: what all of the answer says alike.
         generation: the engine's events.
         answer: makes text of them.
@@ -34,11 +35,12 @@ class Run:
         writer: of log-probabilities.
         prompt_writer: of the prompt's.
         calls: of each choice.
+        on_filtered: told of the category of what ended a choice.
     """
 
     wire: ChatRequest
     prompt_tokens: int
-    may_call: bool
+    may_lack_content: bool
     head: Head
     generation: Generation
     answer: Answer
@@ -47,11 +49,15 @@ class Run:
     writer: EntryWriter
     prompt_writer: PromptWriter
     calls: list[CallLog]
+    on_filtered: Callable[[str], None]
 
     def feed(self, batch: Sequence[TokenEvent]) -> list[ChoiceDelta]:
         """What the next batch of events adds to the choices."""
         deltas = self.answer.feed(batch)
         self.clock.tick(deltas)
+        for delta in deltas:
+            if delta.verdict is not None:
+                self.on_filtered(delta.verdict.category)
         self.exchange.completion_tokens = self.answer.completion.tokens
         return deltas
 

@@ -63,7 +63,9 @@ async def _frames(run: Run, settings: ApiSettings, keep: Keep | None) -> AsyncGe
         obfuscate=options is None or options.include_obfuscation is not False,
     )
     openings = range(run.wire.choices)
-    yield _joined([writer.opening(index, may_call=run.may_call) for index in openings])
+    yield _joined(
+        [writer.opening(index, may_lack_content=run.may_lack_content) for index in openings]
+    )
     async with sse.Paced(run.generation, settings.keep_alive_seconds) as batches:
         run.exchange.on_close(batches.stop)
         # Of a client that sends nothing more, writing alone tells whether it is still there.
@@ -91,7 +93,7 @@ def _chunks(
     for delta in deltas:
         entries = run.entries(delta)
         if delta.text or entries:
-            chunks.append(writer.content(delta.index, delta.text, entries))
+            chunks.append(writer.text(delta.index, delta.text, entries, refused=delta.refused))
         told = run.calls[delta.index].deltas(delta.calls)
         chunks += [writer.calls(delta.index, member) for member in told]
         if collected:

@@ -22,8 +22,9 @@ from serve.grammar.library import GrammarError
 from serve.grammar.schema import SchemaError, check_schema_size, compile_schema, enforceable
 from serve.grammar.together import Together
 from serve.text.calls.format import CallFormat
-from serve.text.calls.grammar import inner_json, inner_lark, inner_regex
+from serve.text.calls.grammar import Rules, inner_json, inner_lark, inner_regex
 from serve.text.calls.tools import CustomTool, Tool
+from serve.text.refusals import RULE
 
 # What all schemas and grammars of a request may have together, in largest ones.
 MOST_GRAMMARS = 8
@@ -139,11 +140,7 @@ class Constraints:
                 )
                 for way in (0, 1)
             )
-            constraint = compilation.compile(Grammar.lark(text))
-            if beside == text:
-                return constraint
-            numbers = compilation.compile(Grammar.lark(beside, any_spelling=True))
-            return Together(constraint, numbers)
+            return _together(compilation, text, beside)
         except ValueError as error:
             raise invalid(
                 "invalid_value", f"The tools cannot be offered together: {error}.", param
@@ -172,14 +169,39 @@ def _alone(compilation: Compilation, form: AnswerForm) -> Constraint:
     """What holds answers to a form, where there are no calls."""
     if isinstance(form, AnswerText):
         return _text(compilation, form)[0]
+    if form.may_refuse:
+        return _or_refusal(compilation, form)
     try:
         return compile_schema(compilation, form.schema, strict=form.strict)
     except SchemaError as error:
         raise form.refused(error) from error
 
 
+def _or_refusal(compilation: Compilation, form: AnswerSchema) -> Constraint:
+    """What holds answers to a schema, or to saying why they do not follow it."""
+    rules = [Rules(), Rules()]
+    exact, beside = (
+        each.grammar([each.rule(body)])
+        for each, body in zip(rules, _content(compilation, form), strict=True)
+    )
+    try:
+        return _together(compilation, exact, beside)
+    except GrammarError as error:
+        raise form.refused(SchemaError((), str(error))) from error
+
+
+def _together(compilation: Compilation, exact: str, beside: str) -> Constraint:
+    """Two grammars in Lark that both hold; the second allows any spelling."""
+    constraint = compilation.compile(Grammar.lark(exact))
+    if beside == exact:
+        return constraint
+    return Together(constraint, compilation.compile(Grammar.lark(beside, any_spelling=True)))
+
+
 def _content(compilation: Compilation, form: AnswerForm) -> tuple[str, str]:
     """The rule body of an answer of that form, JSON without white space; and of any JSON.
+
+    Each is also one of a refusal, where there may be some.
 
     What is no JSON has no numbers to bound: twice the same.
     """
@@ -193,7 +215,10 @@ def _content(compilation: Compilation, form: AnswerForm) -> tuple[str, str]:
     options = {"whitespace_flexible": False, "coerce_one_of": not form.strict}
     options |= enforced.schema.get("x-guidance", {})
     exact = "%json " + json.dumps({**enforced.schema, "x-guidance": options})
-    return exact, inner_json(enforced.digits.any_json())
+    bodies = exact, inner_json(enforced.digits.any_json())
+    if form.may_refuse:
+        bodies = f"{bodies[0]} | {RULE}", f"{bodies[1]} | {RULE}"
+    return bodies
 
 
 def _text(compilation: Compilation, form: AnswerText) -> tuple[Constraint, str]:

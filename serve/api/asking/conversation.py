@@ -17,6 +17,7 @@ from serve.text.calls.format import CallFormat
 from serve.text.calls.history import with_system, with_system_of_user
 from serve.text.render import Renderer, TooLongError
 from serve.text.template import ConversationError
+from serve.text.verbosity import VERBOSITY, said_in_words
 
 _OF_CALLS = ("tool_calls", "function_call", "tool_call_id")
 # What templates are told of a call.
@@ -44,6 +45,8 @@ class ConversationRenderer:
         form: AnswerForm | None,
         tools: AskedTools | None,
         most: int | None = None,
+        *,
+        verbosity: str | None = None,
     ) -> list[int]:
         """The token ids of a conversation.
 
@@ -52,6 +55,7 @@ class ConversationRenderer:
             form: what the answer must be, if not just text.
             tools: what may be called, if anything.
             most: ids that are wanted; see `Renderer.render`.
+            verbosity: `low`, `medium` or `high`, if asked for.
 
         Raises:
             ApiError: 400; the model's template cannot render the conversation, or it is far
@@ -59,7 +63,7 @@ class ConversationRenderer:
         """
         try:
             told = template_messages(messages, self.renderer.template.thoughts)
-            return self._render(told, form, tools, most)
+            return self._render(told, form, tools, most, verbosity)
         except TooLongError as error:
             raise context_exceeded(f"more than {error.most}", error.most) from error
         except ConversationError as error:
@@ -71,21 +75,27 @@ class ConversationRenderer:
         form: AnswerForm | None,
         tools: AskedTools | None,
         most: int | None,
+        verbosity: str | None,
     ) -> list[int]:
-        told = messages
+        told, variables = messages, dict[str, object]()
+        if verbosity is not None and self.renderer.template.takes(VERBOSITY):
+            variables[VERBOSITY] = verbosity
+        else:
+            told = with_system(told, said_in_words(verbosity))
         if form is not None and form.instructions and self.schema_in_prompt:
-            told = with_system(messages, form.instructions)
+            told = with_system(told, form.instructions)
         shown, own = None, {}
         if tools is not None or _is_of_calls(messages):
             fitted = self.call_format.for_template(told, () if tools is None else tools.tools)
             told, shown, own = fitted.messages, fitted.tools, fitted.own
         try:
-            return self.renderer.render(told, shown, own=own, most=most)
+            return self.renderer.render(told, shown, own=own, most=most, variables=variables)
         except ConversationError:
             if told[0]["role"] == messages[0]["role"]:
                 raise
             # The system part is not the request's: the template may know none.
-            return self.renderer.render(with_system_of_user(told), shown, own=own, most=most)
+            told = with_system_of_user(told)
+            return self.renderer.render(told, shown, own=own, most=most, variables=variables)
 
 
 def template_messages(messages: Sequence[Message], thoughts: str = "") -> list[dict[str, object]]:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from serve.api.asking.answer_form import AnswerForm, answer_form
+from serve.api.asking.answer_schema import AnswerSchema
 from serve.api.asking.asked_tools import AskedTools, asked_tools
 from serve.api.asking.bounds import check_choices, token_bound
 from serve.api.asking.cache_fields import check_retention
 from serve.api.asking.constraint import check_sizes
 from serve.api.asking.content_coding import Body, decoded
 from serve.api.asking.conversation import ConversationRenderer
+from serve.api.asking.filtered import check_texts
 from serve.api.asking.json_body import parse_object
 from serve.api.asking.model_name import adapter_of
 from serve.api.asking.no_effect import without_effect
@@ -27,6 +29,7 @@ from serve.api.settings import ApiSettings
 from serve.api.wire.guided import StructuredOutputs
 from serve.api.wire.request import ChatRequest
 from serve.engine.types import EngineInfo, GenerationRequest
+from serve.filter.content_filter import ContentFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,11 @@ class Prepared:
     bad_words: Sequence[str] = ()
     to_store: ToStore | None = None
 
+    @property
+    def may_refuse(self) -> bool:
+        """Whether an answer may be a refusal instead of what is asked for."""
+        return isinstance(self.form, AnswerSchema) and self.form.may_refuse
+
 
 @dataclass(frozen=True, slots=True)
 class Drafter:
@@ -61,12 +69,14 @@ class Drafter:
         info: facts about the model.
         end_ids: the ids that end the assistant's turn.
         settings: of the HTTP side.
+        content_filter: what no request may say; None for anything.
     """
 
     conversations: ConversationRenderer
     info: EngineInfo
     end_ids: frozenset[int]
     settings: ApiSettings
+    content_filter: ContentFilter | None = None
 
     def draft(self, body: Body, completion_id: str) -> Prepared:
         """The request in `body` but for its constraint, under the name `completion_id`.
@@ -89,10 +99,16 @@ class Drafter:
         sampling = sampling_params(wire, vocab_size, self.settings.sampling_defaults)
         check_tokens(sampling, vocab_size, self.end_ids)
         form, tools = answer_form(wire, self.settings.max_json_depth), asked_tools(wire)
+        if self.settings.refusals and isinstance(form, AnswerSchema):
+            form = form.refusable()
         check_sizes(form, tools, self.settings.max_grammar_bytes)
+        if self.content_filter is not None:
+            check_texts(wire.messages, self.content_filter)
         context = self.info.context_length
         renderer = self.conversations.renderer
-        prompt = self.conversations.prompt(wire.messages, form, tools, context)
+        prompt = self.conversations.prompt(
+            wire.messages, form, tools, context, verbosity=wire.verbosity
+        )
         most = token_bound(wire, len(prompt), context, self.settings.max_answer_tokens)
         predicted, room = wire.prediction, context - len(prompt)
         submission = GenerationRequest(

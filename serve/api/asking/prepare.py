@@ -4,11 +4,13 @@ Knows nothing of HTTP beyond the body, nor of how generation goes on.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 from serve.api.asking.constraint import Constraints
 from serve.api.asking.content_coding import Body
 from serve.api.asking.draft import Drafter, Prepared
+from serve.api.asking.filtered import FilteredError
 from serve.api.asking.worker_pool import WorkerPool
 from serve.api.settings import ApiSettings
 
@@ -25,6 +27,7 @@ class Preparer:
         workers: read the others.
         constraints: compiles what answers must follow.
         settings: of the HTTP side.
+        on_filtered: told of the category of what a request may not say.
     """
 
     def __init__(
@@ -33,11 +36,13 @@ class Preparer:
         workers: WorkerPool,
         constraints: Constraints,
         settings: ApiSettings,
+        on_filtered: Callable[[str], None],
     ) -> None:
         self._drafter = drafter
         self._workers = workers
         self._constraints = constraints
         self._settings = settings
+        self._on_filtered = on_filtered
         # Between two short bodies the event loop sees to the streams.
         self._one_by_one = asyncio.Lock()
 
@@ -53,16 +58,22 @@ class Preparer:
             ApiError: 400 or 404, the first thing that is wrong with it; 413, it takes too much to
                 be read; 429, too many long ones wait.
         """
-        if self._is_short(body):
-            async with self._one_by_one:
-                await asyncio.sleep(0)
-                prepared = self._drafter.draft(body, completion_id)
-        else:
-            prepared = await self._workers.draft(body, completion_id, caller)
+        try:
+            prepared = await self._drafted(body, completion_id, caller)
+        except FilteredError as error:
+            self._on_filtered(error.category)
+            raise
         constraint = await self._constraints.compiled(
             prepared.form, prepared.tools, prepared.bad_words
         )
         return replace(prepared, submission=replace(prepared.submission, constraint=constraint))
+
+    async def _drafted(self, body: Body, completion_id: str, caller: str) -> Prepared:
+        if not self._is_short(body):
+            return await self._workers.draft(body, completion_id, caller)
+        async with self._one_by_one:
+            await asyncio.sleep(0)
+            return self._drafter.draft(body, completion_id)
 
     def _is_short(self, body: Body) -> bool:
         # A few bytes may unfold to many.

@@ -95,6 +95,7 @@ class ChatEndpoint:
             generation,
             exchange,
             tier,
+            may_refuse=prepared.may_refuse,
         )
         keep = keeping and partial(keeping.keep, run.head.created)
         headers = {NO_EFFECT: prepared.no_effect} if prepared.no_effect else {}

@@ -284,7 +284,15 @@ CONTRACT: tuple[Row, ...] = (
         default="in_memory",
     ),
     _later("reasoning_effort", "How much the model reasons."),
-    _later("verbosity", "How long-winded the answer is."),
+    Row(
+        "verbosity",
+        "honoured",
+        "`low`, `medium` or `high`",
+        "How long-winded the answer is: the variable of that name where the model's template has "
+        "one, else a sentence in the system part (docs/api.md). `medium` changes nothing.",
+        "serve/api/test_verbosity.py::test_the_template_or_the_system_part_says_it",
+        default="`medium`",
+    ),
     Row(
         "service_tier",
         "honoured",

@@ -170,7 +170,9 @@ class ChatRequest(Strict):
         | None
     ) = None
     reasoning_effort: Annotated[object, *later()] = None
-    verbosity: Annotated[object, *later()] = None
+    verbosity: (
+        Annotated[Literal["low", "medium", "high"], one_of(["low", "medium", "high"])] | None
+    ) = None
     service_tier: (
         Annotated[
             Literal["auto", "default", "flex", "scale", "priority"],

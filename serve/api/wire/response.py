@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from serve.api.wire.errors import ErrorType
 
-Finish = Literal["stop", "length", "tool_calls", "function_call"]
+Finish = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 
 
 class _Answer(BaseModel):
@@ -93,13 +93,16 @@ class CustomCall(_Answer):
 
 
 class AnswerMessage(_Answer):
-    """What the model says. Content is null where tools are called without a word."""
+    """What the model says. Content is null where tools are called without a word.
+
+    So it is beside a refusal, and where all of an answer is filtered.
+    """
 
     role: Literal["assistant"]
     content: str | None
     tool_calls: Annotated[list[FunctionCall | CustomCall], MinLen(1)] | None = None
     function_call: CalledFunction | None = None
-    refusal: None
+    refusal: str | None
     annotations: list[object]
 
 
@@ -121,10 +124,10 @@ class TokenLogprob(_Answer):
 
 
 class Logprobs(_Answer):
-    """The tokens of an answer, or those that a chunk completes."""
+    """The tokens of an answer, or those that a chunk completes: of content, or of a refusal."""
 
-    content: list[TokenLogprob]
-    refusal: None
+    content: list[TokenLogprob] | None
+    refusal: list[TokenLogprob] | None
 
 
 class Choice(_Answer):
@@ -191,7 +194,7 @@ class ChunkDelta(_Answer):
 
     role: Literal["assistant"] | None = None
     content: str | None = None
-    refusal: None = None
+    refusal: str | None = None
     tool_calls: Annotated[list[CallPiece], MinLen(1)] | None = None
     function_call: FunctionPiece | None = None
 

@@ -51,7 +51,12 @@ class CallEnded:
     complete: bool
 
 
-Event = Content | CallStarted | CallArguments | CallEnded
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What follows of the content is a refusal."""
+
+
+Event = Content | CallStarted | CallArguments | CallEnded | Refused
 
 
 class Parser(Protocol):

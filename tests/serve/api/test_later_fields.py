@@ -4,7 +4,6 @@ import pytest
 
 REFUSED: list[tuple[str, Any]] = [
     ("reasoning_effort", "low"),
-    ("verbosity", "low"),
     ("audio", {"voice": "alloy", "format": "wav"}),
     ("web_search_options", {}),
 ]

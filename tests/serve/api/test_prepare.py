@@ -44,7 +44,7 @@ class Unconstrained:
 
 def preparer() -> tuple[Preparer, Here, There]:
     here, there = Here(), There()
-    parts = cast("Any", (here, there, Unconstrained(), SETTINGS))
+    parts = cast("Any", (here, there, Unconstrained(), SETTINGS, lambda _: None))
     return Preparer(*parts), here, there
 
 

@@ -60,8 +60,10 @@ def some_regex(random_: random.Random, depth: int = 2) -> str:
         return letter
     one, other = some_regex(random_, depth - 1), some_regex(random_, depth - 1)
     return random_.choice(
-        [f"{one}{other}", f"(?:{one}|{other})", f"(?:{one}){{1,3}}{other}", f"{one}?{letter}"]
-        + ([f"[{letter}{random_.choice('xyz')}]{one}", f"{one}[^{letter}]"])
+        [
+            *(f"{one}{other}", f"(?:{one}|{other})", f"(?:{one}){{1,3}}{other}"),
+            *(f"{one}?{letter}", f"[{letter}{random_.choice('xyz')}]{one}", f"{one}[^{letter}]"),
+        ]
     )
 
 
