@@ -137,6 +137,12 @@ class FilterJudge:
         """The text that is now known to have no part in a match."""
         return self._passed(self._held + text, ended=False) if text else ""
 
+    def pause(self) -> str:
+        """As `flush` where that finds a match, else nothing."""
+        if self._search.first(self._before, self._held, ended=True) is None:
+            return ""
+        return self.flush()
+
     def flush(self) -> str:
         """The end of the text: the rest of it, up to a match."""
         return self._passed(self._held, ended=True) if self._held else ""

@@ -195,8 +195,11 @@ class Assembler(Generic[E]):
                 self._refused = True
             else:
                 text += self._judged(self._finder.flush())
+                if self._judge is not None:
+                    text += self._judge.pause()
+                if self._cut is None:
+                    calls.append(piece)
                 self._calling = True
-                calls.append(piece)
             if self._cut is not None:
                 break
         return text, tuple(calls)

@@ -34,6 +34,13 @@ class Judge(Protocol):
         """The text that is now known to be passed on."""
         ...
 
+    def pause(self) -> str:
+        """Something else follows: what may not be said if the text ends here ends it.
+
+        What is held back for other reasons stays so; there may be more text.
+        """
+        ...
+
     def flush(self) -> str:
         """The end of the text: what was held back, as far as it may be said."""
         ...
