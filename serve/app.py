@@ -36,6 +36,7 @@ from serve.api.http.stored import StoredEndpoint
 from serve.api.settings import ApiSettings
 from serve.engine.types import EngineClient
 from serve.filter.content_filter import ContentFilter
+from serve.filter.moderation import Moderation
 from serve.grammar.banned_words import WordBans
 from serve.grammar.compiler import GrammarCompiler, GrammarLimits
 from serve.metrics import Metrics
@@ -172,8 +173,11 @@ def _chat_endpoint(
     workers = WorkerPool(drafter, settings.max_body_bytes)
     app.before_serving(workers.start)
     app.after_serving(workers.close)
+    moderation = None if settings.moderation is None else Moderation(settings.moderation)
+    if moderation is not None:
+        app.after_serving(moderation.close)
     on_filtered = partial(metrics.count_filtered, "input")
-    preparer = Preparer(drafter, workers, constraints, settings, on_filtered)
+    preparer = Preparer(drafter, workers, constraints, settings, on_filtered, moderation)
     answerer = Answerer(
         settings.model_id,
         settings.adapters,
@@ -182,5 +186,7 @@ def _chat_endpoint(
         call_format,
         metrics,
         content_filter,
+        moderation,
+        settings.retry_after_seconds,
     )
     return ChatEndpoint(engine, preparer, answerer, Keeper(store, settings), settings)

@@ -220,6 +220,34 @@ class ServeConfig:
         metavar="FILE",
         default_text="none",
     )
+    moderation_url: str = setting(
+        "",
+        group="Content",
+        help="Address of a server of the moderation API, which judges requests and, before they "
+        "are told, answers: like http://127.0.0.1:9000/v1/moderations.",
+        metavar="URL",
+        default_text="none",
+    )
+    moderation_key: str = setting(
+        "",
+        group="Content",
+        help="API key for the server that judges.",
+        secret=True,
+        default_text="none",
+    )
+    moderation_seconds: float = setting(
+        5.0,
+        group="Content",
+        help="Seconds after which the server that judges counts as not answering.",
+        metavar="SECONDS",
+        low=0.1,
+    )
+    moderation_unanswered: Literal["refuse", "allow"] = setting(
+        "refuse",
+        group="Content",
+        help="What becomes of texts that it has not judged: refuse answers 503, allow lets them "
+        "pass.",
+    )
     refusals: bool = setting(
         False,
         group="Content",
@@ -525,6 +553,10 @@ class ServeConfig:
         if self.priority_keys and not (self.api_key_file or self.api_key):
             raise ConfigError(
                 "priority_keys says nothing without API keys; set api_key_file, or leave it out"
+            )
+        if self.moderation_url and not self.moderation_url.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"moderation_url is {self.moderation_url!r}; it must begin with http:// or https://"
             )
         _ = self.most_a_minute
         self._check_processes()

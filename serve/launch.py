@@ -33,6 +33,7 @@ from serve.engine.page_files import PageDirectory
 from serve.environment import service_links
 from serve.filter.content_filter import ContentFilter, read_filter
 from serve.filter.errors import FilterError
+from serve.filter.moderation_settings import ModerationSettings
 from serve.hosts.agreement import facts_of
 from serve.hosts.errors import HostsError
 from serve.hosts.follower import Follower
@@ -262,6 +263,7 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         sampling_defaults=sampling_defaults(config),
         max_grammar_bytes=config.max_grammar_bytes,
         grammar_seconds=config.grammar_seconds,
+        moderation=_moderation(config),
         refusals=config.refusals,
         schema_in_prompt=config.schema_in_prompt,
         tool_format=config.tool_format,
@@ -276,6 +278,17 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         max_file_bytes=config.max_file_bytes,
         max_files_bytes=config.max_files_bytes,
         share_cache_between_keys=config.share_cache_between_keys,
+    )
+
+
+def _moderation(config: ServeConfig) -> ModerationSettings | None:
+    if not config.moderation_url:
+        return None
+    return ModerationSettings(
+        config.moderation_url,
+        config.moderation_key,
+        config.moderation_seconds,
+        config.moderation_unanswered,
     )
 
 

@@ -4,6 +4,8 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from serve.filter.moderation_settings import ModerationSettings
+
 # Of the fields for which a checkpoint may recommend others.
 API_DEFAULTS: dict[str, float] = {
     "temperature": 1.0,
@@ -44,6 +46,7 @@ class ApiSettings:
             the context.
         sampling_defaults: what holds where a request is silent: a value for each field of
             `API_DEFAULTS`.
+        moderation: who judges what requests and answers say; None for nobody.
         refusals: answers that must follow a strict schema may be refusals instead.
         schema_in_prompt: show the model the schema that its answer must follow.
         tool_format: how the model writes calls of tools: the name of a format, or `auto` for
@@ -91,6 +94,7 @@ class ApiSettings:
     grammar_seconds: float = 1.0
     max_answer_tokens: int = 0
     sampling_defaults: Mapping[str, float] = field(default_factory=API_DEFAULTS.copy)
+    moderation: ModerationSettings | None = None
     refusals: bool = False
     schema_in_prompt: bool = True
     tool_format: str = "auto"

@@ -12,6 +12,7 @@ from serve.api.answering.calls import CallLog
 from serve.api.answering.choices import Answer, CallReading
 from serve.api.answering.head import Head
 from serve.api.answering.logprobs import EntryWriter
+from serve.api.answering.moderated import Moderated
 from serve.api.answering.prompt_logprobs import PromptWriter
 from serve.api.answering.run import Run
 from serve.api.answering.token_clock import TokenClock
@@ -19,6 +20,7 @@ from serve.api.exchange import Exchange
 from serve.api.wire.request import ChatRequest
 from serve.engine.types import Generation, Tier
 from serve.filter.content_filter import ContentFilter
+from serve.filter.moderation import Moderation
 from serve.metrics import Metrics
 from serve.text.calls.events import Parser
 from serve.text.calls.format import CallFormat
@@ -37,6 +39,8 @@ class Answerer:
         call_format: how the model writes calls of tools.
         metrics: told of tokens and their times.
         content_filter: what no answer may say; None for anything.
+        moderation: judges answers before they are told; None for nobody.
+        retry_after: seconds, for clients whose answer could not be judged.
     """
 
     def __init__(
@@ -48,6 +52,8 @@ class Answerer:
         call_format: CallFormat,
         metrics: Metrics,
         content_filter: ContentFilter | None = None,
+        moderation: Moderation | None = None,
+        retry_after: int = 5,
     ) -> None:
         self._model_id = model_id
         self._adapters = adapters
@@ -56,6 +62,8 @@ class Answerer:
         self._call_format = call_format
         self._metrics = metrics
         self._judge = content_filter and content_filter.judge
+        self._moderation = moderation
+        self._retry_after = retry_after
         self._markers = {token: spelling for spelling, token in tokenizer.controls.items()}
         self._writer = EntryWriter(tokenizer)
         self._prompt_writer = PromptWriter(tokenizer)
@@ -93,28 +101,35 @@ class Answerer:
         )
         reading = self._reading(callable_tools, may_refuse=may_refuse)
         legacy = wire.functions is not None
+        answer = Answer(
+            self._tokenizer,
+            wire.stops,
+            wire.choices,
+            generation,
+            reading,
+            stop_included=bool(wire.include_stop_str_in_output),
+            judge=self._judge,
+        )
         return Run(
             wire=wire,
             prompt_tokens=prompt_tokens,
             may_lack_content=bool(callable_tools) or may_refuse,
             head=head,
             generation=generation,
-            answer=Answer(
-                self._tokenizer,
-                wire.stops,
-                wire.choices,
-                generation,
-                reading,
-                stop_included=bool(wire.include_stop_str_in_output),
-                judge=self._judge,
-            ),
+            answer=answer,
             exchange=exchange,
             clock=TokenClock(self._metrics, exchange.started, tier.label),
             writer=self._writer,
             prompt_writer=self._prompt_writer,
             calls=[CallLog(legacy=legacy) for _ in range(wire.choices)],
             on_filtered=partial(self._metrics.count_filtered, "output"),
+            moderated=self._moderated(answer, wire.choices),
         )
+
+    def _moderated(self, answer: Answer, choices: int) -> Moderated | None:
+        if self._moderation is None:
+            return None
+        return Moderated(answer, self._moderation, choices, self._retry_after)
 
     def _reading(self, tools: Sequence[Tool] | None, *, may_refuse: bool) -> CallReading:
         controls = self._tokenizer.controls

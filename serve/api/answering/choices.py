@@ -91,9 +91,17 @@ class Answer:
                 changed.setdefault(event.choice, []).extend(deltas)
             if event.finish_reason is None and deltas and deltas[-1].finish_reason is not None:
                 self._generation.cancel(event.choice)
-        merged = [_merged(index, deltas) for index, deltas in changed.items()]
-        self._open -= sum(delta.finish_reason is not None for delta in merged)
-        return merged
+        found = [merged(index, deltas) for index, deltas in changed.items()]
+        self._open -= sum(delta.finish_reason is not None for delta in found)
+        return found
+
+    def end(self, index: int) -> None:
+        """Nothing more is wanted of a choice, whatever it would say."""
+        assembler = self._assemblers[index]
+        if assembler.finish_reason is None:
+            assembler.finish_reason = "content_filter"
+            self._open -= 1
+            self._generation.cancel(index)
 
     @property
     def finished(self) -> bool:
@@ -110,7 +118,8 @@ class Answer:
         )
 
 
-def _merged(index: int, deltas: list[Delta[TokenEvent]]) -> ChoiceDelta:
+def merged(index: int, deltas: Sequence[Delta[TokenEvent] | ChoiceDelta]) -> ChoiceDelta:
+    """Several deltas of the choice number `index` as one."""
     last = deltas[-1]
     return ChoiceDelta(
         index,

@@ -10,6 +10,7 @@ from serve.api.answering.calls import CallLog
 from serve.api.answering.choices import Answer, ChoiceDelta
 from serve.api.answering.head import Head
 from serve.api.answering.logprobs import EntryWriter
+from serve.api.answering.moderated import Moderated
 from serve.api.answering.prompt_logprobs import PromptWriter
 from serve.api.answering.token_clock import TokenClock
 from serve.api.answering.usage import Usage
@@ -36,6 +37,7 @@ class Run:
         prompt_writer: of the prompt's.
         calls: of each choice.
         on_filtered: told of the category of what ended a choice.
+        moderated: holds back what has not been judged elsewhere, if it is to be.
     """
 
     wire: ChatRequest
@@ -50,11 +52,18 @@ class Run:
     prompt_writer: PromptWriter
     calls: list[CallLog]
     on_filtered: Callable[[str], None]
+    moderated: Moderated | None = None
 
-    def feed(self, batch: Sequence[TokenEvent]) -> list[ChoiceDelta]:
-        """What the next batch of events adds to the choices."""
+    async def feed(self, batch: Sequence[TokenEvent]) -> list[ChoiceDelta]:
+        """What may be told of the choices with the next batch of events.
+
+        Raises:
+            ApiError: 503, nobody judged it.
+        """
         deltas = self.answer.feed(batch)
         self.clock.tick(deltas)
+        if self.moderated is not None:
+            deltas = await self.moderated.passed(deltas)
         for delta in deltas:
             if delta.verdict is not None:
                 self.on_filtered(delta.verdict.category)

@@ -74,7 +74,8 @@ async def _frames(run: Run, settings: ApiSettings, keep: Keep | None) -> AsyncGe
             if batch is None:
                 yield sse.KEEP_ALIVE
                 continue
-            frames = _joined(_chunks(run, writer, run.feed(batch), collected))
+            deltas = await run.feed(batch)
+            frames = _joined(_chunks(run, writer, deltas, collected))
             if frames:
                 yield frames
             if run.answer.finished:

@@ -18,7 +18,7 @@ from serve.api.asking.cache_fields import check_retention
 from serve.api.asking.constraint import check_sizes
 from serve.api.asking.content_coding import Body, decoded
 from serve.api.asking.conversation import ConversationRenderer
-from serve.api.asking.filtered import check_texts
+from serve.api.asking.filtered import check_texts, texts
 from serve.api.asking.json_body import parse_object
 from serve.api.asking.model_name import adapter_of
 from serve.api.asking.no_effect import without_effect
@@ -44,6 +44,7 @@ class Prepared:
         no_effect: what of the request changes nothing, as the response names it; "" for none.
         bad_words: what no answer may contain.
         to_store: what is stored of it, if anything.
+        to_moderate: texts that are to be judged elsewhere, each after its path.
     """
 
     wire: ChatRequest
@@ -53,6 +54,7 @@ class Prepared:
     no_effect: str = ""
     bad_words: Sequence[str] = ()
     to_store: ToStore | None = None
+    to_moderate: Sequence[tuple[str, str]] = ()
 
     @property
     def may_refuse(self) -> bool:
@@ -132,7 +134,16 @@ class Drafter:
             shows_thoughts=bool(renderer.template.thoughts),
         )
         banned = wire.bad_words or ()
-        return Prepared(_without_prompt(wire), submission, form, tools, no_effect, banned, stored)
+        return Prepared(
+            _without_prompt(wire),
+            submission,
+            form,
+            tools,
+            no_effect,
+            banned,
+            stored,
+            tuple(texts(wire.messages)) if self.settings.moderation is not None else (),
+        )
 
 
 def _without_prompt(wire: ChatRequest) -> ChatRequest:
