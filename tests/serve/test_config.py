@@ -91,6 +91,8 @@ def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -
         "cors_origins": ["https://one.example"],
         "coordinator": "one.example:1",
         "speculate": "ngram",
+        "moderation_url": "http://one.example/v1/moderations",
+        "moderation_unanswered": "allow",
         "rate_limit": "60,1000",
     }.get(name)
     if other is None:
