@@ -102,7 +102,7 @@ class Assembler(Generic[E]):
 
     With a parser, content is what it says; stop strings are looked for in content alone, and
     no longer once a call has begun. What is left of the content, or of a refusal, the judge
-    passes on or ends, as a stop string does.
+    passes on or ends, as a stop string does; then an event is kept only if all of its text is.
 
     Args:
         tokenizer: gives the tokens' bytes.
@@ -232,8 +232,11 @@ class Assembler(Generic[E]):
             text += self._judge.flush()
         self._content.release(len(text))
         kept = list(self._waiting)
-        if self._cut is not None:
-            border = self._content.next
+        border = self._content.next
+        if self._verdict is not None:
+            # Not even in a token's own bytes, or in its log-probability, is more told than the text.
+            kept = [each for each in kept if each.end <= border]
+        elif self._finder.found:
             kept = [each for each in kept if each.start < border or each.end <= border]
         self._waiting.clear()
         self.finish_reason = self._cut or reason

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from serve.engine.types import TokenEvent
 from serve.filter.content_filter import ContentFilter
 from serve.filter.rules import Category
 
@@ -67,6 +68,23 @@ async def test_a_blocked_answer_tells_nothing_that_is_not_told_yet(
     chunks = await streamed(house, ask())
     assert told(chunks) == "The key is "
     assert chunks[-1]["choices"][0]["finish_reason"] == "content_filter"
+
+
+async def test_a_token_that_runs_into_a_match_is_not_told(make_house: Any, ask: Any) -> None:
+    def plan(request: Any) -> Any:
+        tokens = [*b"You", 256, *b"!"]
+        return [[TokenEvent(0, token)] for token in tokens] + [[TokenEvent(0, None, "stop")]]
+
+    house = make_house(plan=plan, pieces=[b" fool"], vocab_size=300, content_filter=FILTER)
+    asked = ask(logprobs=True)
+    (choice,) = (await (await house.post(asked)).get_json())["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("You ", "content_filter")
+    assert entries(choice) == "You"
+    chunks = await streamed(house, asked)
+    assert (told(chunks), "".join(entries(chunk["choices"][0]) for chunk in chunks)) == (
+        "You ",
+        "You",
+    )
 
 
 async def test_choices_are_judged_one_by_one(make_house: Any, answering: Any, ask: Any) -> None:
