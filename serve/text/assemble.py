@@ -234,7 +234,7 @@ class Assembler(Generic[E]):
         kept = list(self._waiting)
         border = self._content.next
         if self._verdict is not None:
-            # Not even in a token's own bytes, or in its log-probability, is more told than the text.
+            # Nothing tells more than the text, not even a token's bytes or log-probability.
             kept = [each for each in kept if each.end <= border]
         elif self._finder.found:
             kept = [each for each in kept if each.start < border or each.end <= border]
