@@ -53,7 +53,7 @@ class Collected:
         content = None if refused else text or (None if run.may_lack_content else "")
         return EndedChoice(
             content,
-            text if refused else None,
+            (text or None) if refused else None,
             self._entries[index] if asked else None,
             reason,
             run.calls[index].members,

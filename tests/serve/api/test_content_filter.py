@@ -135,6 +135,18 @@ async def test_arguments_of_calls_are_not_judged_but_the_words_beside_them_are(
     assert "".join(entries(chunk["choices"][0]) for chunk in chunks) == "old"
 
 
+async def test_words_after_a_call_are_judged_with_their_log_probabilities(
+    make_house: Any, answering: Any, ask: Any
+) -> None:
+    house = make_house(plan=answering(f"{CALL}You old fool."), content_filter=FILTER)
+    asked = ask(tools=[WEATHER], logprobs=True)
+    (choice,) = (await (await house.post(asked)).get_json())["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("You ", "content_filter")
+    assert entries(choice).strip() == "You"
+    chunks = await streamed(house, asked)
+    assert "".join(entries(chunk["choices"][0]) for chunk in chunks).strip() == "You"
+
+
 @pytest.mark.parametrize(
     ("message", "param"),
     [

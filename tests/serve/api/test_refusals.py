@@ -142,6 +142,18 @@ async def test_only_a_whole_marker_at_the_beginning_is_one(
     assert (await streamed(house, asked))["message"][member] == text
 
 
+async def test_a_refusal_that_is_cut_off_before_its_sentence_says_nothing(
+    make_house: Any, answering: Any, ask: Any
+) -> None:
+    house = make_house(plan=answering(SAID), settings={"refusals": True})
+    asked = ask(response_format=form(), max_completion_tokens=len(MARKER))
+    (choice,) = (await plain(house, asked))["choices"]
+    told = {"content": None, "refusal": None}
+    assert choice["message"] == {"role": "assistant", **told, "annotations": []}
+    assert choice["finish_reason"] == "length"
+    assert (await streamed(house, asked))["message"] == told
+
+
 async def test_the_model_is_told_of_refusals_where_it_is_shown_the_schema(
     make_house: Any, ask: Any
 ) -> None:

@@ -117,6 +117,8 @@ def test_no_more_is_held_back_than_may_become_a_match() -> None:
     shown = [judge.feed(part) for part in ["some ", "b", "ad", " t", "ea; ", "x1", "23", "4z"]]
     assert shown == ["some ", "", "", "", "bad tea; ", "", "", "x1234z"]
     assert not judge.holds
+    # Within a word nothing begins.
+    assert [judge.feed(part) for part in ["b", "ad "]] == ["b", "ad "]
 
 
 def test_the_match_that_begins_first_ends_the_text() -> None:
