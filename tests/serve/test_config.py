@@ -331,6 +331,11 @@ def test_places_of_the_store(given: str, place: str) -> None:
     assert ServeConfig(store=given).store_place == place
 
 
+def test_a_moderation_server_is_asked_by_http() -> None:
+    with pytest.raises(ConfigError, match="must begin with http:// or https://"):
+        ServeConfig(moderation_url="judge.example/v1/moderations")
+
+
 def test_api_keys_of_a_file_and_of_the_environment(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text("# ours\nsk-one\n\n  sk-two  \n  # theirs\n", encoding="utf-8")

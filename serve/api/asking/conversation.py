@@ -78,10 +78,11 @@ class ConversationRenderer:
         verbosity: str | None,
     ) -> list[int]:
         told, variables = messages, dict[str, object]()
-        if verbosity is not None and self.renderer.template.takes(VERBOSITY):
-            variables[VERBOSITY] = verbosity
-        else:
-            told = with_system(told, said_in_words(verbosity))
+        if words := said_in_words(verbosity):
+            if self.renderer.template.takes(VERBOSITY):
+                variables[VERBOSITY] = verbosity
+            else:
+                told = with_system(told, words)
         if form is not None and form.instructions and self.schema_in_prompt:
             told = with_system(told, form.instructions)
         shown, own = None, {}

@@ -5,9 +5,11 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
-from openai.types.chat import ChatCompletion
+from openai import AsyncOpenAI
+from pydantic import BaseModel
 from support.schemas import validate
 
 from serve.engine.types import GenerationRequest, TokenEvent
@@ -109,17 +111,36 @@ async def test_strict_answers_are_valid_or_refusals_plain_and_streamed(
     assert refusals > 10
 
 
+class Person(BaseModel):
+    name: str
+    age: int
+
+
 async def test_the_official_client_shows_the_refusal(
     make_house: Any, answering: Any, ask: Any
 ) -> None:
     house = make_house(plan=answering(SAID), settings={"refusals": True})
-    body = await plain(house, ask(response_format=form(), logprobs=True))
-    (choice,) = ChatCompletion.model_validate(body).choices
-    assert (choice.message.refusal, choice.message.content) == ("I must not tell.", None)
-    assert choice.logprobs is not None
-    assert choice.logprobs.content is None
-    assert "".join(each.token for each in choice.logprobs.refusal or ()) == "I must not tell."
-    assert body["usage"]["completion_tokens"] == len(SAID)
+    transport = httpx.ASGITransport(house.app)
+    asked = {**ask(logprobs=True), "response_format": Person}
+    async with (
+        httpx.AsyncClient(transport=transport) as http,
+        AsyncOpenAI(base_url="http://house/v1", api_key="none", http_client=http) as client,
+    ):
+        completion = await client.chat.completions.parse(**asked)
+        async with client.chat.completions.stream(**asked) as stream:
+            kinds = [event.type async for event in stream]
+            streamed_one = await stream.get_final_completion()
+    for each in (completion, streamed_one):
+        (choice,) = each.choices
+        assert (choice.message.refusal, choice.message.parsed) == ("I must not tell.", None)
+        assert choice.message.content is None
+        assert choice.logprobs is not None
+        assert not choice.logprobs.content
+        told = [entry.token for entry in choice.logprobs.refusal or ()]
+        assert "".join(told) == "I must not tell."
+    assert completion.usage is not None
+    assert completion.usage.completion_tokens == len(SAID)
+    assert {"refusal.delta", "refusal.done", "logprobs.refusal.done"} <= set(kinds)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ async def prompt(house: Any, **fields: Any) -> str:
     ("verbosity", "shown", "said"),
     [
         ("low", "low", SYSTEM.format(BRIEF)),
-        ("medium", "medium", ""),
+        ("medium", "unset", ""),
         ("high", "high", SYSTEM.format(LONG)),
         (None, "unset", ""),
     ],
