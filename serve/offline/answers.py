@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.tokenizer import Tokenizer
-from serve.engine.types import FinishReason, TokenEvent
-from serve.text.assemble import Assembler
+from serve.engine.types import TokenEvent
+from serve.text.assemble import Assembler, Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Choice:
 
     text: str
     tokens: tuple[Token, ...]
-    finish_reason: FinishReason
+    finish_reason: Finish
 
 
 @dataclass(frozen=True, slots=True)
