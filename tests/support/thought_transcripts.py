@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from support.call_answers import Call
 
@@ -54,12 +55,12 @@ class Transcript:
 def _think(controls: tuple[str, ...], title: str) -> list[Transcript]:
     """Qwen3 opens its thoughts itself; templates of DeepSeek-R1 and QwQ do."""
 
-    def one(what: str, written: str, thoughts: str, content: str, **more: object) -> Transcript:
-        return Transcript(  # pyright: ignore[reportCallIssue]
+    def one(what: str, written: str, thoughts: str, content: str, **more: Any) -> Transcript:
+        return Transcript(
             f"think, {title}: {what}", "think", written, controls, thoughts, content, **more
         )
 
-    opened = {"beginning": "thinking"}
+    opened: Any = {"beginning": "thinking"}
     return [
         one("thoughts and words", "<think>\nHm.\n</think>\n\nHi!", "Hm.", "Hi!", reasoning=5),
         one("opened by the prompt", "\nHm.\n</think>\n\nHi!", "Hm.", "Hi!", reasoning=5, **opened),

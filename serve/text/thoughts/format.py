@@ -40,8 +40,13 @@ class ThoughtFormat:
             return "undecided"
         found: dict[str, Beginning] = {self.opening: "thinking", self.closing: "answering"}
         controls = tokenizer.controls
-        by_id = {controls[marker]: at for marker, at in found.items() if marker in controls}
-        in_words = {marker.encode(): at for marker, at in found.items() if marker not in controls}
+        by_id: dict[int, Beginning] = {}
+        in_words: dict[bytes, Beginning] = {}
+        for marker, at in found.items():
+            if marker in controls:
+                by_id[controls[marker]] = at
+            else:
+                in_words[marker.encode()] = at
         tail = b""
         for token in reversed(prompt[-_LAST_TOKENS:]):
             if token in by_id:
