@@ -13,11 +13,14 @@ token where all of its characters have one.
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import cast
 
 from model.tokenizer import Tokenizer
+from serve.text.calls.own import unused_characters
 from serve.text.spellings import spelling_pattern
 from serve.text.template import ChatTemplate, ConversationError, TemplateError
 from serve.text.written import Written
+from serve.text.written import own as template_words
 
 # Unicode's property White_Space, which is what tokenizers mean by it; str.strip knows more.
 _WHITE_SPACE = (
@@ -70,6 +73,8 @@ class Renderer:
         *,
         own: Mapping[str, str] = _NONE,
         add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        variables: Mapping[str, object] | None = None,
         most: int | None = None,
     ) -> list[int]:
         """The prompt of a conversation.
@@ -81,18 +86,28 @@ class Renderer:
             tools: definitions for the template to show, if any.
             own: character of the messages or tools → the control token that it stands for.
             add_generation_prompt: end with the opening of the assistant's turn.
+            continue_final_message: end amid the last message, with the last of its words.
+            variables: see `ChatTemplate.render`.
             most: tokens that are wanted. A conversation that has far more is not cut to its end.
 
         Raises:
             ConversationError: the template cannot render the conversation, it renders to
-                nothing, or what it renders to has a lone surrogate.
+                nothing or without the words to go on from, or what it renders to has a lone
+                surrogate.
             TooLongError: it is far longer than `most`.
         """
+        end = ""
+        if continue_final_message:
+            end = next(unused_characters([*messages, *(tools or ())]), "")
+            messages = [*messages[:-1], _ending_with(end, messages[-1])]
         text = self.template.render(
             [self.template.fitted(message) for message in messages],
             tools,
-            add_generation_prompt=add_generation_prompt,
+            add_generation_prompt=add_generation_prompt and not continue_final_message,
+            variables=variables,
         )
+        if continue_final_message:
+            text = _up_to(end, text)
         for character, spelling in own.items():
             apart = _APART if spelling in self._tokenizer.controls else _NOBODYS
             text = text.replace(character, Written(spelling, apart * len(spelling)))
@@ -105,6 +120,10 @@ class Renderer:
         if not ids:
             raise ConversationError("the messages render to an empty prompt; send some text")
         return ids
+
+    def own_ids(self, words: str) -> list[int]:
+        """The ids of what a template could write at the end of a prompt."""
+        return self._ids(template_words(words), None, begins=False)
 
     def answer_ids(self, text: str, most: int) -> list[int]:
         """The first `most` ids of what an answer says after a prompt, spelled as prompts are.
@@ -139,7 +158,7 @@ class Renderer:
         end = self._control.match(text.rpartition(said)[2].lstrip())
         return frozenset({self._tokenizer.controls[end[0]]} if end and said in text else ())
 
-    def _ids(self, rendered: Written, most: int | None) -> list[int]:
+    def _ids(self, rendered: Written, most: int | None, *, begins: bool = True) -> list[int]:
         plain = rendered.plain()
         ids: list[int] = []
         position, before = 0, _STRIPS_NOTHING
@@ -152,10 +171,11 @@ class Renderer:
             if after[0]:
                 text = text.rstrip(_WHITE_SPACE)
             if text:
+                at_start = begins and position == 0
                 if most is not None:
                     left = len(plain) - position
-                    self._check_length(text, left, most, len(ids), at_start=position == 0)
-                ids += self._tokenizer.encode(text, at_start=position == 0)
+                    self._check_length(text, left, most, len(ids), at_start=at_start)
+                ids += self._tokenizer.encode(text, at_start=at_start)
             if match and control is not None:
                 ids.append(control)
                 position, before = match.end(), after
@@ -185,3 +205,22 @@ class Renderer:
     def _controls(self, text: str, marks: bytes) -> Iterator[re.Match[str]]:
         for run in _RUNS.finditer(marks):
             yield from self._control.finditer(text, run.start(), run.end())
+
+
+def _ending_with(end: str, message: Mapping[str, object]) -> Mapping[str, object]:
+    """A message with one more character after its words."""
+    content = message["content"]
+    if isinstance(content, str):
+        return {**message, "content": content + end}
+    *parts, last = cast("Sequence[Mapping[str, object]]", content)
+    return {**message, "content": [*parts, {**last, "text": f"{last['text']}{end}"}]}
+
+
+def _up_to(end: str, text: Written) -> Written:
+    border = text.plain().rfind(end) if end else -1
+    if border < 0:
+        raise ConversationError(
+            "the model's chat template does not show the last message, so that it cannot be "
+            "continued; send 'continue_final_message': false"
+        )
+    return Written(text.plain()[:border], text.marks[:border])

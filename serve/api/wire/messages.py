@@ -17,6 +17,7 @@ from serve.api.wire.no_effect import (
 )
 from serve.api.wire.strict import Strict
 from serve.api.wire.validators import empty_is_none, kind, later, string_or_array, tag_of
+from serve.thought_fields import THOUGHTS
 
 # The API's original takes as many.
 MOST_MESSAGES = 2_048
@@ -161,10 +162,6 @@ class UserMessage(_Message):
     role: Literal["user"]
     content: _Content
     name: _Name | None = None
-
-
-# Under which servers tell what a model thought, the most usual name first.
-THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 
 
 class AssistantMessage(_Message):
