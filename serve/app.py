@@ -34,6 +34,7 @@ from serve.api.http.routes import add_routes
 from serve.api.http.stored import StoredEndpoint
 from serve.api.settings import ApiSettings
 from serve.engine.types import EngineClient
+from serve.grammar.after_thoughts import ThoughtMarkers
 from serve.grammar.banned_words import WordBans
 from serve.grammar.compiler import GrammarCompiler, GrammarLimits
 from serve.metrics import Metrics
@@ -41,7 +42,11 @@ from serve.store.errors import StoreStartError
 from serve.store.metrics import StoreMetrics
 from serve.store.store import Store, StoreSettings
 from serve.text.calls.detect import choose
+from serve.text.calls.format import CallFormat
+from serve.text.calls.gpt_oss import GPT_OSS
 from serve.text.render import Renderer
+from serve.text.thoughts.detect import choose as choose_thoughts
+from serve.text.thoughts.format import ThoughtFormat
 
 __all__ = ["StoreStartError", "check_settings", "create_app"]
 
@@ -149,16 +154,36 @@ def _chat_endpoint(
     grammars = GrammarCompiler(tokenizer, info.vocab_size, end_ids, limits)
     call_format = choose(settings.tool_format, renderer.template.source)
     logger.info("calls of tools are written in the format %s", call_format.name)
+    thoughts = choose_thoughts(settings.reasoning_format, renderer.template.source)
+    _check_channels(call_format, thoughts)
+    logger.info("thoughts are marked in the format %s", thoughts.name if thoughts else "none")
     conversations = ConversationRenderer(renderer, call_format, settings.schema_in_prompt)
     bans = WordBans(tokenizer, info.vocab_size, end_ids)
     grammars.soon(lambda _: bans.prepare())
-    constraints = Constraints(grammars, call_format, tokenizer.controls, bans)
-    drafter = Drafter(conversations, info, end_ids, settings)
+    markers = None
+    if thoughts is not None and not thoughts.in_channels:
+        markers = ThoughtMarkers(
+            tokenizer, info.vocab_size, end_ids, thoughts.opening, thoughts.closing
+        )
+        grammars.soon(lambda _: markers.prepare())
+    constraints = Constraints(grammars, call_format, tokenizer.controls, bans, markers)
+    drafter = Drafter(conversations, info, end_ids, settings, thoughts)
     workers = WorkerPool(drafter, settings.max_body_bytes)
     app.before_serving(workers.start)
     app.after_serving(workers.close)
     preparer = Preparer(drafter, workers, constraints, settings)
-    answerer = Answerer(
-        settings.model_id, settings.adapters, info.fingerprint, tokenizer, call_format, metrics
-    )
+    answerer = Answerer(settings, info.fingerprint, tokenizer, call_format, thoughts, metrics)
     return ChatEndpoint(engine, preparer, answerer, Keeper(store, settings), settings)
+
+
+def _check_channels(calls: CallFormat, thoughts: ThoughtFormat | None) -> None:
+    """Channels hold thoughts and calls alike: one cannot be read without the other.
+
+    Raises:
+        ValueError: only one of the two formats is gpt-oss.
+    """
+    if thoughts is not None and (calls == GPT_OSS) != thoughts.in_channels:
+        raise ValueError(
+            f"the reasoning format {thoughts.name!r} does not go with the tool format "
+            f"{calls.name!r}: give both --reasoning-format and --tool-format, or neither"
+        )

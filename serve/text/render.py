@@ -57,11 +57,12 @@ class Renderer:
     """A tokenizer and a chat template together.
 
     Attributes:
+        tokenizer: the tokenizer.
         template: the template.
     """
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self.template = template
         self._strips: Mapping[int | None, tuple[bool, bool]] = {**tokenizer.strips}
         self._control = spelling_pattern(tokenizer.controls)
@@ -109,7 +110,7 @@ class Renderer:
         if continue_final_message:
             text = _up_to(end, text)
         for character, spelling in own.items():
-            apart = _APART if spelling in self._tokenizer.controls else _NOBODYS
+            apart = _APART if spelling in self.tokenizer.controls else _NOBODYS
             text = text.replace(character, Written(spelling, apart * len(spelling)))
         try:
             ids = self._ids(text, most)
@@ -132,7 +133,7 @@ class Renderer:
             ValueError: the text has a lone surrogate.
         """
         beginning = text[: _CHARACTERS_EACH * most]
-        return self._tokenizer.encode(beginning, at_start=False)[:most]
+        return self.tokenizer.encode(beginning, at_start=False)[:most]
 
     def end_ids(self, declared: Collection[int] = ()) -> frozenset[int]:
         """The ids that end a turn: those that the checkpoint declares, and the template's own.
@@ -156,14 +157,14 @@ class Renderer:
         except ConversationError:
             return frozenset()
         end = self._control.match(text.rpartition(said)[2].lstrip())
-        return frozenset({self._tokenizer.controls[end[0]]} if end and said in text else ())
+        return frozenset({self.tokenizer.controls[end[0]]} if end and said in text else ())
 
     def _ids(self, rendered: Written, most: int | None, *, begins: bool = True) -> list[int]:
         plain = rendered.plain()
         ids: list[int] = []
         position, before = 0, _STRIPS_NOTHING
         for match in (*self._controls(plain, rendered.marks), None):
-            control = None if match is None else self._tokenizer.controls[match[0]]
+            control = None if match is None else self.tokenizer.controls[match[0]]
             after = self._strips.get(control, _STRIPS_NOTHING)
             text = plain[position : match and match.start()]
             if before[1]:
@@ -175,7 +176,7 @@ class Renderer:
                 if most is not None:
                     left = len(plain) - position
                     self._check_length(text, left, most, len(ids), at_start=at_start)
-                ids += self._tokenizer.encode(text, at_start=at_start)
+                ids += self.tokenizer.encode(text, at_start=at_start)
             if match and control is not None:
                 ids.append(control)
                 position, before = match.end(), after
@@ -198,7 +199,7 @@ class Renderer:
         if left <= 2 * beginning:
             return
         if len(text) > 2 * beginning:
-            cut += len(self._tokenizer.encode(text[:beginning], at_start=at_start))
+            cut += len(self.tokenizer.encode(text[:beginning], at_start=at_start))
         if cut > most + _AT_THE_CUT:
             raise TooLongError(most)
 

@@ -86,6 +86,8 @@ def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -
         "sampling_defaults": "model",
         "log_level": "debug",
         "tool_format": "hermes",
+        "reasoning_format": "think",
+        "reasoning_budgets": "low=7",
         "aliases": ["one"],
         "adapters": ["one=/adapters/x"],
         "cors_origins": ["https://one.example"],

@@ -4,51 +4,54 @@ The two ways to tell an answer are `whole.py` and `stream.py`.
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from model.tokenizer import Tokenizer
 from serve.api.answering.calls import CallLog
-from serve.api.answering.choices import Answer, CallReading
+from serve.api.answering.choices import Answer, Reading
 from serve.api.answering.head import Head
 from serve.api.answering.logprobs import EntryWriter
 from serve.api.answering.prompt_logprobs import PromptWriter
 from serve.api.answering.run import Run
 from serve.api.answering.token_clock import TokenClock
 from serve.api.exchange import Exchange
+from serve.api.settings import ApiSettings
 from serve.api.wire.request import ChatRequest
 from serve.engine.types import Generation, Tier
 from serve.metrics import Metrics
 from serve.text.calls.format import CallFormat
 from serve.text.calls.tools import Tool
+from serve.text.thoughts.format import Beginning, ThoughtFormat
+from serve.text.thoughts.reading import answer_parser
 
 
 class Answerer:
     """Begins the answers of one model.
 
     Args:
-        model_id: its name in responses.
-        adapters: names of its adapters, in the responses that are theirs.
+        settings: of the HTTP side.
         fingerprint: of all that can change the numbers.
         tokenizer: turns sampled ids into bytes.
         call_format: how the model writes calls of tools.
+        thoughts: how it marks its thoughts, if it has any.
         metrics: told of tokens and their times.
     """
 
     def __init__(
         self,
-        model_id: str,
-        adapters: Collection[str],
+        settings: ApiSettings,
         fingerprint: str,
         tokenizer: Tokenizer,
         call_format: CallFormat,
+        thoughts: ThoughtFormat | None,
         metrics: Metrics,
     ) -> None:
-        self._model_id = model_id
-        self._adapters = adapters
+        self._settings = settings
         self._fingerprint = fingerprint
         self._tokenizer = tokenizer
         self._call_format = call_format
+        self._thoughts = thoughts
         self._metrics = metrics
         self._markers = {token: spelling for spelling, token in tokenizer.controls.items()}
         self._writer = EntryWriter(tokenizer)
@@ -60,6 +63,7 @@ class Answerer:
         wire: ChatRequest,
         prompt_tokens: int,
         callable_tools: Sequence[Tool] | None,
+        beginning: Beginning,
         generation: Generation,
         exchange: Exchange,
         tier: Tier,
@@ -71,6 +75,7 @@ class Answerer:
             wire: the request.
             prompt_tokens: of its prompt.
             callable_tools: those that may be called; None where the request has no tools.
+            beginning: where its choices stand when the model begins.
             generation: the engine's events.
             exchange: ends the run with the request.
             tier: the one that the request got.
@@ -78,16 +83,17 @@ class Answerer:
         head = Head(
             id=completion_id,
             created=int(time.time()),
-            model=wire.model if wire.model in self._adapters else self._model_id,
+            model=self._settings.told_name(wire.model),
             fingerprint=self._fingerprint,
             service_tier=wire.service_tier and tier.label,
         )
-        reading = self._reading(callable_tools)
+        reading = self._reading(callable_tools, beginning)
         legacy = wire.functions is not None
         return Run(
             wire=wire,
             prompt_tokens=prompt_tokens,
             may_call=bool(callable_tools),
+            shows_thoughts=self._settings.show_reasoning,
             head=head,
             generation=generation,
             answer=Answer(
@@ -105,8 +111,9 @@ class Answerer:
             calls=[CallLog(legacy=legacy) for _ in range(wire.choices)],
         )
 
-    def _reading(self, tools: Sequence[Tool] | None) -> CallReading:
-        if tools is None:
-            return CallReading()
-        parser = partial(self._call_format.parser, tools, self._tokenizer.controls)
-        return CallReading(parser, self._markers)
+    def _reading(self, tools: Sequence[Tool] | None, beginning: Beginning) -> Reading:
+        if tools is None and self._thoughts is None:
+            return Reading()
+        controls = self._tokenizer.controls
+        given = (self._thoughts, self._call_format, tools, controls, beginning)
+        return Reading(partial(answer_parser, *given), self._markers)

@@ -20,6 +20,7 @@ class ChoiceDelta:
         events: the tokens that the text came from.
         finish_reason: set when the choice has ended with this delta.
         calls: what is new of calls of tools, after the text.
+        thoughts: what the model thought, before the text.
     """
 
     index: int
@@ -27,18 +28,19 @@ class ChoiceDelta:
     events: tuple[TokenEvent, ...]
     finish_reason: FinishReason | None
     calls: tuple[CallEvent, ...] = ()
+    thoughts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class CallReading:
-    """How calls are found in the choices of a request.
+class Reading:
+    """How thoughts and calls are found in the choices of a request.
 
     Attributes:
         parser: makes a parser for one choice; None where all is text.
         markers: id → spelling of the control tokens that parsers are told of.
     """
 
-    parser: Callable[[], Parser] | None = None
+    parser: Callable[[], Parser | None] | None = None
     markers: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
@@ -54,7 +56,7 @@ class Answer:
         stops: Sequence[str],
         choices: int,
         generation: Generation,
-        reading: CallReading,
+        reading: Reading,
         *,
         stop_included: bool = False,
     ) -> None:
@@ -97,17 +99,20 @@ class Answer:
             kept=sum(assembler.tokens_kept for assembler in self._assemblers),
             predicted=sum(assembler.predicted_kept for assembler in self._assemblers),
             mispredicted=self._mispredicted,
+            reasoning=sum(assembler.reasoning_kept for assembler in self._assemblers),
         )
 
 
 def _merged(index: int, deltas: list[Delta[TokenEvent]]) -> ChoiceDelta:
     if len(deltas) == 1:
         (delta,) = deltas
-        return ChoiceDelta(index, delta.text, delta.events, delta.finish_reason, delta.calls)
+        said = (delta.text, delta.events, delta.finish_reason, delta.calls, delta.thoughts)
+        return ChoiceDelta(index, *said)
     return ChoiceDelta(
         index,
         "".join(delta.text for delta in deltas),
         tuple(event for delta in deltas for event in delta.events),
         deltas[-1].finish_reason,
         tuple(event for delta in deltas for event in delta.calls),
+        "".join(delta.thoughts for delta in deltas),
     )

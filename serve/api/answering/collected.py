@@ -20,6 +20,7 @@ class Collected:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._texts = [list[str]() for _ in range(run.wire.choices)]
+        self._thoughts = [list[str]() for _ in self._texts]
         # Written as they come, so that no answer, however long, holds up the others at its end.
         self._entries = [list[str]() for _ in self._texts]
         self._reasons: dict[int, str] = {}
@@ -27,6 +28,8 @@ class Collected:
     def add(self, delta: ChoiceDelta, entries: Sequence[str] | None) -> None:
         """More of a choice, whose calls the run has taken already."""
         self._texts[delta.index].append(delta.text)
+        if self._run.shows_thoughts:
+            self._thoughts[delta.index].append(delta.thoughts)
         self._entries[delta.index] += entries or ()
         if (reason := self._run.reason(delta)) is not None:
             self._reasons[delta.index] = reason
@@ -41,6 +44,7 @@ class Collected:
                 self._entries[index] if asked else None,
                 self._reasons[index],
                 run.calls[index].members,
+                "".join(self._thoughts[index]),
             )
             for index, text in enumerate(self._texts)
         ]

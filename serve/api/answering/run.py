@@ -26,6 +26,7 @@ class Run:
         wire: the request.
         prompt_tokens: of its prompt.
         may_call: whether choices may hold calls, and then perhaps nothing else.
+        shows_thoughts: whether clients are told what the model thought.
         head: what all of the answer says alike.
         generation: the engine's events.
         answer: makes text of them.
@@ -39,6 +40,7 @@ class Run:
     wire: ChatRequest
     prompt_tokens: int
     may_call: bool
+    shows_thoughts: bool
     head: Head
     generation: Generation
     answer: Answer

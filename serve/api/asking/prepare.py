@@ -60,7 +60,7 @@ class Preparer:
         else:
             prepared = await self._workers.draft(body, completion_id, caller)
         constraint = await self._constraints.compiled(
-            prepared.form, prepared.tools, prepared.bad_words
+            prepared.form, prepared.tools, prepared.bad_words, prepared.thoughts
         )
         return replace(prepared, submission=replace(prepared.submission, constraint=constraint))
 

@@ -238,6 +238,27 @@ Message = Annotated[
 ]
 
 
+def check_continued(messages: Sequence[Message]) -> None:
+    """The last message has words of the assistant that can be gone on from.
+
+    Raises:
+        PydanticCustomError: it has not.
+    """
+    last = messages[-1]
+    if isinstance(last, AssistantMessage):
+        texts = [last.content] if isinstance(last.content, str) else last.content or ()
+        words = [part if isinstance(part, str) else getattr(part, "text", "") for part in texts]
+        others = last.tool_calls or last.function_call or last.refusal
+        if words and words[-1] and not others:
+            return
+    raise fault(
+        "invalid_value",
+        "With 'continue_final_message' the last message must be the assistant's, and have words "
+        "in 'content' and nothing after them.",
+        at=f"messages[{len(messages) - 1}]",
+    )
+
+
 def check_tool_answers(messages: Sequence[Message]) -> None:
     """Every `tool` message answers a call of an assistant's message before it.
 

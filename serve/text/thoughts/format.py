@@ -34,6 +34,17 @@ class ThoughtFormat:
     levels: tuple[str, ...] = ("low", "medium", "high")
     in_channels: bool = False
 
+    def without(self, beginning: Beginning, *, switched: bool) -> str:
+        """What ends a prompt whose answer has no thoughts.
+
+        Args:
+            beginning: where the answer stands without it.
+            switched: whether the template has been told.
+        """
+        if beginning == "thinking":
+            return self.empty.removeprefix(f"{self.opening}\n") or self.closing
+        return self.empty if beginning == "undecided" and not switched else ""
+
     def beginning(self, prompt: Sequence[int], tokenizer: Tokenizer) -> Beginning:
         """Where an answer to `prompt` stands: a marker at the prompt's end says so."""
         if self.in_channels:
