@@ -293,9 +293,10 @@ def make_house() -> Callable[..., House]:
         template: str = CHATML,
         settings: Mapping[str, Any] | None = None,
         pieces: Sequence[bytes] = (),
+        controls: Sequence[str] = (),
         **engine: Any,
     ) -> House:
-        tokenizer = ByteTokenizer(pieces)
+        tokenizer = ByteTokenizer(pieces, ("<|im_start|>", "<|im_end|>", "</s>", *controls))
         fake = FakeEngine(**{"vocab_size": tokenizer.vocab_size, **engine})
         metrics = Metrics()
         app = create_app(
