@@ -42,11 +42,9 @@ from serve.store.errors import StoreStartError
 from serve.store.metrics import StoreMetrics
 from serve.store.store import Store, StoreSettings
 from serve.text.calls.detect import choose
-from serve.text.calls.format import CallFormat
-from serve.text.calls.gpt_oss import GPT_OSS
 from serve.text.render import Renderer
 from serve.text.thoughts.detect import choose as choose_thoughts
-from serve.text.thoughts.format import ThoughtFormat
+from serve.text.thoughts.reading import check_together
 
 __all__ = ["StoreStartError", "check_settings", "create_app"]
 
@@ -155,7 +153,7 @@ def _chat_endpoint(
     call_format = choose(settings.tool_format, renderer.template.source)
     logger.info("calls of tools are written in the format %s", call_format.name)
     thoughts = choose_thoughts(settings.reasoning_format, renderer.template.source)
-    _check_channels(call_format, thoughts)
+    check_together(thoughts, call_format)
     logger.info("thoughts are marked in the format %s", thoughts.name if thoughts else "none")
     conversations = ConversationRenderer(renderer, call_format, settings.schema_in_prompt)
     bans = WordBans(tokenizer, info.vocab_size, end_ids)
@@ -174,16 +172,3 @@ def _chat_endpoint(
     preparer = Preparer(drafter, workers, constraints, settings)
     answerer = Answerer(settings, info.fingerprint, tokenizer, call_format, thoughts, metrics)
     return ChatEndpoint(engine, preparer, answerer, Keeper(store, settings), settings)
-
-
-def _check_channels(calls: CallFormat, thoughts: ThoughtFormat | None) -> None:
-    """Channels hold thoughts and calls alike: one cannot be read without the other.
-
-    Raises:
-        ValueError: only one of the two formats is gpt-oss.
-    """
-    if thoughts is not None and (calls == GPT_OSS) != thoughts.in_channels:
-        raise ValueError(
-            f"the reasoning format {thoughts.name!r} does not go with the tool format "
-            f"{calls.name!r}: give both --reasoning-format and --tool-format, or neither"
-        )

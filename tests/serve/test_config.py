@@ -21,6 +21,8 @@ from serve.options import (
 )
 from serve.setting_names import environment_name, flag_name, settings
 from serve.text.calls.detect import FORMATS
+from serve.text.thoughts.detect import FORMATS as REASONING_FORMATS
+from serve.thought_fields import REASONING_BUDGETS
 
 
 def resolved(
@@ -382,6 +384,25 @@ def _no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("PARLANCE_"):
             monkeypatch.delenv(name)
+
+
+def test_every_reasoning_format_can_be_chosen() -> None:
+    kind = get_type_hints(ServeConfig)["reasoning_format"]
+    assert set(get_args(kind)) == {"auto", "none", *REASONING_FORMATS}
+
+
+def test_budgets_of_levels_that_are_named() -> None:
+    assert ServeConfig().thinking_budgets == REASONING_BUDGETS
+    config = ServeConfig(reasoning_budgets="low=0, high = 7,")
+    assert config.thinking_budgets == REASONING_BUDGETS | {"low": 0, "high": 7}
+
+
+@pytest.mark.parametrize(
+    "wrong", ["low", "low=", "low=-1", "none=1", "low=1.5", "low=1;high=2", "=3"]
+)
+def test_budgets_that_cannot_be(wrong: str) -> None:
+    with pytest.raises(ConfigError, match="each must be one of minimal, low, medium, high, xhigh"):
+        ServeConfig(reasoning_budgets=wrong)
 
 
 def test_every_tool_format_can_be_chosen() -> None:

@@ -1,11 +1,12 @@
-"""The parser of one answer, of calls and thoughts as far as there may be any."""
+"""The parser of one answer, of thoughts and calls as far as there may be any."""
 
 from collections.abc import Collection, Sequence
 
 from serve.text.calls.events import Parser
 from serve.text.calls.format import CallFormat
-from serve.text.calls.gpt_oss import HarmonyParser
+from serve.text.calls.gpt_oss import GPT_OSS, HarmonyParser
 from serve.text.calls.tools import Tool
+from serve.text.template import TemplateError
 from serve.text.thoughts.format import Beginning, ThoughtFormat
 from serve.text.thoughts.parser import ThoughtParser
 
@@ -32,3 +33,16 @@ def answer_parser(
     if thoughts is None:
         return parser
     return ThoughtParser(thoughts, controls, beginning, parser)
+
+
+def check_together(thoughts: ThoughtFormat | None, calls: CallFormat) -> None:
+    """Channels hold thoughts and calls alike: none of the two is read without the other.
+
+    Raises:
+        TemplateError: only one of the formats is gpt-oss.
+    """
+    if thoughts is not None and thoughts.in_channels != (calls == GPT_OSS):
+        raise TemplateError(
+            f"the reasoning format {thoughts.name!r} does not go with the tool format "
+            f"{calls.name!r}; give both --reasoning-format and --tool-format, or none of them"
+        )

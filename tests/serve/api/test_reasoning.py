@@ -51,9 +51,7 @@ def thinking(make_house: Any) -> Callable[..., Any]:
     def make(
         template: str = SWITCH, said: str = "Hi!", controls: Sequence[str] = TAGS, **settings: Any
     ) -> Any:
-        house = make_house(
-            template=template, controls=controls, settings=settings, vocab_size=2000
-        )
+        house = make_house(template=template, controls=controls, settings=settings, vocab_size=2000)
         saying(house, said)
         return house
 

@@ -4,8 +4,11 @@ from typing import Any
 import pytest
 
 from serve.model_names import bundled_model
+from serve.text.calls.detect import FORMATS as CALLS
+from serve.text.template import TemplateError
 from serve.text.thoughts.detect import FORMATS, THINK, choose, detect
 from serve.text.thoughts.format import Beginning
+from serve.text.thoughts.reading import check_together
 
 TEXT = Path(__file__).parents[3] / "fixtures" / "text"
 
@@ -69,3 +72,12 @@ def test_the_end_of_a_prompt_tells_where_answers_begin(
 def test_a_marker_in_characters_is_none_where_there_is_a_token(make_tokenizer: Any) -> None:
     tokenizer = make_tokenizer((), CONTROLS)
     assert THINK.beginning(list(b"<think>\n"), tokenizer) == "undecided"
+
+
+def test_channels_hold_thoughts_and_calls_alike() -> None:
+    check_together(FORMATS["gpt-oss"], CALLS["gpt-oss"])
+    check_together(THINK, CALLS["hermes"])
+    check_together(None, CALLS["gpt-oss"])
+    for thoughts, calls in (("gpt-oss", "hermes"), ("think", "gpt-oss")):
+        with pytest.raises(TemplateError, match=f"'{thoughts}' does not go with the tool format"):
+            check_together(FORMATS[thoughts], CALLS[calls])
