@@ -164,7 +164,10 @@ def _chat_endpoint(
             tokenizer, info.vocab_size, end_ids, thoughts.opening, thoughts.closing
         )
         grammars.soon(lambda _: markers.prepare())
-    constraints = Constraints(grammars, call_format, tokenizer.controls, bans, markers)
+    constraints = Constraints(
+        *(grammars, call_format, tokenizer.controls, bans, markers),
+        in_channels=thoughts is not None and thoughts.in_channels,
+    )
     drafter = Drafter(conversations, info, end_ids, settings, thoughts)
     workers = WorkerPool(drafter, settings.max_body_bytes)
     app.before_serving(workers.start)

@@ -24,7 +24,7 @@ from serve.grammar.library import GrammarError
 from serve.grammar.schema import SchemaError, check_schema_size, compile_schema, enforceable
 from serve.grammar.together import Together
 from serve.text.calls.format import CallFormat
-from serve.text.calls.gpt_oss import GptOss
+from serve.text.calls.gpt_oss import WITHOUT_THOUGHTS
 from serve.text.calls.grammar import inner_json, inner_lark, inner_regex
 from serve.text.calls.tools import CustomTool, Tool
 
@@ -85,6 +85,7 @@ class Constraints:
         controls: spelling → id of the tokenizer's control tokens.
         bans: what keeps words out of answers.
         markers: of the model's thoughts, where they have any.
+        in_channels: answers are read as messages on channels, also those without calls.
     """
 
     grammars: GrammarCompiler
@@ -92,6 +93,7 @@ class Constraints:
     controls: Mapping[str, int]
     bans: WordBans
     markers: ThoughtMarkers | None = None
+    in_channels: bool = False
 
     async def compiled(
         self,
@@ -112,10 +114,10 @@ class Constraints:
             ApiError: 400, at the schema or grammar that cannot be followed.
         """
         call_format = self.call_format
-        if isinstance(call_format, GptOss) and (form is not None or thoughts.none):
+        if self.in_channels and (form is not None or thoughts.none):
             # Whatever the answer is to be, it stands in a message of its own.
             tools = tools or NO_TOOLS
-            call_format = replace(call_format, thinks=not thoughts.none)
+            call_format = WITHOUT_THOUGHTS if thoughts.none else call_format
         found = None
         if form is not None or tools is not None or bad_words:
             job = partial(

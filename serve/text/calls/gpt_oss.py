@@ -222,3 +222,4 @@ def _with_one_preamble(message: Message) -> Message:
 
 
 GPT_OSS = GptOss()
+WITHOUT_THOUGHTS = GptOss(thinks=False)
