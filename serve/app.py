@@ -37,6 +37,7 @@ from serve.api.settings import ApiSettings
 from serve.engine.types import EngineClient
 from serve.filter.content_filter import ContentFilter
 from serve.filter.moderation import Moderation
+from serve.grammar.after_thoughts import ThoughtMarkers
 from serve.grammar.banned_words import WordBans
 from serve.grammar.compiler import GrammarCompiler, GrammarLimits
 from serve.metrics import Metrics
@@ -45,6 +46,8 @@ from serve.store.metrics import StoreMetrics
 from serve.store.store import Store, StoreSettings
 from serve.text.calls.detect import choose
 from serve.text.render import Renderer
+from serve.text.thoughts.detect import choose as choose_thoughts
+from serve.text.thoughts.reading import check_together
 
 __all__ = ["StoreStartError", "check_settings", "create_app"]
 
@@ -165,11 +168,23 @@ def _chat_endpoint(
     grammars = GrammarCompiler(tokenizer, info.vocab_size, end_ids, limits)
     call_format = choose(settings.tool_format, renderer.template.source)
     logger.info("calls of tools are written in the format %s", call_format.name)
+    thoughts = choose_thoughts(settings.reasoning_format, renderer.template.source)
+    check_together(thoughts, call_format)
+    logger.info("thoughts are marked in the format %s", thoughts.name if thoughts else "none")
     conversations = ConversationRenderer(renderer, call_format, settings.schema_in_prompt)
     bans = WordBans(tokenizer, info.vocab_size, end_ids)
     grammars.soon(lambda _: bans.prepare())
-    constraints = Constraints(grammars, call_format, tokenizer.controls, bans)
-    drafter = Drafter(conversations, info, end_ids, settings, content_filter)
+    markers = None
+    if thoughts is not None and not thoughts.in_channels:
+        markers = ThoughtMarkers(
+            tokenizer, info.vocab_size, end_ids, thoughts.opening, thoughts.closing
+        )
+        grammars.soon(lambda _: markers.prepare())
+    constraints = Constraints(
+        *(grammars, call_format, tokenizer.controls, bans, markers),
+        in_channels=thoughts is not None and thoughts.in_channels,
+    )
+    drafter = Drafter(conversations, info, end_ids, settings, thoughts, content_filter)
     workers = WorkerPool(drafter, settings.max_body_bytes)
     app.before_serving(workers.start)
     app.after_serving(workers.close)
@@ -179,14 +194,8 @@ def _chat_endpoint(
     on_filtered = partial(metrics.count_filtered, "input")
     preparer = Preparer(drafter, workers, constraints, settings, on_filtered, moderation)
     answerer = Answerer(
-        settings.model_id,
-        settings.adapters,
-        info.fingerprint,
-        tokenizer,
-        call_format,
-        metrics,
+        *(settings, info.fingerprint, tokenizer, call_format, thoughts, metrics),
         content_filter,
         moderation,
-        settings.retry_after_seconds,
     )
     return ChatEndpoint(engine, preparer, answerer, Keeper(store, settings), settings)

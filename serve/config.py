@@ -11,6 +11,7 @@ from typing import Literal
 
 from serve.model_names import BUNDLED_MODEL_ID, bundled_model, name_of
 from serve.setting_field import setting
+from serve.thought_fields import REASONING_BUDGETS
 from serve.user_directories import user_directory
 
 
@@ -122,6 +123,25 @@ class ServeConfig:
         "auto",
         group="Model",
         help="How the model writes calls of tools; auto tells it from the chat template.",
+    )
+    reasoning_format: Literal["auto", "none", "think", "mistral", "gpt-oss"] = setting(
+        "auto",
+        group="Model",
+        help="How the model marks its thoughts; auto tells it from the chat template, and with "
+        "none they are text like any other.",
+    )
+    reasoning_budgets: str = setting(
+        "",
+        group="Model",
+        help="Tokens that may be thought at a level of reasoning_effort, where the chat template "
+        "has no variable for levels; those that are not named keep their default.",
+        metavar="LEVEL=TOKENS,…",
+        default_text=",".join(f"{level}={tokens}" for level, tokens in REASONING_BUDGETS.items()),
+    )
+    show_reasoning: bool = setting(
+        False,
+        group="Model",
+        help="Tell clients what the model thought, as reasoning_content.",
     )
     sampling_defaults: Literal["api", "model"] = setting(
         "api",
@@ -558,7 +578,7 @@ class ServeConfig:
             raise ConfigError(
                 f"moderation_url is {self.moderation_url!r}; it must begin with http:// or https://"
             )
-        _ = self.most_a_minute
+        _ = self.most_a_minute, self.thinking_budgets
         self._check_processes()
         self._check_adapters()
 
@@ -635,6 +655,24 @@ class ServeConfig:
             )
         requests, tokens = map(int, numbers)
         return requests, tokens
+
+    @property
+    def thinking_budgets(self) -> dict[str, int]:
+        """Level of effort → tokens that may be thought.
+
+        Raises:
+            ConfigError: one is no level with a number.
+        """
+        budgets = dict(REASONING_BUDGETS)
+        for each in filter(None, self.reasoning_budgets.split(",")):
+            level, _, tokens = (part.strip() for part in each.partition("="))
+            if level not in budgets or not tokens.isdecimal():
+                raise ConfigError(
+                    f"reasoning_budgets has {each!r}; each must be one of {', '.join(budgets)} "
+                    f"and a number of tokens, like low=512"
+                )
+            budgets[level] = int(tokens)
+        return budgets
 
     @property
     def tokenizer_directory(self) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from serve.filter.moderation_settings import ModerationSettings
+from serve.thought_fields import REASONING_BUDGETS
 
 # Of the fields for which a checkpoint may recommend others.
 API_DEFAULTS: dict[str, float] = {
@@ -51,6 +52,11 @@ class ApiSettings:
         schema_in_prompt: show the model the schema that its answer must follow.
         tool_format: how the model writes calls of tools: the name of a format, or `auto` for
             the one that its template tells.
+        reasoning_format: how the model marks its thoughts: the name of a format, `auto` for the
+            one that its template tells, or `none`.
+        reasoning_budgets: level of effort → tokens that may be thought, where a template has no
+            variable for it.
+        show_reasoning: whether answers have the thoughts, as `reasoning_content`.
         api_keys: accepted keys; empty means that no key is asked for.
         priority_keys: those of them that may have the tier `priority`; empty for all.
         rate_limit: requests and tokens that each caller may have in a minute; None for any number.
@@ -98,6 +104,9 @@ class ApiSettings:
     refusals: bool = False
     schema_in_prompt: bool = True
     tool_format: str = "auto"
+    reasoning_format: str = "auto"
+    reasoning_budgets: Mapping[str, int] = field(default_factory=REASONING_BUDGETS.copy)
+    show_reasoning: bool = False
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     priority_keys: tuple[str, ...] = field(default=(), repr=False)
     rate_limit: tuple[int, int] | None = None

@@ -6,7 +6,7 @@ Knows nothing of why a model refuses.
 
 from collections.abc import Sequence
 
-from serve.text.calls.events import Content, Event, Parser, Refused
+from serve.text.calls.events import Content, Event, Parser, Refused, Thought
 
 MARKER = "Refusal: "
 LONGEST_REFUSAL = 400
@@ -19,57 +19,57 @@ RULE = rf'"{MARKER}" /[^\x00-\x20\x7F][^\x00-\x1F\x7F]{{0,{LONGEST_REFUSAL - 1}}
 
 
 class RefusalParser:
-    """Tells refusals from other answers, which it passes on; see `serve.text.calls.events.Parser`.
+    """Tells by the first words of an answer whether it is a refusal.
 
     Args:
-        inner: reads answers that are no refusals; without it, all of one is content.
+        inner: reads the answer; what it tells of thoughts and calls is passed on.
     """
 
-    def __init__(self, inner: Parser | None = None) -> None:
+    def __init__(self, inner: Parser) -> None:
         self._inner = inner
-        self._held = ""
-        self._decided = self._refuses = False
-        self._fed = 0
+        self._held: list[Content] = []
+        self._decided = False
+
+    @property
+    def thinking(self) -> bool:
+        """Whether what comes next is thought."""
+        return self._inner.thinking
 
     def feed(self, text: str) -> Sequence[Event]:
         """What `text` makes certain."""
-        if self._decided:
-            return self._passed(text)
-        self._held += text
-        if len(self._held) < len(MARKER) and MARKER.startswith(self._held):
-            return []
-        return self._decide(refuses=self._held.startswith(MARKER))
+        return self._read(self._inner.feed(text))
 
     def feed_control(self, spelling: str, text: str = "") -> Sequence[Event]:
         """What a control token between the characters makes certain."""
-        before = self._decide(refuses=False)
-        if self._inner is not None and not self._refuses:
-            self._fed += len(text)
-            return [*before, *self._inner.feed_control(spelling, text)]
-        return [*before, *self._passed(text)]
+        return self._read(self._inner.feed_control(spelling, text))
 
     def flush(self, *, turn_ended: bool) -> Sequence[Event]:
         """The end of the answer: one that ends amid the marker is none of a refusal."""
-        before = self._decide(refuses=False)
-        if self._inner is None or self._refuses:
-            return before
-        return [*before, *self._inner.flush(turn_ended=turn_ended)]
+        return [*self._read(self._inner.flush(turn_ended=turn_ended)), *self._decide(None)]
 
-    def _decide(self, *, refuses: bool) -> Sequence[Event]:
-        if self._decided:
-            return []
-        self._decided, self._refuses = True, refuses
-        held, self._held = self._held, ""
-        if not refuses:
-            return self._passed(held)
-        self._fed = len(MARKER)
-        return [Refused(), *self._passed(held[len(MARKER) :])]
+    def _read(self, events: Sequence[Event]) -> Sequence[Event]:
+        read: list[Event] = []
+        for event in events:
+            if self._decided or isinstance(event, Thought):
+                read.append(event)
+            elif isinstance(event, Content):
+                self._held.append(event)
+                said = "".join(piece.text for piece in self._held)
+                if len(said) >= len(MARKER) or not MARKER.startswith(said):
+                    read += self._decide(said)
+            else:
+                read += [*self._decide(None), event]
+        return read
 
-    def _passed(self, text: str) -> Sequence[Event]:
-        start = self._fed
-        self._fed += len(text)
-        if not text:
-            return []
-        if self._inner is not None and not self._refuses:
-            return self._inner.feed(text)
-        return [Content(text, start)]
+    def _decide(self, said: str | None) -> Sequence[Event]:
+        """What is held back, without the marker where it begins with that."""
+        held, self._held = self._held, []
+        decided, self._decided = self._decided, True
+        if decided or said is None or not said.startswith(MARKER):
+            return held
+        rest, left = list[Event](), len(MARKER)
+        for piece in held:
+            if text := piece.text[left:]:
+                rest.append(Content(text, piece.start + left))
+            left = max(0, left - len(piece.text))
+        return [Refused(), *rest]

@@ -295,9 +295,10 @@ def make_house() -> Callable[..., House]:
         settings: Mapping[str, Any] | None = None,
         pieces: Sequence[bytes] = (),
         content_filter: ContentFilter | None = None,
+        controls: Sequence[str] = (),
         **engine: Any,
     ) -> House:
-        tokenizer = ByteTokenizer(pieces)
+        tokenizer = ByteTokenizer(pieces, ("<|im_start|>", "<|im_end|>", "</s>", *controls))
         fake = FakeEngine(**{"vocab_size": tokenizer.vocab_size, **engine})
         metrics = Metrics()
         app = create_app(

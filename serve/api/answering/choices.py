@@ -23,6 +23,7 @@ class ChoiceDelta:
         calls: what is new of calls of tools, after the text.
         refused: the text is of a refusal.
         verdict: set when the choice has ended for what it would have said.
+        thoughts: what the model thought, before the text.
     """
 
     index: int
@@ -32,18 +33,19 @@ class ChoiceDelta:
     calls: tuple[CallEvent, ...] = ()
     refused: bool = False
     verdict: Verdict | None = None
+    thoughts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class CallReading:
-    """How calls are found in the choices of a request.
+class Reading:
+    """How thoughts and calls are found in the choices of a request.
 
     Attributes:
         parser: makes a parser for one choice; None where all is text.
         markers: id → spelling of the control tokens that parsers are told of.
     """
 
-    parser: Callable[[], Parser] | None = None
+    parser: Callable[[], Parser | None] | None = None
     markers: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
@@ -59,7 +61,7 @@ class Answer:
         stops: Sequence[str],
         choices: int,
         generation: Generation,
-        reading: CallReading,
+        reading: Reading,
         *,
         stop_included: bool = False,
         judge: Callable[[], Judge | None] | None = None,
@@ -115,6 +117,7 @@ class Answer:
             kept=sum(assembler.tokens_kept for assembler in self._assemblers),
             predicted=sum(assembler.predicted_kept for assembler in self._assemblers),
             mispredicted=self._mispredicted,
+            reasoning=sum(assembler.reasoning_kept for assembler in self._assemblers),
         )
 
 
@@ -129,4 +132,5 @@ def merged(index: int, deltas: Sequence[Delta[TokenEvent] | ChoiceDelta]) -> Cho
         tuple(event for delta in deltas for event in delta.calls),
         last.refused,
         last.verdict,
+        "".join(delta.thoughts for delta in deltas),
     )

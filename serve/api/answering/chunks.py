@@ -39,6 +39,10 @@ class ChunkWriter:
         delta = f'"{"refusal" if refused else "content"}":{json_string(text)}'
         return self._chunk(index, delta, "null", logprobs_json(entries, refused=refused))
 
+    def thoughts(self, index: int, text: str) -> str:
+        """More of what the model thought for a choice."""
+        return self._chunk(index, f'"reasoning_content":{json_string(text)}', "null")
+
     def calls(self, index: int, delta: str) -> str:
         """More of a choice's calls: one member of its delta."""
         return self._chunk(index, delta, "null")

@@ -20,6 +20,7 @@ class Collected:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._texts = [list[str]() for _ in range(run.wire.choices)]
+        self._thoughts = [list[str]() for _ in self._texts]
         # Written as they come, so that no answer, however long, holds up the others at its end.
         self._entries = [list[str]() for _ in self._texts]
         self._reasons: dict[int, str] = {}
@@ -29,6 +30,8 @@ class Collected:
     def add(self, delta: ChoiceDelta, entries: Sequence[str] | None) -> None:
         """More of a choice, whose calls the run has taken already."""
         self._texts[delta.index].append(delta.text)
+        if self._run.shows_thoughts:
+            self._thoughts[delta.index].append(delta.thoughts)
         self._entries[delta.index] += entries or ()
         if (reason := self._run.reason(delta)) is not None:
             self._reasons[delta.index] = reason
@@ -46,6 +49,7 @@ class Collected:
     def _choice(self, index: int) -> EndedChoice:
         run, reason = self._run, self._reasons[index]
         asked = run.wire.alternatives is not None
+        thoughts = "".join(self._thoughts[index])
         if index in self._blocked:
             return EndedChoice(None, None, [] if asked else None, reason)
         text = "".join(self._texts[index])
@@ -57,4 +61,5 @@ class Collected:
             self._entries[index] if asked else None,
             reason,
             run.calls[index].members,
+            thoughts,
         )

@@ -23,6 +23,7 @@ class EndedChoice:
         entries: JSON of their tokens' log-probabilities; None where nobody asked for them.
         reason: how it ended.
         calls: members of the message that tell its calls.
+        thoughts: what the model thought, as far as clients are told.
     """
 
     content: str | None
@@ -30,6 +31,7 @@ class EndedChoice:
     entries: Sequence[str] | None
     reason: str
     calls: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    thoughts: str = ""
 
 
 def completion(head: Head, choices: Sequence[EndedChoice], usage: Usage) -> str:
@@ -45,8 +47,9 @@ def _choice(index: int, choice: EndedChoice) -> str:
     )
     logprobs = logprobs_json(choice.entries, refused=choice.refusal is not None)
     calls = f",{compact(choice.calls)[1:-1]}" if choice.calls else ""
+    thoughts = f'"reasoning_content":{json_string(choice.thoughts)},' if choice.thoughts else ""
     return (
-        f'{{"index":{index},"message":{{"role":"assistant","content":{content}{calls},'
+        f'{{"index":{index},"message":{{"role":"assistant",{thoughts}"content":{content}{calls},'
         f'"refusal":{refusal},"annotations":[]}},"logprobs":{logprobs},'
         f'"finish_reason":"{choice.reason}"}}'
     )

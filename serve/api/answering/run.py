@@ -28,6 +28,7 @@ class Run:
         prompt_tokens: of its prompt.
         may_lack_content: whether choices may hold calls or a refusal, and then perhaps nothing
             else.
+        shows_thoughts: whether clients are told what the model thought.
         head: what all of the answer says alike.
         generation: the engine's events.
         answer: makes text of them.
@@ -43,6 +44,7 @@ class Run:
     wire: ChatRequest
     prompt_tokens: int
     may_lack_content: bool
+    shows_thoughts: bool
     head: Head
     generation: Generation
     answer: Answer

@@ -78,6 +78,9 @@ async def _frames(run: Run, settings: ApiSettings, keep: Keep | None) -> AsyncGe
             frames = _joined(_chunks(run, writer, deltas, collected))
             if frames:
                 yield frames
+            else:
+                # Where thoughts are not shown, their events leave the client without a word.
+                batches.silent()
             if run.answer.finished:
                 break
     run.check_finished()
@@ -93,6 +96,8 @@ def _chunks(
     chunks: list[str] = []
     for delta in deltas:
         entries = run.entries(delta)
+        if delta.thoughts and run.shows_thoughts:
+            chunks.append(writer.thoughts(delta.index, delta.thoughts))
         if delta.text or entries:
             chunks.append(writer.text(delta.index, delta.text, entries, refused=delta.refused))
         told = run.calls[delta.index].deltas(delta.calls)

@@ -1,4 +1,4 @@
-"""What an answer must follow, compiled: its tools, its form and its banned words, or all together.
+"""What an answer must follow, compiled: tools, form, banned words and thoughts, or all together.
 
 Knows nothing of how a family writes calls, nor of how grammars are compiled.
 """
@@ -11,10 +11,12 @@ from functools import partial
 
 from serve.api.asking.answer_form import AnswerForm, AnswerText
 from serve.api.asking.answer_schema import AnswerSchema
-from serve.api.asking.asked_tools import AskedTools
+from serve.api.asking.asked_tools import NO_TOOLS, AskedTools
+from serve.api.asking.reasoning import AskedThoughts
 from serve.api.wire.errors import ApiError, invalid
 from serve.api.wire.faults import path_of
 from serve.engine.types import Constraint
+from serve.grammar.after_thoughts import AfterThoughts, ThoughtMarkers
 from serve.grammar.banned_words import WordBans
 from serve.grammar.compiler import Compilation, Grammar, GrammarCompiler, check_size
 from serve.grammar.custom import check_ebnf, check_lark, check_regex
@@ -22,12 +24,14 @@ from serve.grammar.library import GrammarError
 from serve.grammar.schema import SchemaError, check_schema_size, compile_schema, enforceable
 from serve.grammar.together import Together
 from serve.text.calls.format import CallFormat
+from serve.text.calls.gpt_oss import WITHOUT_THOUGHTS
 from serve.text.calls.grammar import Rules, inner_json, inner_lark, inner_regex
 from serve.text.calls.tools import CustomTool, Tool
 from serve.text.refusals import RULE
 
 # What all schemas and grammars of a request may have together, in largest ones.
 MOST_GRAMMARS = 8
+_NO_THOUGHTS = AskedThoughts("answering")
 
 
 def check_sizes(form: AnswerForm | None, tools: AskedTools | None, most: int) -> None:
@@ -81,15 +85,23 @@ class Constraints:
         call_format: how the model writes calls.
         controls: spelling → id of the tokenizer's control tokens.
         bans: what keeps words out of answers.
+        markers: of the model's thoughts, where they have any.
+        in_channels: answers are read as messages on channels, also those without calls.
     """
 
     grammars: GrammarCompiler
     call_format: CallFormat
     controls: Mapping[str, int]
     bans: WordBans
+    markers: ThoughtMarkers | None = None
+    in_channels: bool = False
 
     async def compiled(
-        self, form: AnswerForm | None, tools: AskedTools | None, bad_words: Sequence[str] = ()
+        self,
+        form: AnswerForm | None,
+        tools: AskedTools | None,
+        bad_words: Sequence[str] = (),
+        thoughts: AskedThoughts = _NO_THOUGHTS,
     ) -> Constraint | None:
         """What holds answers to what is asked; None where any text will do.
 
@@ -97,14 +109,32 @@ class Constraints:
             form: what an answer without calls must be, if not just text.
             tools: all are checked, also those that may not be called.
             bad_words: what no answer may contain.
+            thoughts: what may be thought before all that.
 
         Raises:
             ApiError: 400, at the schema or grammar that cannot be followed.
         """
-        if form is None and tools is None and not bad_words:
+        call_format = self.call_format
+        if self.in_channels and (form is not None or thoughts.none):
+            # Whatever the answer is to be, it stands in a message of its own.
+            tools = tools or NO_TOOLS
+            call_format = WITHOUT_THOUGHTS if thoughts.none else call_format
+        found = None
+        if form is not None or tools is not None or bad_words:
+            job = partial(
+                self._compiled,
+                form=form,
+                tools=tools,
+                bad_words=bad_words,
+                call_format=call_format,
+            )
+            found = await asyncio.wrap_future(self.grammars.soon(job))
+        if self.markers is None or thoughts.beginning == "answering":
+            return found
+        if found is None and thoughts.budget is None:
             return None
-        job = partial(self._compiled, form=form, tools=tools, bad_words=bad_words)
-        return await asyncio.wrap_future(self.grammars.soon(job))
+        thinking = thoughts.beginning == "thinking"
+        return AfterThoughts(self.markers, thinking, thoughts.budget, found)
 
     def _compiled(
         self,
@@ -112,15 +142,20 @@ class Constraints:
         form: AnswerForm | None,
         tools: AskedTools | None,
         bad_words: Sequence[str],
+        call_format: CallFormat,
     ) -> Constraint | None:
         if tools is not None:
-            found = self._with_calls(compilation, tools, form)
+            found = self._with_calls(compilation, tools, form, call_format)
         else:
             found = None if form is None else _alone(compilation, form)
         return self.bans.constraint(bad_words, found) if bad_words else found
 
     def _with_calls(
-        self, compilation: Compilation, asked: AskedTools, form: AnswerForm | None
+        self,
+        compilation: Compilation,
+        asked: AskedTools,
+        form: AnswerForm | None,
+        call_format: CallFormat,
     ) -> Constraint:
         checked = {
             tool.name: _checked(compilation, tool, place)
@@ -132,7 +167,7 @@ class Constraints:
         try:
             # Once as it is asked for, and once as any JSON whose numbers end.
             text, beside = (
-                self.call_format.grammar(
+                call_format.grammar(
                     [tool[way] for tool in called],
                     asked.choice,
                     self.controls,

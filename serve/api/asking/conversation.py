@@ -5,7 +5,8 @@ the model's own form. Knows nothing of how templates or tokenizers work.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from serve.api.asking.answer_form import AnswerForm
@@ -23,6 +24,24 @@ _OF_CALLS = ("tool_calls", "function_call", "tool_call_id")
 # What templates are told of a call.
 _FUNCTION = {"name", "arguments"}
 _CALL: Any = {"id": True, "type": True, "function": _FUNCTION, "custom": {"name", "input"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a prompt ends, and what else the template is told.
+
+    Attributes:
+        add_generation_prompt: with the opening of the assistant's turn.
+        continue_final_message: amid the last message.
+        variables: of the template.
+    """
+
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    variables: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+_OPEN = Ending()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +64,7 @@ class ConversationRenderer:
         form: AnswerForm | None,
         tools: AskedTools | None,
         most: int | None = None,
+        ending: Ending = _OPEN,
         *,
         verbosity: str | None = None,
     ) -> list[int]:
@@ -55,6 +75,7 @@ class ConversationRenderer:
             form: what the answer must be, if not just text.
             tools: what may be called, if anything.
             most: ids that are wanted; see `Renderer.render`.
+            ending: of the prompt.
             verbosity: `low`, `medium` or `high`, if asked for.
 
         Raises:
@@ -63,7 +84,7 @@ class ConversationRenderer:
         """
         try:
             told = template_messages(messages, self.renderer.template.thoughts)
-            return self._render(told, form, tools, most, verbosity)
+            return self._render(told, form, tools, most, ending, verbosity)
         except TooLongError as error:
             raise context_exceeded(f"more than {error.most}", error.most) from error
         except ConversationError as error:
@@ -75,11 +96,19 @@ class ConversationRenderer:
         form: AnswerForm | None,
         tools: AskedTools | None,
         most: int | None,
+        ending: Ending,
         verbosity: str | None,
     ) -> list[int]:
-        told, variables = messages, dict[str, object]()
+        told, variables = messages, dict(ending.variables)
         if words := said_in_words(verbosity):
-            if self.renderer.template.takes(VERBOSITY):
+            if VERBOSITY in variables:
+                raise invalid(
+                    "invalid_value",
+                    f"'verbosity' sets the variable '{VERBOSITY}' of the model's template: send "
+                    f"one of the two.",
+                    f"chat_template_kwargs.{VERBOSITY}",
+                )
+            if VERBOSITY in self.renderer.template.variables:
                 variables[VERBOSITY] = verbosity
             else:
                 told = with_system(told, words)
@@ -89,14 +118,22 @@ class ConversationRenderer:
         if tools is not None or _is_of_calls(messages):
             fitted = self.call_format.for_template(told, () if tools is None else tools.tools)
             told, shown, own = fitted.messages, fitted.tools, fitted.own
+        render = partial(
+            self.renderer.render,
+            tools=shown,
+            own=own,
+            most=most,
+            add_generation_prompt=ending.add_generation_prompt,
+            continue_final_message=ending.continue_final_message,
+            variables=variables,
+        )
         try:
-            return self.renderer.render(told, shown, own=own, most=most, variables=variables)
+            return render(told)
         except ConversationError:
             if told[0]["role"] == messages[0]["role"]:
                 raise
             # The system part is not the request's: the template may know none.
-            told = with_system_of_user(told)
-            return self.renderer.render(told, shown, own=own, most=most, variables=variables)
+            return render(with_system_of_user(told))
 
 
 def template_messages(messages: Sequence[Message], thoughts: str = "") -> list[dict[str, object]]:

@@ -70,7 +70,7 @@ class Preparer:
             self._on_filtered(error.category)
             raise
         constraint = await self._constraints.compiled(
-            prepared.form, prepared.tools, prepared.bad_words
+            prepared.form, prepared.tools, prepared.bad_words, prepared.thoughts
         )
         submission = replace(prepared.submission, constraint=constraint)
         return replace(prepared, submission=submission, to_moderate=())

@@ -92,6 +92,7 @@ class ChatEndpoint:
             prepared.wire,
             exchange.prompt_tokens,
             prepared.tools and prepared.tools.callable,
+            prepared.thoughts.beginning,
             generation,
             exchange,
             tier,

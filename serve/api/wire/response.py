@@ -96,9 +96,11 @@ class AnswerMessage(_Answer):
     """What the model says. Content is null where tools are called without a word.
 
     So it is beside a refusal, and where all of an answer is filtered.
+    With --show-reasoning `reasoning_content` is what it thought, if anything.
     """
 
     role: Literal["assistant"]
+    reasoning_content: str | None = None
     content: str | None
     tool_calls: Annotated[list[FunctionCall | CustomCall], MinLen(1)] | None = None
     function_call: CalledFunction | None = None
@@ -193,6 +195,7 @@ class ChunkDelta(_Answer):
     """What a chunk adds to a choice's message."""
 
     role: Literal["assistant"] | None = None
+    reasoning_content: str | None = None
     content: str | None = None
     refusal: str | None = None
     tool_calls: Annotated[list[CallPiece], MinLen(1)] | None = None

@@ -3,7 +3,6 @@ from typing import Any
 import pytest
 
 REFUSED: list[tuple[str, Any]] = [
-    ("reasoning_effort", "low"),
     ("audio", {"voice": "alloy", "format": "wav"}),
     ("web_search_options", {}),
 ]

@@ -53,3 +53,10 @@ async def test_other_values_are_refused(house: Any, ask: Any, value: Any, code: 
     response = await house.post(ask(verbosity=value))
     error = (await response.get_json())["error"]
     assert (response.status_code, error["param"], error["code"]) == (400, "verbosity", code)
+
+
+async def test_the_variable_is_set_once(make_house: Any, ask: Any) -> None:
+    house = make_house(template=KNOWS)
+    asked = ask(verbosity="low", chat_template_kwargs={"verbosity": "high"})
+    error = (await (await house.post(asked)).get_json())["error"]
+    assert (error["param"], error["code"]) == ("chat_template_kwargs.verbosity", "invalid_value")
