@@ -252,7 +252,7 @@ def _content(compilation: Compilation, form: AnswerForm) -> tuple[str, str]:
     exact = "%json " + json.dumps({**enforced.schema, "x-guidance": options})
     bodies = exact, inner_json(enforced.digits.any_json())
     if form.may_refuse:
-        bodies = f"{bodies[0]} | {RULE}", f"{bodies[1]} | {RULE}"
+        bodies = f"({bodies[0]} | {RULE})", f"({bodies[1]} | {RULE})"
     return bodies
 
 
