@@ -42,6 +42,9 @@ class WordSearch:
         found: tuple[int, int] | None = None
         for last, (length, rank) in self._automaton.iter(folded(text)):
             start, end = last + 1 - length, last + 1
+            if found is not None and last - self._longest >= found[0]:
+                # They come by their ends: all others begin later.
+                break
             if found is not None and (start, rank) >= found:
                 continue
             # What would be a letter after it could make it another word.
