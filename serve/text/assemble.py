@@ -88,12 +88,14 @@ class _Waiting(Generic[E]):
 
     Attributes:
         thinking: whether it came amid thoughts.
+        verbatim: whether it is content even where it reads nothing.
     """
 
     start: int
     end: int
     event: E
     thinking: bool
+    verbatim: bool
 
 
 class Assembler(Generic[E]):
@@ -188,7 +190,9 @@ class Assembler(Generic[E]):
             self._decoded += len(text)
             read = [*read, *self._parser.feed_control(marker, text)]
         end = self._decoded + self._decoder.pending
-        self._waiting.append(_Waiting(start, end, event, thinking and self._thinking))
+        verbatim = self._parser is None or self._parser.verbatim
+        waiting = _Waiting(start, end, event, thinking and self._thinking, verbatim)
+        self._waiting.append(waiting)
         return read
 
     def _read(self, characters: str) -> Sequence[Event]:
@@ -298,7 +302,7 @@ class Assembler(Generic[E]):
         return tuple(
             each.event
             for each in events
-            if self._parser is None or self._content.has(each.start, each.end)
+            if each.verbatim or self._content.has(each.start, each.end)
         )
 
 

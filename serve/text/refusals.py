@@ -28,12 +28,17 @@ class RefusalParser:
     def __init__(self, inner: Parser) -> None:
         self._inner = inner
         self._held: list[Content] = []
-        self._decided = False
+        self._decided = self._answers = False
 
     @property
     def thinking(self) -> bool:
         """Whether what comes next is thought."""
         return self._inner.thinking
+
+    @property
+    def verbatim(self) -> bool:
+        """Whether what comes next is content as it stands: never while it may be the marker."""
+        return self._answers and self._inner.verbatim
 
     def feed(self, text: str) -> Sequence[Event]:
         """What `text` makes certain."""
@@ -66,6 +71,7 @@ class RefusalParser:
         held, self._held = self._held, []
         decided, self._decided = self._decided, True
         if decided or said is None or not said.startswith(MARKER):
+            self._answers = self._answers or not decided
             return held
         rest, left = list[Event](), len(MARKER)
         for piece in held:

@@ -106,7 +106,8 @@ class Drafter:
         check_choices(wire, self.settings.max_choices, self.info.most_choices)
         renderer = self.conversations.renderer
         known, budgets = renderer.template.variables, self.settings.reasoning_budgets
-        effort = asked_effort(wire, self.thoughts, known, budgets)
+        given = wire.chat_template_kwargs or {}
+        effort = asked_effort(wire.reasoning_effort, given, self.thoughts, known, budgets)
         sampling = sampling_params(wire, vocab_size, self.settings.sampling_defaults)
         if effort.none and self.thoughts is not None:
             opening = renderer.tokenizer.controls.get(self.thoughts.opening)

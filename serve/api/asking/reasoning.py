@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from serve.api.asking.conversation import Ending
 from serve.api.wire.errors import ApiError, invalid
-from serve.api.wire.request import ChatRequest
 from serve.text.render import Renderer
 from serve.text.thoughts.format import Beginning, ThoughtFormat
 
@@ -51,7 +50,8 @@ class Effort:
 
 
 def asked_effort(
-    wire: ChatRequest,
+    level: str | None,
+    given: Mapping[str, object],
     thoughts: ThoughtFormat | None,
     known: frozenset[str],
     budgets: Mapping[str, int],
@@ -59,7 +59,8 @@ def asked_effort(
     """What a request asks for, with all variables that its template gets.
 
     Args:
-        wire: the request.
+        level: `reasoning_effort`.
+        given: `chat_template_kwargs`.
         thoughts: how the model marks them, if it has any.
         known: variables of the template.
         budgets: level → tokens that may be thought.
@@ -67,11 +68,10 @@ def asked_effort(
     Raises:
         ApiError: 400; the model has no way to honour the level, or the template no such variable.
     """
-    given = wire.chat_template_kwargs or {}
     for name in given:
         if name not in known:
             raise _unknown(name, known)
-    effort = _effort(wire.reasoning_effort, thoughts, known, budgets)
+    effort = _effort(level, thoughts, known, budgets)
     for name in given:
         if name in effort.variables:
             raise invalid(

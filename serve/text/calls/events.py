@@ -80,6 +80,11 @@ class Parser(Protocol):
         """Whether what comes next is thought."""
         ...
 
+    @property
+    def verbatim(self) -> bool:
+        """Whether all that comes next is content, tokens that read nothing among it."""
+        ...
+
     def feed(self, text: str) -> Sequence[Event]:
         """What `text` makes certain."""
         ...

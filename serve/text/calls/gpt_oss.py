@@ -54,8 +54,11 @@ class HarmonyParser:
         in_answer: whether the prompt ends amid a message of the final channel.
 
     Attributes:
+        verbatim: False, for any message may be followed by another.
         thinking: whether what comes next is thought.
     """
+
+    verbatim = False
 
     def __init__(self, tools: Sequence[Tool], *, in_answer: bool = False) -> None:
         self._tools = {tool.name: tool for tool in tools}

@@ -74,7 +74,7 @@ class CallParser:
         controls: spellings that arrive through `feed_control` and never through `feed`.
     """
 
-    thinking = False
+    thinking = verbatim = False
 
     def __init__(
         self, shapes: Sequence[CallShape], tools: Sequence[Tool], controls: Collection[str]

@@ -47,6 +47,11 @@ class ThoughtParser:
         """Whether what comes next is thought."""
         return self._state == "thinking"
 
+    @property
+    def verbatim(self) -> bool:
+        """Whether all that comes next is content."""
+        return self._state == "answering" and self._parser.verbatim
+
     def feed(self, text: str) -> list[Event]:
         """What `text` makes certain."""
         self._fed += len(text)
@@ -135,6 +140,7 @@ class AllContent:
     """The parser of an answer that holds nothing else."""
 
     thinking = False
+    verbatim = True
 
     def __init__(self) -> None:
         self._fed = 0

@@ -123,6 +123,17 @@ def test_a_token_of_thoughts_that_reads_nothing_is_one_of_them() -> None:
     assert (assembler.tokens_kept, assembler.reasoning_kept) == (5, 3)
 
 
+def test_a_token_of_the_answer_that_reads_nothing_comes_with_it() -> None:
+    pieces = [(True, "[THINK]"), (False, "a"), (True, "[/THINK]"), (True, "[IMG]"), (False, "b")]
+    markers = {n: text for n, (is_control, text) in enumerate(pieces) if is_control}
+    tokens: Any = Tokens(pieces)
+    for tools, events in ((None, [3, 4]), (TOOLS, [4])):
+        parser = answer_parser(FORMATS["mistral"], CALLS["mistral-args"], tools, markers.values())
+        assembler = Assembler[Event](tokens, [], parser, markers)
+        deltas = [delta for n in range(5) for delta in assembler.feed(Event(n))]
+        assert [event.token for delta in deltas for event in delta.events] == events
+
+
 def test_half_a_character_of_thoughts_is_one_of_them() -> None:
     class Halves(Tokens):
         def token_bytes(self, token: int) -> bytes | None:
