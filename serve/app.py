@@ -5,6 +5,7 @@ Knows nothing of how the engine, the tokenizer or the settings came to be.
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any, cast
 
 from quart import Quart, request
@@ -34,6 +35,9 @@ from serve.api.http.routes import add_routes
 from serve.api.http.stored import StoredEndpoint
 from serve.api.settings import ApiSettings
 from serve.engine.types import EngineClient
+from serve.filter.content_filter import ContentFilter
+from serve.filter.moderation import Moderation
+from serve.grammar.after_thoughts import ThoughtMarkers
 from serve.grammar.banned_words import WordBans
 from serve.grammar.compiler import GrammarCompiler, GrammarLimits
 from serve.metrics import Metrics
@@ -42,6 +46,8 @@ from serve.store.metrics import StoreMetrics
 from serve.store.store import Store, StoreSettings
 from serve.text.calls.detect import choose
 from serve.text.render import Renderer
+from serve.text.thoughts.detect import choose as choose_thoughts
+from serve.text.thoughts.reading import check_together
 
 __all__ = ["StoreStartError", "check_settings", "create_app"]
 
@@ -55,6 +61,7 @@ def create_app(
     end_ids: frozenset[int],
     settings: ApiSettings,
     metrics: Metrics,
+    content_filter: ContentFilter | None = None,
 ) -> Quart:
     """The ASGI application.
 
@@ -65,6 +72,7 @@ def create_app(
         end_ids: the ids that end the assistant's turn.
         settings: of the HTTP side.
         metrics: shown at `/metrics`; the engine reports its steps to the same object.
+        content_filter: what requests and answers may not say; None for anything.
     """
     app = Quart("parlance", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -80,7 +88,17 @@ def create_app(
 
     add_routes(
         app,
-        chat=_chat_endpoint(app, engine, renderer, tokenizer, end_ids, settings, metrics, store),
+        chat=_chat_endpoint(
+            app,
+            engine,
+            renderer,
+            tokenizer,
+            end_ids,
+            settings,
+            metrics,
+            store,
+            content_filter,
+        ),
         models=ModelsEndpoint(settings),
         health=HealthEndpoint(engine, settings, metrics),
         docs=DocsEndpoint(settings),
@@ -143,22 +161,41 @@ def _chat_endpoint(
     settings: ApiSettings,
     metrics: Metrics,
     store: Store | None,
+    content_filter: ContentFilter | None,
 ) -> ChatEndpoint:
     info = engine.info
     limits = GrammarLimits(settings.max_grammar_bytes, settings.grammar_seconds)
     grammars = GrammarCompiler(tokenizer, info.vocab_size, end_ids, limits)
     call_format = choose(settings.tool_format, renderer.template.source)
     logger.info("calls of tools are written in the format %s", call_format.name)
+    thoughts = choose_thoughts(settings.reasoning_format, renderer.template.source)
+    check_together(thoughts, call_format)
+    logger.info("thoughts are marked in the format %s", thoughts.name if thoughts else "none")
     conversations = ConversationRenderer(renderer, call_format, settings.schema_in_prompt)
     bans = WordBans(tokenizer, info.vocab_size, end_ids)
     grammars.soon(lambda _: bans.prepare())
-    constraints = Constraints(grammars, call_format, tokenizer.controls, bans)
-    drafter = Drafter(conversations, info, end_ids, settings)
+    markers = None
+    if thoughts is not None and not thoughts.in_channels:
+        markers = ThoughtMarkers(
+            tokenizer, info.vocab_size, end_ids, thoughts.opening, thoughts.closing
+        )
+        grammars.soon(lambda _: markers.prepare())
+    constraints = Constraints(
+        *(grammars, call_format, tokenizer.controls, bans, markers),
+        in_channels=thoughts is not None and thoughts.in_channels,
+    )
+    drafter = Drafter(conversations, info, end_ids, settings, thoughts, content_filter)
     workers = WorkerPool(drafter, settings.max_body_bytes)
     app.before_serving(workers.start)
     app.after_serving(workers.close)
-    preparer = Preparer(drafter, workers, constraints, settings)
+    moderation = None if settings.moderation is None else Moderation(settings.moderation)
+    if moderation is not None:
+        app.after_serving(moderation.close)
+    on_filtered = partial(metrics.count_filtered, "input")
+    preparer = Preparer(drafter, workers, constraints, settings, on_filtered, moderation)
     answerer = Answerer(
-        settings.model_id, settings.adapters, info.fingerprint, tokenizer, call_format, metrics
+        *(settings, info.fingerprint, tokenizer, call_format, thoughts, metrics),
+        content_filter,
+        moderation,
     )
     return ChatEndpoint(engine, preparer, answerer, Keeper(store, settings), settings)

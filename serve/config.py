@@ -11,6 +11,7 @@ from typing import Literal
 
 from serve.model_names import BUNDLED_MODEL_ID, bundled_model, name_of
 from serve.setting_field import setting
+from serve.thought_fields import REASONING_BUDGETS
 from serve.user_directories import user_directory
 
 
@@ -123,6 +124,25 @@ class ServeConfig:
         group="Model",
         help="How the model writes calls of tools; auto tells it from the chat template.",
     )
+    reasoning_format: Literal["auto", "none", "think", "mistral", "gpt-oss"] = setting(
+        "auto",
+        group="Model",
+        help="How the model marks its thoughts; auto tells it from the chat template, and with "
+        "none they are text like any other.",
+    )
+    reasoning_budgets: str = setting(
+        "",
+        group="Model",
+        help="Tokens that may be thought at a level of reasoning_effort, where the chat template "
+        "has no variable for levels; those that are not named keep their default.",
+        metavar="LEVEL=TOKENS,…",
+        default_text=",".join(f"{level}={tokens}" for level, tokens in REASONING_BUDGETS.items()),
+    )
+    show_reasoning: bool = setting(
+        False,
+        group="Model",
+        help="Tell clients what the model thought, as reasoning_content.",
+    )
     sampling_defaults: Literal["api", "model"] = setting(
         "api",
         group="Model",
@@ -210,6 +230,49 @@ class ServeConfig:
         "line; others get default.",
         metavar="FILE",
         default_text="everybody may",
+    )
+
+    content_filter: str = setting(
+        "",
+        group="Content",
+        help="File of words and regexes that requests or answers may not have, TOML; see "
+        "docs/content-filter.md.",
+        metavar="FILE",
+        default_text="none",
+    )
+    moderation_url: str = setting(
+        "",
+        group="Content",
+        help="Address of a server of the moderation API, which judges requests and, before they "
+        "are told, answers: like http://127.0.0.1:9000/v1/moderations.",
+        metavar="URL",
+        default_text="none",
+    )
+    moderation_key: str = setting(
+        "",
+        group="Content",
+        help="API key for the server that judges.",
+        secret=True,
+        default_text="none",
+    )
+    moderation_seconds: float = setting(
+        5.0,
+        group="Content",
+        help="Seconds after which the server that judges counts as not answering.",
+        metavar="SECONDS",
+        low=0.1,
+    )
+    moderation_unanswered: Literal["refuse", "allow"] = setting(
+        "refuse",
+        group="Content",
+        help="What becomes of texts that it has not judged: refuse answers 503, allow lets them "
+        "pass.",
+    )
+    refusals: bool = setting(
+        False,
+        group="Content",
+        help="Let the model refuse where its answer must follow a strict schema: it may write one "
+        "sentence instead, which is told as the refusal.",
     )
 
     max_body_bytes: int = setting(
@@ -511,7 +574,11 @@ class ServeConfig:
             raise ConfigError(
                 "priority_keys says nothing without API keys; set api_key_file, or leave it out"
             )
-        _ = self.most_a_minute
+        if self.moderation_url and not self.moderation_url.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"moderation_url is {self.moderation_url!r}; it must begin with http:// or https://"
+            )
+        _ = self.most_a_minute, self.thinking_budgets
         self._check_processes()
         self._check_adapters()
 
@@ -590,6 +657,24 @@ class ServeConfig:
         return requests, tokens
 
     @property
+    def thinking_budgets(self) -> dict[str, int]:
+        """Level of effort → tokens that may be thought.
+
+        Raises:
+            ConfigError: one is no level with a number.
+        """
+        budgets = dict(REASONING_BUDGETS)
+        for each in filter(None, self.reasoning_budgets.split(",")):
+            level, _, tokens = (part.strip() for part in each.partition("="))
+            if level not in budgets or not tokens.isdecimal():
+                raise ConfigError(
+                    f"reasoning_budgets has {each!r}; each must be one of {', '.join(budgets)} "
+                    f"and a number of tokens, like low=512"
+                )
+            budgets[level] = int(tokens)
+        return budgets
+
+    @property
     def tokenizer_directory(self) -> Path:
         """Where the tokenizer is, chat templates, and what ends a turn."""
         return Path(self.tokenizer) if self.tokenizer else self.model
@@ -613,6 +698,15 @@ class ServeConfig:
         if self.store in ("", "off") or "://" in self.store:
             return self.store or "off"
         return str(expanded(self.store).absolute())
+
+    @property
+    def content_filter_file(self) -> Path | None:
+        """The file of the content filter, if there is one.
+
+        Raises:
+            ConfigError: it begins with a home directory that is not there.
+        """
+        return expanded(self.content_filter) if self.content_filter else None
 
     @property
     def page_directory(self) -> Path | None:

@@ -31,6 +31,9 @@ from serve.engine.engine import Engine
 from serve.engine.loading import LoadedEngine, load_engine
 from serve.engine.page_files import PageDirectory
 from serve.environment import service_links
+from serve.filter.content_filter import ContentFilter, read_filter
+from serve.filter.errors import FilterError
+from serve.filter.moderation_settings import ModerationSettings
 from serve.hosts.agreement import facts_of
 from serve.hosts.errors import HostsError
 from serve.hosts.follower import Follower
@@ -57,6 +60,7 @@ _CORRECTABLE = (
     CheckpointError,
     ConfigError,
     EngineConfigError,
+    FilterError,
     HostsError,
     ListenError,
     MeshError,
@@ -82,6 +86,7 @@ class _Prepared:
     loaded: LoadedEngine
     renderer: Renderer
     end_ids: frozenset[int]
+    content_filter: ContentFilter | None
 
 
 def launch(config: ServeConfig) -> int:
@@ -223,6 +228,8 @@ def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
     check_hypercorn()
     api = _api_settings(config)
     check_settings(api)
+    place = config.content_filter_file
+    content_filter = None if place is None else read_filter(place)
     listener = listen(config.host, config.port)
     port = int(listener.getsockname()[1])
     http = http_config(config, listener)
@@ -236,7 +243,7 @@ def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
     template = load_chat_template(texts, tokenizer.named, config.chat_template)
     renderer = Renderer(tokenizer, template)
     end_ids = renderer.end_ids(loaded.end_ids)
-    return _Prepared(config, api, http, port, loaded, renderer, end_ids)
+    return _Prepared(config, api, http, port, loaded, renderer, end_ids, content_filter)
 
 
 def _page_directory(config: ServeConfig) -> PageDirectory | None:
@@ -256,8 +263,13 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         sampling_defaults=sampling_defaults(config),
         max_grammar_bytes=config.max_grammar_bytes,
         grammar_seconds=config.grammar_seconds,
+        moderation=_moderation(config),
+        refusals=config.refusals,
         schema_in_prompt=config.schema_in_prompt,
         tool_format=config.tool_format,
+        reasoning_format=config.reasoning_format,
+        reasoning_budgets=config.thinking_budgets,
+        show_reasoning=config.show_reasoning,
         api_keys=tuple(sorted(read_api_keys(config))),
         priority_keys=tuple(sorted(read_priority_keys(config))),
         rate_limit=config.most_a_minute,
@@ -269,6 +281,17 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         max_file_bytes=config.max_file_bytes,
         max_files_bytes=config.max_files_bytes,
         share_cache_between_keys=config.share_cache_between_keys,
+    )
+
+
+def _moderation(config: ServeConfig) -> ModerationSettings | None:
+    if not config.moderation_url:
+        return None
+    return ModerationSettings(
+        config.moderation_url,
+        config.moderation_key,
+        config.moderation_seconds,
+        config.moderation_unanswered,
     )
 
 
@@ -292,6 +315,7 @@ async def _serve(prepared: _Prepared, followers: Leader | None, began: float) ->
         prepared.end_ids,
         prepared.api,
         metrics,
+        prepared.content_filter,
     )
 
     def start() -> None:

@@ -6,7 +6,7 @@ the engine thread (`observe_step`), which the client library allows.
 
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import Protocol
+from typing import Literal, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import (
@@ -109,6 +109,12 @@ class Metrics:
         self._adapter_tokens = self._counter(
             "adapter_tokens", "Tokens of answered requests for an adapter.", "adapter"
         )
+        self._filtered = self._counter(
+            "content_filter_matches",
+            "What the content filter or the moderation found in requests and answers.",
+            "category",
+            "side",
+        )
         self._host = self._histogram(
             "step_host_seconds",
             "Between having a step's tokens and having dispatched the next step's forward call.",
@@ -174,6 +180,10 @@ class Metrics:
             caller = "other"
         self._callers.add(caller)
         self._caller_tokens.labels(caller).inc(prompt + completion)
+
+    def count_filtered(self, side: Literal["input", "output"], category: str) -> None:
+        """A request, or an answer, says what it may not."""
+        self._filtered.labels(category, side).inc()
 
     def observe_step(self, report: StepReport) -> None:
         """The engine has made one step; see `StepReport`."""

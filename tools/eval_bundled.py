@@ -114,7 +114,8 @@ class Server:
         ended = choice["finish_reason"] != "length"
         if not ended and completion["usage"]["completion_tokens"] < MAX_TOKENS:
             raise TooLongError
-        return Answer(Reply.of(message["content"] or "", calls), ended)
+        thought = message.get("reasoning_content")
+        return Answer(Reply.of(message["content"] or "", calls, thought), ended)
 
     async def ask_what_fits(self, text: str, temperature: float, seed: int) -> Answer:
         """The answer to `text`, cut so that the context has room for it and for the answer."""
@@ -284,7 +285,7 @@ def main(
     wrong_to: Path | None,
 ) -> None:
     """Measure the accuracy of the bundled model, or of another, skill by skill."""
-    own = nullcontext() if url else Served(model or bundled_model(), ())
+    own = nullcontext() if url else Served(model or bundled_model(), ("--show-reasoning",))
     with own as served:
         address = url or (served.url if served else "")
         figures, wrong = asyncio.run(

@@ -4,6 +4,9 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from serve.filter.moderation_settings import ModerationSettings
+from serve.thought_fields import REASONING_BUDGETS
+
 # Of the fields for which a checkpoint may recommend others.
 API_DEFAULTS: dict[str, float] = {
     "temperature": 1.0,
@@ -44,9 +47,16 @@ class ApiSettings:
             the context.
         sampling_defaults: what holds where a request is silent: a value for each field of
             `API_DEFAULTS`.
+        moderation: who judges what requests and answers say; None for nobody.
+        refusals: answers that must follow a strict schema may be refusals instead.
         schema_in_prompt: show the model the schema that its answer must follow.
         tool_format: how the model writes calls of tools: the name of a format, or `auto` for
             the one that its template tells.
+        reasoning_format: how the model marks its thoughts: the name of a format, `auto` for the
+            one that its template tells, or `none`.
+        reasoning_budgets: level of effort → tokens that may be thought, where a template has no
+            variable for it.
+        show_reasoning: whether answers have the thoughts, as `reasoning_content`.
         api_keys: accepted keys; empty means that no key is asked for.
         priority_keys: those of them that may have the tier `priority`; empty for all.
         rate_limit: requests and tokens that each caller may have in a minute; None for any number.
@@ -90,8 +100,13 @@ class ApiSettings:
     grammar_seconds: float = 1.0
     max_answer_tokens: int = 0
     sampling_defaults: Mapping[str, float] = field(default_factory=API_DEFAULTS.copy)
+    moderation: ModerationSettings | None = None
+    refusals: bool = False
     schema_in_prompt: bool = True
     tool_format: str = "auto"
+    reasoning_format: str = "auto"
+    reasoning_budgets: Mapping[str, int] = field(default_factory=REASONING_BUDGETS.copy)
+    show_reasoning: bool = False
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     priority_keys: tuple[str, ...] = field(default=(), repr=False)
     rate_limit: tuple[int, int] | None = None

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.tokenizer import Tokenizer
-from serve.engine.types import FinishReason, TokenEvent
-from serve.text.assemble import Assembler
+from serve.engine.types import TokenEvent
+from serve.text.assemble import Assembler, Finish
+from serve.text.calls.events import Parser
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,17 @@ class Choice:
 
     Attributes:
         text: the answer, without the stop string that ended it.
-        tokens: what was sampled, without the end-of-turn token and without what lies inside
-            or after the stop string.
+        tokens: what was sampled, without thoughts and the markers around them, without the
+            end-of-turn token and without what lies inside or after the stop string.
         finish_reason: `stop` for an end of turn or a stop string, `length` for the bound.
+        thoughts: what the model thought before it answered a conversation, without white space
+            around it.
     """
 
     text: str
     tokens: tuple[Token, ...]
-    finish_reason: FinishReason
+    finish_reason: Finish
+    thoughts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +67,21 @@ class Answer:
 
 
 class Collector:
-    """Gathers one choice."""
+    """Gathers one choice.
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
+    Args:
+        tokenizer: the model's.
+        stops: the stop strings.
+        parser: tells thoughts; without one, all is text.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, stops: Sequence[str], parser: Parser | None = None
+    ) -> None:
         self._tokenizer = tokenizer
-        self._assembler: Assembler[TokenEvent] = Assembler(tokenizer, stops)
-        self._text = ""
+        markers = {token: spelling for spelling, token in tokenizer.controls.items()}
+        self._assembler: Assembler[TokenEvent] = Assembler(tokenizer, stops, parser, markers)
+        self._text = self._thoughts = ""
         self._events: list[TokenEvent] = []
 
     def feed(self, event: TokenEvent) -> bool:
@@ -77,6 +90,7 @@ class Collector:
             return False
         for delta in self._assembler.feed(event):
             self._text += delta.text
+            self._thoughts += delta.thoughts
             self._events += delta.events
         return self._assembler.finish_reason is not None
 
@@ -92,7 +106,7 @@ class Collector:
         tokens = tuple(
             self._sampled(event, event.token) for event in self._events if event.token is not None
         )
-        return Choice(self._text, tokens, reason)
+        return Choice(self._text, tokens, reason, self._thoughts)
 
     def _sampled(self, event: TokenEvent, token: int) -> Token:
         read = event.logprobs

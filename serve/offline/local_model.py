@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from model.tokenizer import Tokenizer
 from sampling.params import SamplingParams
+from serve.api.asking.reasoning import AskedThoughts, Effort
 from serve.config import ServeConfig
 from serve.engine.engine import Engine
 from serve.engine.loading import LoadedEngine, load_engine
@@ -36,6 +37,7 @@ from serve.model_places import find_model
 from serve.offline.answers import Answer, Choice, Collector
 from serve.offline.formats import Formats
 from serve.offline.prompts import Prompt, PromptEncoder
+from serve.offline.thinking import Thinking
 from serve.text.render import Renderer
 from serve.text.template_files import load_chat_template
 
@@ -65,6 +67,7 @@ class LocalModel:
         self.end_ids = renderer.end_ids(loaded.end_ids)
         self._engine: Engine = loaded.engine
         self._prompts = PromptEncoder(self.tokenizer, renderer, self.info.context_length)
+        self._thinking = Thinking(renderer, self.info.vocab_size, self.end_ids)
         self._names = itertools.count()
         self._inboxes: dict[str, queue.SimpleQueue[Delivery | None]] = {}
         self._closed = False
@@ -170,6 +173,7 @@ class LocalModel:
         response_format: Mapping[str, object] | None = None,
         schema_in_prompt: bool = True,
         adapter: str | None = None,
+        reasoning_effort: str | None = None,
     ) -> list[Answer]:
         """Answer all prompts, as many at a time as there are rows.
 
@@ -189,6 +193,8 @@ class LocalModel:
                 `{"type": "json_schema", "json_schema": {"name": "person", "schema": {…}}}`.
             schema_in_prompt: tell the model of it too, at the end of a conversation's system part.
             adapter: which of the adapters answers; the model itself if not given.
+            reasoning_effort: how much is thought before conversations are answered, as in a
+                request; what the template does if not given.
 
         Returns:
             The answers, in the order of the prompts.
@@ -202,14 +208,15 @@ class LocalModel:
         constraint = None if schema is None else self._formats.constraint(schema)
         number = self._number(adapter)
         instructions = schema.instructions if schema is not None and schema_in_prompt else ""
-        requests = [
-            replace(request, constraint=constraint, adapter=number)
-            for request in self._requests(prompts, params, n, max_tokens, instructions)
-        ]
+        effort = self._thinking.effort(reasoning_effort)
         stops = [stop] if isinstance(stop, str) else list(stop)
-        running = {
-            request.id: [Collector(self.tokenizer, stops) for _ in range(n)] for request in requests
-        }
+        requests: list[GenerationRequest] = []
+        running: dict[str, list[Collector]] = {}
+        for request, asked in self._requests(prompts, params, n, max_tokens, instructions, effort):
+            held = self._thinking.constraint(asked, constraint)
+            requests.append(replace(request, constraint=held, adapter=number))
+            parsers = self._thinking.parsers(asked, n, of_form=constraint is not None)
+            running[request.id] = [Collector(self.tokenizer, stops, each) for each in parsers]
         self._gather(requests, running)
         return [
             Answer(tuple(request.prompt), tuple(each.choice() for each in running[request.id]))
@@ -304,7 +311,8 @@ class LocalModel:
         n: int,
         max_tokens: int | None,
         instructions: str,
-    ) -> list[GenerationRequest]:
+        effort: Effort,
+    ) -> list[tuple[GenerationRequest, AskedThoughts | None]]:
         if self._closed:
             raise self._failure()
         if n < 1:
@@ -319,15 +327,21 @@ class LocalModel:
                 f"params has {len(settings)} entries for {len(prompts)} prompts; give one for "
                 f"each, or one SamplingParams for all"
             )
-        requests: list[GenerationRequest] = []
+        requests: list[tuple[GenerationRequest, AskedThoughts | None]] = []
         for index, (prompt, each) in enumerate(zip(prompts, settings, strict=True)):
             try:
-                ids, room = self._prompts.encode(prompt, instructions)
+                ids, asked = self._prompts.encode(prompt, instructions, effort.variables), None
+                sampling = each
+                if not isinstance(prompt, str):
+                    ids, asked = self._thinking.begun(ids, effort)
+                    sampling = self._thinking.params(each, asked)
+                room = self._prompts.room(ids)
             except ValueError as error:
                 raise ValueError(f"prompts[{index}]: {error}") from error
             bound = room if max_tokens is None else min(max_tokens, room)
             name = str(next(self._names))
-            requests.append(GenerationRequest(name, ids, each, bound, n, self.end_ids))
+            request = GenerationRequest(name, ids, sampling, bound, n, self.end_ids)
+            requests.append((request, asked))
         return requests
 
     # --- on the way out ----------------------------------------------------------------

@@ -38,16 +38,22 @@ class PromptEncoder:
         self._renderer = renderer
         self._context_length = context_length
 
-    def encode(self, prompt: Prompt, instructions: str = "") -> tuple[list[int], int]:
-        """A prompt's ids, and how many tokens it leaves of the context, at least 1.
+    def encode(
+        self,
+        prompt: Prompt,
+        instructions: str = "",
+        variables: Mapping[str, object] | None = None,
+    ) -> list[int]:
+        """A prompt's ids.
 
         Args:
             prompt: a string or a conversation.
             instructions: what the system says at the end of a conversation's beginning.
+            variables: of a conversation's template.
 
         Raises:
-            ValueError: the prompt is empty or too long, has a lone surrogate, or is a
-                conversation that a request could not have or the template cannot render.
+            ValueError: the prompt is empty, has a lone surrogate, or is a conversation that a
+                request could not have or the template cannot render.
         """
         if isinstance(prompt, str):
             ids = self._tokenizer.encode(prompt)
@@ -55,28 +61,40 @@ class PromptEncoder:
                 ids = [*self._tokenizer.opening, *ids]
         else:
             thoughts = self._renderer.template.thoughts
-            ids = self._conversation(_template_messages(prompt, thoughts), instructions)
+            told = _template_messages(prompt, thoughts)
+            ids = self._conversation(told, instructions, variables)
         if not ids:
             raise ValueError("the prompt is empty; give some text")
+        return ids
+
+    def room(self, ids: Sequence[int]) -> int:
+        """How many tokens a prompt leaves of the context, at least 1.
+
+        Raises:
+            ValueError: it leaves none.
+        """
         room = self._context_length - len(ids)
         if room < 1:
             raise ValueError(
                 f"the prompt has {len(ids)} tokens, and the context of {self._context_length} "
                 f"must also hold an answer; shorten it"
             )
-        return ids, room
+        return room
 
     def _conversation(
-        self, messages: Sequence[Mapping[str, object]], instructions: str
+        self,
+        messages: Sequence[Mapping[str, object]],
+        instructions: str,
+        variables: Mapping[str, object] | None,
     ) -> list[int]:
         told = with_system(messages, instructions)
         try:
-            return self._renderer.render(told)
+            return self._renderer.render(told, variables=variables)
         except ConversationError:
             if told[0]["role"] == messages[0]["role"]:
                 raise
             # The system part is not the conversation's: the template may know none.
-            return self._renderer.render(with_system_of_user(told))
+            return self._renderer.render(with_system_of_user(told), variables=variables)
 
 
 class _Conversation(Strict):

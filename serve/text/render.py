@@ -13,11 +13,14 @@ token where all of its characters have one.
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import cast
 
 from model.tokenizer import Tokenizer
+from serve.text.calls.own import unused_characters
 from serve.text.spellings import spelling_pattern
 from serve.text.template import ChatTemplate, ConversationError, TemplateError
 from serve.text.written import Written
+from serve.text.written import own as template_words
 
 # Unicode's property White_Space, which is what tokenizers mean by it; str.strip knows more.
 _WHITE_SPACE = (
@@ -54,11 +57,12 @@ class Renderer:
     """A tokenizer and a chat template together.
 
     Attributes:
+        tokenizer: the tokenizer.
         template: the template.
     """
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self.template = template
         self._strips: Mapping[int | None, tuple[bool, bool]] = {**tokenizer.strips}
         self._control = spelling_pattern(tokenizer.controls)
@@ -70,6 +74,8 @@ class Renderer:
         *,
         own: Mapping[str, str] = _NONE,
         add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        variables: Mapping[str, object] | None = None,
         most: int | None = None,
     ) -> list[int]:
         """The prompt of a conversation.
@@ -81,20 +87,30 @@ class Renderer:
             tools: definitions for the template to show, if any.
             own: character of the messages or tools → the control token that it stands for.
             add_generation_prompt: end with the opening of the assistant's turn.
+            continue_final_message: end amid the last message, with the last of its words.
+            variables: see `ChatTemplate.render`.
             most: tokens that are wanted. A conversation that has far more is not cut to its end.
 
         Raises:
             ConversationError: the template cannot render the conversation, it renders to
-                nothing, or what it renders to has a lone surrogate.
+                nothing or without the words to go on from, or what it renders to has a lone
+                surrogate.
             TooLongError: it is far longer than `most`.
         """
+        end = ""
+        if continue_final_message:
+            end = next(unused_characters([*messages, *(tools or ())]), "")
+            messages = [*messages[:-1], _ending_with(end, messages[-1])]
         text = self.template.render(
             [self.template.fitted(message) for message in messages],
             tools,
-            add_generation_prompt=add_generation_prompt,
+            add_generation_prompt=add_generation_prompt and not continue_final_message,
+            variables=variables,
         )
+        if continue_final_message:
+            text = _up_to(end, text)
         for character, spelling in own.items():
-            apart = _APART if spelling in self._tokenizer.controls else _NOBODYS
+            apart = _APART if spelling in self.tokenizer.controls else _NOBODYS
             text = text.replace(character, Written(spelling, apart * len(spelling)))
         try:
             ids = self._ids(text, most)
@@ -106,6 +122,10 @@ class Renderer:
             raise ConversationError("the messages render to an empty prompt; send some text")
         return ids
 
+    def own_ids(self, words: str) -> list[int]:
+        """The ids of what a template could write at the end of a prompt."""
+        return self._ids(template_words(words), None, begins=False)
+
     def answer_ids(self, text: str, most: int) -> list[int]:
         """The first `most` ids of what an answer says after a prompt, spelled as prompts are.
 
@@ -113,7 +133,7 @@ class Renderer:
             ValueError: the text has a lone surrogate.
         """
         beginning = text[: _CHARACTERS_EACH * most]
-        return self._tokenizer.encode(beginning, at_start=False)[:most]
+        return self.tokenizer.encode(beginning, at_start=False)[:most]
 
     def end_ids(self, declared: Collection[int] = ()) -> frozenset[int]:
         """The ids that end a turn: those that the checkpoint declares, and the template's own.
@@ -137,14 +157,14 @@ class Renderer:
         except ConversationError:
             return frozenset()
         end = self._control.match(text.rpartition(said)[2].lstrip())
-        return frozenset({self._tokenizer.controls[end[0]]} if end and said in text else ())
+        return frozenset({self.tokenizer.controls[end[0]]} if end and said in text else ())
 
-    def _ids(self, rendered: Written, most: int | None) -> list[int]:
+    def _ids(self, rendered: Written, most: int | None, *, begins: bool = True) -> list[int]:
         plain = rendered.plain()
         ids: list[int] = []
         position, before = 0, _STRIPS_NOTHING
         for match in (*self._controls(plain, rendered.marks), None):
-            control = None if match is None else self._tokenizer.controls[match[0]]
+            control = None if match is None else self.tokenizer.controls[match[0]]
             after = self._strips.get(control, _STRIPS_NOTHING)
             text = plain[position : match and match.start()]
             if before[1]:
@@ -152,10 +172,11 @@ class Renderer:
             if after[0]:
                 text = text.rstrip(_WHITE_SPACE)
             if text:
+                at_start = begins and position == 0
                 if most is not None:
                     left = len(plain) - position
-                    self._check_length(text, left, most, len(ids), at_start=position == 0)
-                ids += self._tokenizer.encode(text, at_start=position == 0)
+                    self._check_length(text, left, most, len(ids), at_start=at_start)
+                ids += self.tokenizer.encode(text, at_start=at_start)
             if match and control is not None:
                 ids.append(control)
                 position, before = match.end(), after
@@ -178,10 +199,29 @@ class Renderer:
         if left <= 2 * beginning:
             return
         if len(text) > 2 * beginning:
-            cut += len(self._tokenizer.encode(text[:beginning], at_start=at_start))
+            cut += len(self.tokenizer.encode(text[:beginning], at_start=at_start))
         if cut > most + _AT_THE_CUT:
             raise TooLongError(most)
 
     def _controls(self, text: str, marks: bytes) -> Iterator[re.Match[str]]:
         for run in _RUNS.finditer(marks):
             yield from self._control.finditer(text, run.start(), run.end())
+
+
+def _ending_with(end: str, message: Mapping[str, object]) -> Mapping[str, object]:
+    """A message with one more character after its words."""
+    content = message["content"]
+    if isinstance(content, str):
+        return {**message, "content": content + end}
+    *parts, last = cast("Sequence[Mapping[str, object]]", content)
+    return {**message, "content": [*parts, {**last, "text": f"{last['text']}{end}"}]}
+
+
+def _up_to(end: str, text: Written) -> Written:
+    border = text.plain().rfind(end) if end else -1
+    if border < 0:
+        raise ConversationError(
+            "the model's chat template does not show the last message, so that it cannot be "
+            "continued; send 'continue_final_message': false"
+        )
+    return Written(text.plain()[:border], text.marks[:border])

@@ -9,19 +9,23 @@ from datetime import datetime
 from typing import Any, NoReturn, cast
 
 import jinja2
+import jinja2.meta
 import jinja2.nodes
 
 from serve.text.dialect import Dialect
 from serve.text.written import Written, own
+from serve.thought_fields import THOUGHTS
 
 # Words of the API's own, which templates write between control marks.
 _ROLES = frozenset(
     {"developer", "system", "user", "assistant", "tool", "tool_response", "function"}
 )
+# Tests and filters that are about whether a name is there.
+_ASKS = ("defined", "undefined", "none", "default", "d")
 # What a template is tried with at load; words that none has of its own.
 _PROBE, _ASIDE = "parlance-probe-text", "parlance-probe-aside"
-# Under which templates look for what the model thought.
-THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+# What is rendered, and no affair of whoever gives a template variables.
+_RENDERED = ("messages", "tools", "documents", "add_generation_prompt")
 # Some show the thoughts before a call only.
 _PROBE_CALL = {"id": "parlance1", "type": "function", "function": {"name": "f", "arguments": {}}}
 
@@ -63,6 +67,8 @@ class ChatTemplate:
         thoughts: the field of an assistant's message in which it takes what the model thought
             then, "" if it takes none. When it shows them, the template alone decides: most do
             within the turn that is under way.
+        variables: names that it looks up besides the conversation and what the tokenizer names:
+            `enable_thinking`, for instance.
 
     Raises:
         TemplateError: the source is not a valid template.
@@ -87,6 +93,7 @@ class ChatTemplate:
         self.source = source
         self._made_of = source, variables, name
         self._variables = {name: own(value) for name, value in (variables or {}).items()}
+        self.variables = _variables(tree) - {*_RENDERED, *functions, *self._variables}
         self.knows_developer = any(
             constant.value == "developer" for constant in tree.find_all(jinja2.nodes.Const)
         )
@@ -104,6 +111,7 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, object]] | None = None,
         *,
         add_generation_prompt: bool = True,
+        variables: Mapping[str, object] | None = None,
     ) -> Written:
         """The conversation as text, open for the assistant's next words if so asked.
 
@@ -113,12 +121,14 @@ class ChatTemplate:
             messages: in the form that the template knows.
             tools: definitions to show; None for none.
             add_generation_prompt: end with the opening of the assistant's turn.
+            variables: values for some of `self.variables`.
 
         Raises:
             ConversationError: the template refuses the conversation or fails on it.
         """
         try:
             text = self._template.render(
+                **(variables or {}),
                 **self._variables,
                 messages=[_with_role(message) for message in messages],
                 tools=tools,
@@ -172,3 +182,16 @@ class ChatTemplate:
             return self.render(messages, add_generation_prompt=not ended)
         except ConversationError:
             return ""
+
+
+def _variables(tree: jinja2.nodes.Template) -> frozenset[str]:
+    """The names that a template looks up, where it has not made them itself."""
+    names = list(tree.find_all(jinja2.nodes.Name))
+    made = {name.name for name in names if name.ctx == "store"}
+    # It makes what it asks for only where nobody has given that.
+    tests = [test for test in tree.find_all(jinja2.nodes.Test) if test.name in _ASKS]
+    filters = [each for each in tree.find_all(jinja2.nodes.Filter) if each.name in _ASKS]
+    asked = {
+        each.node.name for each in (*tests, *filters) if isinstance(each.node, jinja2.nodes.Name)
+    }
+    return frozenset(jinja2.meta.find_undeclared_variables(tree)) - (made - asked)

@@ -14,6 +14,8 @@ from model.tokenizer.sentence_piece import SentencePieceTokenizer
 from serve.config import bundled_model
 
 MODEL = "parlance-bundled"
+# Of thoughts nothing is told; here every token that is sampled has an entry.
+WITHOUT_THOUGHTS = {"chat_template_kwargs": {"enable_thinking": False}}
 TEXTS = [
     "Hello!",
     "What is the capital of Italy?",
@@ -91,7 +93,7 @@ def random_controls(rng: random.Random, vocabulary: int) -> dict:
 
 async def plain(http: httpx.AsyncClient, asked: dict) -> tuple[list, int]:
     """The choices as (text, finish reason, entries), and the completion tokens."""
-    response = await http.post("/chat/completions", json=asked)
+    response = await http.post("/chat/completions", json=WITHOUT_THOUGHTS | asked)
     assert response.status_code == 200, response.text
     answer = response.json()
     choices = [
@@ -110,7 +112,9 @@ async def streamed(http: httpx.AsyncClient, asked: dict) -> tuple[list, int]:
     count = asked.get("n", 1)
     texts, finishes, entries, usage = [""] * count, [""] * count, [[] for _ in range(count)], None
     options = {"stream": True, "stream_options": {"include_usage": True}}
-    async with http.stream("POST", "/chat/completions", json=asked | options) as response:
+    async with http.stream(
+        "POST", "/chat/completions", json=WITHOUT_THOUGHTS | asked | options
+    ) as response:
         assert response.status_code == 200
         async for line in response.aiter_lines():
             if not line.startswith("data: {"):

@@ -25,6 +25,7 @@ from serve.engine.types import (
     TokenEvent,
     TokenLogprobs,
 )
+from serve.filter.content_filter import ContentFilter
 from serve.metrics import Metrics
 from serve.protocol.serving import serve
 from serve.protocol.settings import HttpConfig
@@ -293,9 +294,11 @@ def make_house() -> Callable[..., House]:
         template: str = CHATML,
         settings: Mapping[str, Any] | None = None,
         pieces: Sequence[bytes] = (),
+        content_filter: ContentFilter | None = None,
+        controls: Sequence[str] = (),
         **engine: Any,
     ) -> House:
-        tokenizer = ByteTokenizer(pieces)
+        tokenizer = ByteTokenizer(pieces, ("<|im_start|>", "<|im_end|>", "</s>", *controls))
         fake = FakeEngine(**{"vocab_size": tokenizer.vocab_size, **engine})
         metrics = Metrics()
         app = create_app(
@@ -309,6 +312,7 @@ def make_house() -> Callable[..., House]:
                 **{"model_id": "tiny", "aliases": ("gpt-4o",), "created": 1_700_000_000, **settings}
             ),
             metrics,
+            content_filter,
         )
         return House(app, fake, tokenizer, metrics)
 

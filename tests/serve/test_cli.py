@@ -38,6 +38,7 @@ def test_help_of_serve_groups_the_settings(capsys: pytest.CaptureFixture[str]) -
         "Model",
         "Network",
         "Access",
+        "Content",
         "Limits",
         "Engine",
         "Prompt cache",

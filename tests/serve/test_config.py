@@ -21,6 +21,8 @@ from serve.options import (
 )
 from serve.setting_names import environment_name, flag_name, settings
 from serve.text.calls.detect import FORMATS
+from serve.text.thoughts.detect import FORMATS as REASONING_FORMATS
+from serve.thought_fields import REASONING_BUDGETS
 
 
 def resolved(
@@ -86,11 +88,15 @@ def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -
         "sampling_defaults": "model",
         "log_level": "debug",
         "tool_format": "hermes",
+        "reasoning_format": "think",
+        "reasoning_budgets": "low=7",
         "aliases": ["one"],
         "adapters": ["one=/adapters/x"],
         "cors_origins": ["https://one.example"],
         "coordinator": "one.example:1",
         "speculate": "ngram",
+        "moderation_url": "http://one.example/v1/moderations",
+        "moderation_unanswered": "allow",
         "rate_limit": "60,1000",
     }.get(name)
     if other is None:
@@ -329,6 +335,11 @@ def test_places_of_the_store(given: str, place: str) -> None:
     assert ServeConfig(store=given).store_place == place
 
 
+def test_a_moderation_server_is_asked_by_http() -> None:
+    with pytest.raises(ConfigError, match="must begin with http:// or https://"):
+        ServeConfig(moderation_url="judge.example/v1/moderations")
+
+
 def test_api_keys_of_a_file_and_of_the_environment(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text("# ours\nsk-one\n\n  sk-two  \n  # theirs\n", encoding="utf-8")
@@ -380,6 +391,25 @@ def _no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("PARLANCE_"):
             monkeypatch.delenv(name)
+
+
+def test_every_reasoning_format_can_be_chosen() -> None:
+    kind = get_type_hints(ServeConfig)["reasoning_format"]
+    assert set(get_args(kind)) == {"auto", "none", *REASONING_FORMATS}
+
+
+def test_budgets_of_levels_that_are_named() -> None:
+    assert ServeConfig().thinking_budgets == REASONING_BUDGETS
+    config = ServeConfig(reasoning_budgets="low=0, high = 7,")
+    assert config.thinking_budgets == REASONING_BUDGETS | {"low": 0, "high": 7}
+
+
+@pytest.mark.parametrize(
+    "wrong", ["low", "low=", "low=-1", "none=1", "low=1.5", "low=1;high=2", "=3"]
+)
+def test_budgets_that_cannot_be(wrong: str) -> None:
+    with pytest.raises(ConfigError, match="each must be one of minimal, low, medium, high, xhigh"):
+        ServeConfig(reasoning_budgets=wrong)
 
 
 def test_every_tool_format_can_be_chosen() -> None:

@@ -134,6 +134,17 @@ def test_a_key_file_that_is_not_there() -> None:
     assert err.count("\n") == 1
 
 
+def test_a_content_filter_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "filter.toml"
+    path.write_text("[insults]\nwords = 'fool'\n")
+    code, out, err = serve("--port", "0", "--content-filter", str(path))
+    assert (code, out) == (2, "")
+    assert err == (
+        f"parlance: content_filter {path}, line 2, has words in [insults] that are no array; "
+        f"write ['…', '…']\n"
+    )
+
+
 def test_a_store_that_is_no_place() -> None:
     code, out, err = serve("--port", "0", "--store", "mysql://somewhere/x")
     assert (code, out) == (2, "")

@@ -125,6 +125,25 @@ def test_a_control_token_has_a_spelling_and_no_bytes(model):
     ] * 2
 
 
+def test_thoughts_are_told_apart(model):
+    think = model.tokenizer.controls["<think>"]
+    forced = SamplingParams(temperature=0.0, logit_bias=((think, 100.0),))
+    (answer,) = model.generate([said("Hello")], forced, max_tokens=5)
+    # The first opens the thoughts.
+    assert answer.choices == (Choice("", (), "length", "<think>" * 4),)
+    (plain,) = model.generate([said("Hello")], forced, max_tokens=5, reasoning_effort="none")
+    assert plain.choices[0].thoughts == ""
+    assert think not in {token.id for token in plain.choices[0].tokens}
+    assert model.tokenizer.controls["</think>"] in plain.prompt
+    (raw,) = model.generate(["Hello"], forced, max_tokens=2)
+    assert raw.choices[0].text == "<think>" * 2
+
+
+def test_levels_of_effort_that_are_none(model):
+    with pytest.raises(ValueError, match="reasoning_effort is 'x'; it must be one of none, min"):
+        model.generate([said("Hello")], reasoning_effort="x")
+
+
 def test_max_tokens_bounds_and_is_bounded_by_the_context(model):
     endless = SamplingParams(ignore_eos=True)
     for bound, length in ((5, 5), (None, CONTEXT), (CONTEXT, CONTEXT)):
@@ -368,12 +387,13 @@ def test_bars_only_where_they_are_wanted(model, capsys, monkeypatch):
 def test_a_string_begins_as_the_models_raw_texts_do():
     tokenizer = published.tokenizer("llama2")
     prompts = PromptEncoder(tokenizer, published.renderer("llama2"), 64)
-    ids, room = prompts.encode("a b")
+    ids = prompts.encode("a b")
+    room = prompts.room(ids)
     assert ids == published.expected("llama2")["raw"]
     assert room == 64 - len(ids)
     begin = tokenizer.controls["<s>"]
     assert ids[0] == begin
-    assert prompts.encode([{"role": "user", "content": "a b"}])[0].count(begin) == 1
+    assert prompts.encode([{"role": "user", "content": "a b"}]).count(begin) == 1
     with pytest.raises(ValueError, match="the prompt is empty"):
         prompts.encode("")
 

@@ -35,8 +35,10 @@ class Reply:
     calls: tuple[Call, ...] = ()
 
     @classmethod
-    def of(cls, content: str, calls: tuple[Call, ...] = ()) -> "Reply":
-        """The reply that a message's content is."""
+    def of(cls, content: str, calls: tuple[Call, ...] = (), thought: str | None = None) -> "Reply":
+        """The reply that a message is, whose content may hold the thought."""
+        if thought is not None:
+            return cls(content.strip(), thought, calls)
         before, found, after = content.partition(THOUGHT_CLOSE)
         if not found:
             return cls(content.strip(), None, calls)

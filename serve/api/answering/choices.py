@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 from model.tokenizer import Tokenizer
 from serve.api.answering.usage import Completion
-from serve.engine.types import FinishReason, Generation, TokenEvent
-from serve.text.assemble import Assembler, CallEvent, Delta
+from serve.engine.types import Generation, TokenEvent
+from serve.text.assemble import Assembler, CallEvent, Delta, Finish
 from serve.text.calls.events import Parser
+from serve.text.verdict import Judge, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,32 +21,38 @@ class ChoiceDelta:
         events: the tokens that the text came from.
         finish_reason: set when the choice has ended with this delta.
         calls: what is new of calls of tools, after the text.
+        refused: the text is of a refusal.
+        verdict: set when the choice has ended for what it would have said.
+        thoughts: what the model thought, before the text.
     """
 
     index: int
     text: str
     events: tuple[TokenEvent, ...]
-    finish_reason: FinishReason | None
+    finish_reason: Finish | None
     calls: tuple[CallEvent, ...] = ()
+    refused: bool = False
+    verdict: Verdict | None = None
+    thoughts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class CallReading:
-    """How calls are found in the choices of a request.
+class Reading:
+    """How thoughts and calls are found in the choices of a request.
 
     Attributes:
         parser: makes a parser for one choice; None where all is text.
         markers: id → spelling of the control tokens that parsers are told of.
     """
 
-    parser: Callable[[], Parser] | None = None
+    parser: Callable[[], Parser | None] | None = None
     markers: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
 class Answer:
     """The choices of one request while they are generated.
 
-    A choice that a stop string ends is cancelled in the engine at once.
+    A choice that a stop string or a judge ends is cancelled in the engine at once.
     """
 
     def __init__(
@@ -54,16 +61,21 @@ class Answer:
         stops: Sequence[str],
         choices: int,
         generation: Generation,
-        reading: CallReading,
+        reading: Reading,
         *,
         stop_included: bool = False,
+        judge: Callable[[], Judge | None] | None = None,
     ) -> None:
-        parsers = [reading.parser and reading.parser() for _ in range(choices)]
         self._assemblers = [
             Assembler[TokenEvent](
-                tokenizer, stops, parser, reading.markers, stop_included=stop_included
+                tokenizer,
+                stops,
+                reading.parser and reading.parser(),
+                reading.markers,
+                stop_included=stop_included,
+                judge=judge and judge(),
             )
-            for parser in parsers
+            for _ in range(choices)
         ]
         self._open = choices
         self._mispredicted = 0
@@ -81,9 +93,17 @@ class Answer:
                 changed.setdefault(event.choice, []).extend(deltas)
             if event.finish_reason is None and deltas and deltas[-1].finish_reason is not None:
                 self._generation.cancel(event.choice)
-        merged = [_merged(index, deltas) for index, deltas in changed.items()]
-        self._open -= sum(delta.finish_reason is not None for delta in merged)
-        return merged
+        found = [merged(index, deltas) for index, deltas in changed.items()]
+        self._open -= sum(delta.finish_reason is not None for delta in found)
+        return found
+
+    def end(self, index: int) -> None:
+        """Nothing more is wanted of a choice, whatever it would say."""
+        assembler = self._assemblers[index]
+        if assembler.finish_reason is None:
+            assembler.finish_reason = "content_filter"
+            self._open -= 1
+            self._generation.cancel(index)
 
     @property
     def finished(self) -> bool:
@@ -97,17 +117,20 @@ class Answer:
             kept=sum(assembler.tokens_kept for assembler in self._assemblers),
             predicted=sum(assembler.predicted_kept for assembler in self._assemblers),
             mispredicted=self._mispredicted,
+            reasoning=sum(assembler.reasoning_kept for assembler in self._assemblers),
         )
 
 
-def _merged(index: int, deltas: list[Delta[TokenEvent]]) -> ChoiceDelta:
-    if len(deltas) == 1:
-        (delta,) = deltas
-        return ChoiceDelta(index, delta.text, delta.events, delta.finish_reason, delta.calls)
+def merged(index: int, deltas: Sequence[Delta[TokenEvent] | ChoiceDelta]) -> ChoiceDelta:
+    """Several deltas of the choice number `index` as one."""
+    last = deltas[-1]
     return ChoiceDelta(
         index,
         "".join(delta.text for delta in deltas),
         tuple(event for delta in deltas for event in delta.events),
-        deltas[-1].finish_reason,
+        last.finish_reason,
         tuple(event for delta in deltas for event in delta.calls),
+        last.refused,
+        last.verdict,
+        "".join(delta.thoughts for delta in deltas),
     )

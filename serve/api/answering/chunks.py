@@ -29,15 +29,19 @@ class ChunkWriter:
         self._tail = ',"usage":null' if include_usage else ""
         self._obfuscate = obfuscate
 
-    def opening(self, index: int, *, may_call: bool) -> str:
-        """The first chunk of a choice. Its content is null where there may be nothing but calls."""
-        content = "null" if may_call else '""'
+    def opening(self, index: int, *, may_lack_content: bool) -> str:
+        """The first chunk of a choice. Its content is null where there may be none."""
+        content = "null" if may_lack_content else '""'
         return self._chunk(index, f'"role":"assistant","content":{content},"refusal":null', "null")
 
-    def content(self, index: int, text: str, entries: Sequence[str] | None) -> str:
-        """More text of a choice, with the entries of the tokens that it completes."""
-        delta = f'"content":{json_string(text)}'
-        return self._chunk(index, delta, "null", entries)
+    def text(self, index: int, text: str, entries: Sequence[str] | None, *, refused: bool) -> str:
+        """More content or refusal of a choice, with the entries of the tokens that it completes."""
+        delta = f'"{"refusal" if refused else "content"}":{json_string(text)}'
+        return self._chunk(index, delta, "null", logprobs_json(entries, refused=refused))
+
+    def thoughts(self, index: int, text: str) -> str:
+        """More of what the model thought for a choice."""
+        return self._chunk(index, f'"reasoning_content":{json_string(text)}', "null")
 
     def calls(self, index: int, delta: str) -> str:
         """More of a choice's calls: one member of its delta."""
@@ -51,11 +55,8 @@ class ChunkWriter:
         """The chunk after all choices."""
         return f'{self._start}],"usage":{compact(usage.as_json())}}}'
 
-    def _chunk(
-        self, index: int, delta: str, reason: str, entries: Sequence[str] | None = None
-    ) -> str:
-        logprobs = logprobs_json(entries)
-        said = delta if entries is None else delta + logprobs
+    def _chunk(self, index: int, delta: str, reason: str, logprobs: str = "null") -> str:
+        said = delta if logprobs == "null" else delta + logprobs
         padding = f',"obfuscation":"{_padding(said)}"' if self._obfuscate else ""
         return (
             f'{self._start}{{"index":{index},"delta":{{{delta}}},"logprobs":{logprobs},'

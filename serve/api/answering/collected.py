@@ -20,28 +20,46 @@ class Collected:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._texts = [list[str]() for _ in range(run.wire.choices)]
+        self._thoughts = [list[str]() for _ in self._texts]
         # Written as they come, so that no answer, however long, holds up the others at its end.
         self._entries = [list[str]() for _ in self._texts]
         self._reasons: dict[int, str] = {}
+        self._refused: set[int] = set()
+        self._blocked: set[int] = set()
 
     def add(self, delta: ChoiceDelta, entries: Sequence[str] | None) -> None:
         """More of a choice, whose calls the run has taken already."""
         self._texts[delta.index].append(delta.text)
+        if self._run.shows_thoughts:
+            self._thoughts[delta.index].append(delta.thoughts)
         self._entries[delta.index] += entries or ()
         if (reason := self._run.reason(delta)) is not None:
             self._reasons[delta.index] = reason
+        if delta.refused:
+            self._refused.add(delta.index)
+        # What a stream has told, it has told.
+        if delta.verdict is not None and delta.verdict.blocks and not self._run.wire.stream:
+            self._blocked.add(delta.index)
 
     def completion(self) -> str:
         """The completion object. All choices have ended."""
-        run = self._run
+        choices = [self._choice(index) for index in range(len(self._texts))]
+        return completion(self._run.head, choices, self._run.usage)
+
+    def _choice(self, index: int) -> EndedChoice:
+        run, reason = self._run, self._reasons[index]
         asked = run.wire.alternatives is not None
-        choices = [
-            EndedChoice(
-                "".join(text) or (None if run.may_call else ""),
-                self._entries[index] if asked else None,
-                self._reasons[index],
-                run.calls[index].members,
-            )
-            for index, text in enumerate(self._texts)
-        ]
-        return completion(run.head, choices, run.usage)
+        thoughts = "".join(self._thoughts[index])
+        if index in self._blocked:
+            return EndedChoice(None, None, [] if asked else None, reason)
+        text = "".join(self._texts[index])
+        refused = index in self._refused
+        content = None if refused else text or (None if run.may_lack_content else "")
+        return EndedChoice(
+            content,
+            (text or None) if refused else None,
+            self._entries[index] if asked else None,
+            reason,
+            run.calls[index].members,
+            thoughts,
+        )

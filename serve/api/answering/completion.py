@@ -19,15 +19,19 @@ class EndedChoice:
 
     Attributes:
         content: the words of the answer; None where it has none beside its calls.
+        refusal: why there is no other answer, if it says that.
         entries: JSON of their tokens' log-probabilities; None where nobody asked for them.
         reason: how it ended.
         calls: members of the message that tell its calls.
+        thoughts: what the model thought, as far as clients are told.
     """
 
     content: str | None
+    refusal: str | None
     entries: Sequence[str] | None
     reason: str
     calls: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    thoughts: str = ""
 
 
 def completion(head: Head, choices: Sequence[EndedChoice], usage: Usage) -> str:
@@ -38,10 +42,14 @@ def completion(head: Head, choices: Sequence[EndedChoice], usage: Usage) -> str:
 
 
 def _choice(index: int, choice: EndedChoice) -> str:
-    content = "null" if choice.content is None else json_string(choice.content)
+    content, refusal = (
+        "null" if text is None else json_string(text) for text in (choice.content, choice.refusal)
+    )
+    logprobs = logprobs_json(choice.entries, refused=choice.refusal is not None)
     calls = f",{compact(choice.calls)[1:-1]}" if choice.calls else ""
+    thoughts = f'"reasoning_content":{json_string(choice.thoughts)},' if choice.thoughts else ""
     return (
-        f'{{"index":{index},"message":{{"role":"assistant","content":{content}{calls},'
-        f'"refusal":null,"annotations":[]}},"logprobs":{logprobs_json(choice.entries)},'
+        f'{{"index":{index},"message":{{"role":"assistant",{thoughts}"content":{content}{calls},'
+        f'"refusal":{refusal},"annotations":[]}},"logprobs":{logprobs},'
         f'"finish_reason":"{choice.reason}"}}'
     )

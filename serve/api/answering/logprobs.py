@@ -61,6 +61,10 @@ class _Openings(dict[int, str]):
         return self[token]
 
 
-def logprobs_json(entries: Iterable[str] | None) -> str:
-    """The member `logprobs` of a choice; None where nobody asked."""
-    return "null" if entries is None else f'{{"content":[{",".join(entries)}],"refusal":null}}'
+def logprobs_json(entries: Iterable[str] | None, *, refused: bool = False) -> str:
+    """The member `logprobs` of a choice, of its content or its refusal; None where nobody asked."""
+    if entries is None:
+        return "null"
+    listed = f"[{','.join(entries)}]"
+    content, refusal = ("null", listed) if refused else (listed, "null")
+    return f'{{"content":{content},"refusal":{refusal}}}'

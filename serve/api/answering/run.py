@@ -3,13 +3,14 @@
 Knows nothing of whether it is told at once or as it comes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from serve.api.answering.calls import CallLog
 from serve.api.answering.choices import Answer, ChoiceDelta
 from serve.api.answering.head import Head
 from serve.api.answering.logprobs import EntryWriter
+from serve.api.answering.moderated import Moderated
 from serve.api.answering.prompt_logprobs import PromptWriter
 from serve.api.answering.token_clock import TokenClock
 from serve.api.answering.usage import Usage
@@ -25,7 +26,9 @@ class Run:
     Attributes:
         wire: the request.
         prompt_tokens: of its prompt.
-        may_call: whether choices may hold calls, and then perhaps nothing else.
+        may_lack_content: whether choices may hold calls or a refusal, and then perhaps nothing
+            else.
+        shows_thoughts: whether clients are told what the model thought.
         head: what all of the answer says alike.
         generation: the engine's events.
         answer: makes text of them.
@@ -34,11 +37,14 @@ class Run:
         writer: of log-probabilities.
         prompt_writer: of the prompt's.
         calls: of each choice.
+        on_filtered: told of the category of what ended a choice.
+        moderated: holds back what has not been judged elsewhere, if it is to be.
     """
 
     wire: ChatRequest
     prompt_tokens: int
-    may_call: bool
+    may_lack_content: bool
+    shows_thoughts: bool
     head: Head
     generation: Generation
     answer: Answer
@@ -47,11 +53,22 @@ class Run:
     writer: EntryWriter
     prompt_writer: PromptWriter
     calls: list[CallLog]
+    on_filtered: Callable[[str], None]
+    moderated: Moderated | None = None
 
-    def feed(self, batch: Sequence[TokenEvent]) -> list[ChoiceDelta]:
-        """What the next batch of events adds to the choices."""
+    async def feed(self, batch: Sequence[TokenEvent]) -> list[ChoiceDelta]:
+        """What may be told of the choices with the next batch of events.
+
+        Raises:
+            ApiError: 503, nobody judged it.
+        """
         deltas = self.answer.feed(batch)
         self.clock.tick(deltas)
+        if self.moderated is not None:
+            deltas = await self.moderated.passed(deltas)
+        for delta in deltas:
+            if delta.verdict is not None:
+                self.on_filtered(delta.verdict.category)
         self.exchange.completion_tokens = self.answer.completion.tokens
         return deltas
 

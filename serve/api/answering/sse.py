@@ -38,11 +38,11 @@ class Paced(Generic[T]):
         self._seconds = seconds
         self._items: deque[T] = deque()
         self._changed = asyncio.Event()
-        self._idle = False
+        self._idle = self._silent = False
 
     async def __aenter__(self) -> "Paced[T]":
         self._loop = asyncio.get_running_loop()
-        self._last = self._loop.time()
+        self._last = self._spoken = self._loop.time()
         self._timer = self._loop.call_later(self._seconds, self._look)
         self._reader = asyncio.create_task(self._read())
         self._reader.add_done_callback(lambda _: self._changed.set())
@@ -51,6 +51,11 @@ class Paced(Generic[T]):
     def stop(self) -> None:
         """Stop reading: whoever iterates gets what is there and then `CancelledError`."""
         self._reader.cancel()
+
+    def silent(self) -> None:
+        """The latest item has come to nothing: the while goes on as if it had not come."""
+        self._silent = True
+        self._last = self._spoken
 
     def hasten(self, seconds: float) -> None:
         """From now on a while is at most `seconds`."""
@@ -75,6 +80,9 @@ class Paced(Generic[T]):
         return self
 
     async def __anext__(self) -> T | None:
+        if not self._silent:
+            self._spoken = self._last
+        self._silent = False
         while not self._items:
             if self._reader.done():
                 self._reader.result()

@@ -63,7 +63,9 @@ async def _frames(run: Run, settings: ApiSettings, keep: Keep | None) -> AsyncGe
         obfuscate=options is None or options.include_obfuscation is not False,
     )
     openings = range(run.wire.choices)
-    yield _joined([writer.opening(index, may_call=run.may_call) for index in openings])
+    yield _joined(
+        [writer.opening(index, may_lack_content=run.may_lack_content) for index in openings]
+    )
     async with sse.Paced(run.generation, settings.keep_alive_seconds) as batches:
         run.exchange.on_close(batches.stop)
         # Of a client that sends nothing more, writing alone tells whether it is still there.
@@ -72,9 +74,13 @@ async def _frames(run: Run, settings: ApiSettings, keep: Keep | None) -> AsyncGe
             if batch is None:
                 yield sse.KEEP_ALIVE
                 continue
-            frames = _joined(_chunks(run, writer, run.feed(batch), collected))
+            deltas = await run.feed(batch)
+            frames = _joined(_chunks(run, writer, deltas, collected))
             if frames:
                 yield frames
+            else:
+                # Where thoughts are not shown, their events leave the client without a word.
+                batches.silent()
             if run.answer.finished:
                 break
     run.check_finished()
@@ -90,8 +96,10 @@ def _chunks(
     chunks: list[str] = []
     for delta in deltas:
         entries = run.entries(delta)
+        if delta.thoughts and run.shows_thoughts:
+            chunks.append(writer.thoughts(delta.index, delta.thoughts))
         if delta.text or entries:
-            chunks.append(writer.content(delta.index, delta.text, entries))
+            chunks.append(writer.text(delta.index, delta.text, entries, refused=delta.refused))
         told = run.calls[delta.index].deltas(delta.calls)
         chunks += [writer.calls(delta.index, member) for member in told]
         if collected:

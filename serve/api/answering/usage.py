@@ -12,11 +12,13 @@ class Completion:
         kept: tokens of the answers, without end-of-turn tokens.
         predicted: of those, drafted from the request's prediction.
         mispredicted: drafted from it, and refused.
+        reasoning: tokens of the answers that are thoughts.
     """
 
     kept: int = 0
     predicted: int = 0
     mispredicted: int = 0
+    reasoning: int = 0
 
     @property
     def tokens(self) -> int:
@@ -48,7 +50,7 @@ class Usage:
             "completion_tokens_details": {
                 "accepted_prediction_tokens": self.completion.predicted,
                 "audio_tokens": 0,
-                "reasoning_tokens": 0,
+                "reasoning_tokens": self.completion.reasoning,
                 "rejected_prediction_tokens": self.completion.mispredicted,
             },
         }

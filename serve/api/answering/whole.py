@@ -45,7 +45,7 @@ async def joined(body: str | AsyncIterator[bytes]) -> str:
 async def _collect(run: Run) -> str:
     collected = Collected(run)
     async for batch in run.generation:
-        for delta in run.feed(batch):
+        for delta in await run.feed(batch):
             run.calls[delta.index].deltas(delta.calls)
             collected.add(delta, run.entries(delta))
         if run.answer.finished:

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from serve.api.wire.errors import ApiError, invalid
 from serve.api.wire.faults import path_of
 from serve.api.wire.response_format import JsonObjectFormat, JsonSchemaFormat, TextFormat
 from serve.grammar.schema import SchemaError
+from serve.text.refusals import INSTRUCTIONS
 
 _COMPACT = (",", ":")
+_OF_FORMATS = "response_format.json_schema.schema"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +24,20 @@ class AnswerSchema:
         strict: refuse what cannot be enforced.
         param: the request's field that has it.
         instructions: the same in words, for the model.
+        may_refuse: an answer may be a refusal instead.
     """
 
     schema: Mapping[str, Any]
     strict: bool
     param: str
     instructions: str
+    may_refuse: bool = False
+
+    def refusable(self) -> "AnswerSchema":
+        """The same, or a refusal: only where a client knows that there are some."""
+        if not self.strict or self.param != _OF_FORMATS:
+            return self
+        return replace(self, may_refuse=True, instructions=f"{self.instructions}\n{INSTRUCTIONS}")
 
     def refused(self, error: SchemaError) -> ApiError:
         """The answer to a request whose schema is refused."""
@@ -50,8 +60,7 @@ def answer_schema(
         case JsonSchemaFormat(json_schema=spec):
             schema = spec.definition or {}
             words = _instructions(schema, f"the JSON schema '{spec.name}'", spec.description)
-            param = "response_format.json_schema.schema"
-            return AnswerSchema(schema, bool(spec.strict), param, words)
+            return AnswerSchema(schema, bool(spec.strict), _OF_FORMATS, words)
         case _:
             return None
 

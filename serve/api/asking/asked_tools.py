@@ -40,6 +40,9 @@ class AskedTools:
     legacy: bool = False
 
 
+NO_TOOLS = AskedTools((), (), Choice("none"), ())
+
+
 def asked_tools(wire: ChatRequest) -> AskedTools | None:
     """What a request asks of tools; None where it has none."""
     if wire.functions is not None:

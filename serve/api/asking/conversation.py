@@ -5,7 +5,8 @@ the model's own form. Knows nothing of how templates or tokenizers work.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from serve.api.asking.answer_form import AnswerForm
@@ -17,11 +18,30 @@ from serve.text.calls.format import CallFormat
 from serve.text.calls.history import with_system, with_system_of_user
 from serve.text.render import Renderer, TooLongError
 from serve.text.template import ConversationError
+from serve.text.verbosity import VERBOSITY, said_in_words
 
 _OF_CALLS = ("tool_calls", "function_call", "tool_call_id")
 # What templates are told of a call.
 _FUNCTION = {"name", "arguments"}
 _CALL: Any = {"id": True, "type": True, "function": _FUNCTION, "custom": {"name", "input"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a prompt ends, and what else the template is told.
+
+    Attributes:
+        add_generation_prompt: with the opening of the assistant's turn.
+        continue_final_message: amid the last message.
+        variables: of the template.
+    """
+
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    variables: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+_OPEN = Ending()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +64,9 @@ class ConversationRenderer:
         form: AnswerForm | None,
         tools: AskedTools | None,
         most: int | None = None,
+        ending: Ending = _OPEN,
+        *,
+        verbosity: str | None = None,
     ) -> list[int]:
         """The token ids of a conversation.
 
@@ -52,6 +75,8 @@ class ConversationRenderer:
             form: what the answer must be, if not just text.
             tools: what may be called, if anything.
             most: ids that are wanted; see `Renderer.render`.
+            ending: of the prompt.
+            verbosity: `low`, `medium` or `high`, if asked for.
 
         Raises:
             ApiError: 400; the model's template cannot render the conversation, or it is far
@@ -59,7 +84,7 @@ class ConversationRenderer:
         """
         try:
             told = template_messages(messages, self.renderer.template.thoughts)
-            return self._render(told, form, tools, most)
+            return self._render(told, form, tools, most, ending, verbosity)
         except TooLongError as error:
             raise context_exceeded(f"more than {error.most}", error.most) from error
         except ConversationError as error:
@@ -71,21 +96,44 @@ class ConversationRenderer:
         form: AnswerForm | None,
         tools: AskedTools | None,
         most: int | None,
+        ending: Ending,
+        verbosity: str | None,
     ) -> list[int]:
-        told = messages
+        told, variables = messages, dict(ending.variables)
+        if words := said_in_words(verbosity):
+            if VERBOSITY in variables:
+                raise invalid(
+                    "invalid_value",
+                    f"'verbosity' sets the variable '{VERBOSITY}' of the model's template: send "
+                    f"one of the two.",
+                    f"chat_template_kwargs.{VERBOSITY}",
+                )
+            if VERBOSITY in self.renderer.template.variables:
+                variables[VERBOSITY] = verbosity
+            else:
+                told = with_system(told, words)
         if form is not None and form.instructions and self.schema_in_prompt:
-            told = with_system(messages, form.instructions)
+            told = with_system(told, form.instructions)
         shown, own = None, {}
         if tools is not None or _is_of_calls(messages):
             fitted = self.call_format.for_template(told, () if tools is None else tools.tools)
             told, shown, own = fitted.messages, fitted.tools, fitted.own
+        render = partial(
+            self.renderer.render,
+            tools=shown,
+            own=own,
+            most=most,
+            add_generation_prompt=ending.add_generation_prompt,
+            continue_final_message=ending.continue_final_message,
+            variables=variables,
+        )
         try:
-            return self.renderer.render(told, shown, own=own, most=most)
+            return render(told)
         except ConversationError:
             if told[0]["role"] == messages[0]["role"]:
                 raise
             # The system part is not the request's: the template may know none.
-            return self.renderer.render(with_system_of_user(told), shown, own=own, most=most)
+            return render(with_system_of_user(told))
 
 
 def template_messages(messages: Sequence[Message], thoughts: str = "") -> list[dict[str, object]]:

@@ -11,22 +11,27 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from serve.api.asking.answer_form import AnswerForm, answer_form
+from serve.api.asking.answer_schema import AnswerSchema
 from serve.api.asking.asked_tools import AskedTools, asked_tools
 from serve.api.asking.bounds import check_choices, token_bound
 from serve.api.asking.cache_fields import check_retention
 from serve.api.asking.constraint import check_sizes
 from serve.api.asking.content_coding import Body, decoded
-from serve.api.asking.conversation import ConversationRenderer
+from serve.api.asking.conversation import ConversationRenderer, Ending
+from serve.api.asking.filtered import check_texts, texts
 from serve.api.asking.json_body import parse_object
 from serve.api.asking.model_name import adapter_of
 from serve.api.asking.no_effect import without_effect
-from serve.api.asking.sampling_fields import check_tokens, sampling_params
+from serve.api.asking.reasoning import UNASKED, AskedThoughts, asked_effort, begun
+from serve.api.asking.sampling_fields import check_tokens, sampling_params, without_token
 from serve.api.asking.to_store import ToStore, to_store
 from serve.api.asking.validation import first_fault
 from serve.api.settings import ApiSettings
 from serve.api.wire.guided import StructuredOutputs
 from serve.api.wire.request import ChatRequest
 from serve.engine.types import EngineInfo, GenerationRequest
+from serve.filter.content_filter import ContentFilter
+from serve.text.thoughts.format import ThoughtFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class Prepared:
         no_effect: what of the request changes nothing, as the response names it; "" for none.
         bad_words: what no answer may contain.
         to_store: what is stored of it, if anything.
+        thoughts: what may be thought before the answers.
+        to_moderate: texts that are to be judged elsewhere, each after its path.
     """
 
     wire: ChatRequest
@@ -50,6 +57,13 @@ class Prepared:
     no_effect: str = ""
     bad_words: Sequence[str] = ()
     to_store: ToStore | None = None
+    thoughts: AskedThoughts = UNASKED
+    to_moderate: Sequence[tuple[str, str]] = ()
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether an answer may be a refusal instead of what is asked for."""
+        return isinstance(self.form, AnswerSchema) and self.form.may_refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +75,16 @@ class Drafter:
         info: facts about the model.
         end_ids: the ids that end the assistant's turn.
         settings: of the HTTP side.
+        thoughts: how the model marks them, if it has any.
+        content_filter: what no request may say; None for anything.
     """
 
     conversations: ConversationRenderer
     info: EngineInfo
     end_ids: frozenset[int]
     settings: ApiSettings
+    thoughts: ThoughtFormat | None = None
+    content_filter: ContentFilter | None = None
 
     def draft(self, body: Body, completion_id: str) -> Prepared:
         """The request in `body` but for its constraint, under the name `completion_id`.
@@ -86,13 +104,31 @@ class Drafter:
         check_retention(wire, keeps_pages=self.settings.keeps_pages)
         stored = to_store(wire, fields, self.settings)
         check_choices(wire, self.settings.max_choices, self.info.most_choices)
+        renderer = self.conversations.renderer
+        known, budgets = renderer.template.variables, self.settings.reasoning_budgets
+        given = wire.chat_template_kwargs or {}
+        effort = asked_effort(wire.reasoning_effort, given, self.thoughts, known, budgets)
         sampling = sampling_params(wire, vocab_size, self.settings.sampling_defaults)
+        if effort.none and self.thoughts is not None:
+            opening = renderer.tokenizer.controls.get(self.thoughts.opening)
+            sampling = sampling if opening is None else without_token(sampling, opening)
         check_tokens(sampling, vocab_size, self.end_ids)
         form, tools = answer_form(wire, self.settings.max_json_depth), asked_tools(wire)
+        if self.settings.refusals and isinstance(form, AnswerSchema):
+            form = form.refusable()
         check_sizes(form, tools, self.settings.max_grammar_bytes)
+        if self.content_filter is not None:
+            check_texts(wire.messages, self.content_filter)
         context = self.info.context_length
-        renderer = self.conversations.renderer
-        prompt = self.conversations.prompt(wire.messages, form, tools, context)
+        ending = Ending(
+            wire.add_generation_prompt is not False,
+            bool(wire.continue_final_message),
+            effort.variables,
+        )
+        prompt = self.conversations.prompt(
+            wire.messages, form, tools, context, ending, verbosity=wire.verbosity
+        )
+        prompt, thoughts = begun(prompt, self.thoughts, effort, ending, renderer)
         most = token_bound(wire, len(prompt), context, self.settings.max_answer_tokens)
         predicted, room = wire.prediction, context - len(prompt)
         submission = GenerationRequest(
@@ -116,7 +152,13 @@ class Drafter:
             shows_thoughts=bool(renderer.template.thoughts),
         )
         banned = wire.bad_words or ()
-        return Prepared(_without_prompt(wire), submission, form, tools, no_effect, banned, stored)
+        return Prepared(
+            *(_without_prompt(wire), submission, form, tools, no_effect, banned, stored),
+            thoughts=thoughts,
+            to_moderate=(
+                tuple(texts(wire.messages)) if self.settings.moderation is not None else ()
+            ),
+        )
 
 
 def _without_prompt(wire: ChatRequest) -> ChatRequest:
@@ -136,5 +178,6 @@ def _without_prompt(wire: ChatRequest) -> ChatRequest:
         "guided_grammar": wire.guided_grammar and "",
         "structured_outputs": wire.structured_outputs and StructuredOutputs.model_construct(),
         "bad_words": None,
+        "chat_template_kwargs": None,
     }
     return wire.model_copy(update=gone)

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from serve.api.wire.faults import path_of
-from serve.api.wire.messages import THOUGHTS, AssistantMessage, Message, ToolMessage
+from serve.api.wire.messages import AssistantMessage, Message, ToolMessage
 from serve.api.wire.no_effect import marked_fields
 from serve.api.wire.prediction import Prediction
 from serve.api.wire.tools import CustomToolDefinition, FunctionToolDefinition
+from serve.thought_fields import THOUGHTS
 
 # A header of that many is about a kilobyte.
 MOST_NAMED = 16

@@ -4,13 +4,17 @@ Knows nothing of HTTP beyond the body, nor of how generation goes on.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 from serve.api.asking.constraint import Constraints
 from serve.api.asking.content_coding import Body
 from serve.api.asking.draft import Drafter, Prepared
+from serve.api.asking.filtered import FilteredError
 from serve.api.asking.worker_pool import WorkerPool
 from serve.api.settings import ApiSettings
+from serve.api.wire.moderation import not_judged
+from serve.filter.moderation import CATEGORY, Moderation, ModerationError
 
 # Arrays and objects of a body that is drafted on the event loop. A message is one, or two with
 # its parts, and rendering it is most of what a short body takes: 60 µs each.
@@ -25,6 +29,8 @@ class Preparer:
         workers: read the others.
         constraints: compiles what answers must follow.
         settings: of the HTTP side.
+        on_filtered: told of the category of what a request may not say.
+        moderation: judges what requests say; None for nobody.
     """
 
     def __init__(
@@ -33,11 +39,15 @@ class Preparer:
         workers: WorkerPool,
         constraints: Constraints,
         settings: ApiSettings,
+        on_filtered: Callable[[str], None],
+        moderation: Moderation | None = None,
     ) -> None:
         self._drafter = drafter
         self._workers = workers
         self._constraints = constraints
         self._settings = settings
+        self._on_filtered = on_filtered
+        self._moderation = moderation
         # Between two short bodies the event loop sees to the streams.
         self._one_by_one = asyncio.Lock()
 
@@ -51,18 +61,38 @@ class Preparer:
 
         Raises:
             ApiError: 400 or 404, the first thing that is wrong with it; 413, it takes too much to
-                be read; 429, too many long ones wait.
+                be read; 429, too many long ones wait; 503, nobody judged what it says.
         """
-        if self._is_short(body):
-            async with self._one_by_one:
-                await asyncio.sleep(0)
-                prepared = self._drafter.draft(body, completion_id)
-        else:
-            prepared = await self._workers.draft(body, completion_id, caller)
+        try:
+            prepared = await self._drafted(body, completion_id, caller)
+            await self._moderate(prepared)
+        except FilteredError as error:
+            self._on_filtered(error.category)
+            raise
         constraint = await self._constraints.compiled(
-            prepared.form, prepared.tools, prepared.bad_words
+            prepared.form, prepared.tools, prepared.bad_words, prepared.thoughts
         )
-        return replace(prepared, submission=replace(prepared.submission, constraint=constraint))
+        submission = replace(prepared.submission, constraint=constraint)
+        return replace(prepared, submission=submission, to_moderate=())
+
+    async def _moderate(self, prepared: Prepared) -> None:
+        if self._moderation is None:
+            return
+        asked = prepared.to_moderate
+        try:
+            flags = await self._moderation.flagged([text for _, text in asked])
+        except ModerationError as error:
+            raise not_judged(self._settings.retry_after_seconds) from error
+        for (param, _), flag in zip(asked, flags, strict=True):
+            if flag:
+                raise FilteredError(CATEGORY, param)
+
+    async def _drafted(self, body: Body, completion_id: str, caller: str) -> Prepared:
+        if not self._is_short(body):
+            return await self._workers.draft(body, completion_id, caller)
+        async with self._one_by_one:
+            await asyncio.sleep(0)
+            return self._drafter.draft(body, completion_id)
 
     def _is_short(self, body: Body) -> bool:
         # A few bytes may unfold to many.

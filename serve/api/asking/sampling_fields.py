@@ -6,8 +6,9 @@ depends on the model's vocabulary is checked here.
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 
-from sampling.params import SEED_BITS, SamplingParams
+from sampling.params import BAN, MAX_LOGIT_BIAS, SEED_BITS, SamplingParams
 from serve.api.wire.errors import invalid
 from serve.api.wire.request import ChatRequest
 
@@ -45,6 +46,23 @@ def sampling_params(
         repetition_penalty=float(value("repetition_penalty")),
         stop_ids=tuple(dict.fromkeys(wire.stop_token_ids or ())),
     )
+
+
+def without_token(sampling: SamplingParams, token: int) -> SamplingParams:
+    """The settings, with a token that is never sampled.
+
+    Raises:
+        ApiError: 400; the request biases as many tokens as can be already.
+    """
+    others = [(other, bias) for other, bias in sampling.logit_bias if other != token]
+    if len(others) >= MAX_LOGIT_BIAS:
+        raise invalid(
+            "invalid_value",
+            f"Invalid 'logit_bias': with 'reasoning_effort': 'none' it may name "
+            f"{MAX_LOGIT_BIAS - 1} tokens, for the one that opens thoughts is banned.",
+            "logit_bias",
+        )
+    return replace(sampling, logit_bias=(*others, (token, BAN)))
 
 
 def check_tokens(sampling: SamplingParams, vocab_size: int, end_ids: frozenset[int]) -> None:

@@ -102,6 +102,9 @@ class WorkerPool:
             if not self._pickled:
                 # Keys are nothing that a body is read with.
                 settings = replace(self._drafter.settings, api_keys=(), caller_hash_key=b"")
+                if settings.moderation is not None:
+                    moderation = replace(settings.moderation, key="")
+                    settings = replace(settings, moderation=moderation)
                 drafter = replace(self._drafter, settings=settings)
                 self._pickled = pickle.dumps((self._limits, drafter))
             return self._pickled

@@ -92,9 +92,11 @@ class ChatEndpoint:
             prepared.wire,
             exchange.prompt_tokens,
             prepared.tools and prepared.tools.callable,
+            prepared.thoughts.beginning,
             generation,
             exchange,
             tier,
+            may_refuse=prepared.may_refuse,
         )
         keep = keeping and partial(keeping.keep, run.head.created)
         headers = {NO_EFFECT: prepared.no_effect} if prepared.no_effect else {}

@@ -283,8 +283,28 @@ CONTRACT: tuple[Row, ...] = (
         "serve/api/test_prompt_cache.py::test_the_engine_is_told_of_group_and_retention",
         default="in_memory",
     ),
-    _later("reasoning_effort", "How much the model reasons."),
-    _later("verbosity", "How long-winded the answer is."),
+    Row(
+        "reasoning_effort",
+        "honoured",
+        "`none`, `minimal`, `low`, `medium`, `high` or `xhigh`, as far as the model's template "
+        "has a way to honour it",
+        "How much the model thinks before it answers. `none`: not at all. The other levels go to "
+        "the template's own variable where it has one, which takes some of them; else they are "
+        "budgets of tokens (--reasoning-budgets), at whose end the closing marker is forced. "
+        "Thoughts are counted in `reasoning_tokens` and never in the content. See "
+        "docs/reasoning.md.",
+        "serve/api/test_reasoning.py::test_a_level_is_a_budget",
+        default="what the template does",
+    ),
+    Row(
+        "verbosity",
+        "honoured",
+        "`low`, `medium` or `high`",
+        "How long-winded the answer is: the variable of that name where the model's template has "
+        "one, else a sentence in the system part (docs/api.md). `medium` changes nothing.",
+        "serve/api/test_verbosity.py::test_the_template_or_the_system_part_says_it",
+        default="`medium`",
+    ),
     Row(
         "service_tier",
         "honoured",
@@ -425,5 +445,32 @@ CONTRACT: tuple[Row, ...] = (
         "the likeliest tokens at its place. The whole prompt is then computed: nothing of it is "
         "taken from the cache.",
         "serve/api/test_prompt_logprobs.py::test_every_token_of_the_prompt_is_told",
+    ),
+    Row(
+        "chat_template_kwargs",
+        "extension",
+        "an object with up to 32 of the variables that the model's template knows",
+        "Values for variables of the template, like `enable_thinking`. A variable that the "
+        "template does not know, or that another field sets, is refused. What they say is text: "
+        "no control token comes of it.",
+        "serve/api/test_reasoning.py::test_chat_template_kwargs_reach_the_template",
+    ),
+    Row(
+        "add_generation_prompt",
+        "extension",
+        "true or false",
+        "Whether the prompt ends with the opening of the assistant's turn. Without it the model "
+        "goes on after the last message.",
+        "serve/api/test_reasoning.py::test_add_generation_prompt_and_its_opposite",
+        default="true, unless `continue_final_message` is",
+    ),
+    Row(
+        "continue_final_message",
+        "extension",
+        "true or false; true where the last message is the assistant's and ends with words, and "
+        "not with `add_generation_prompt: true`, tools, a form, or an effort but `none`",
+        "The answer goes on in the last message, from its last character.",
+        "serve/api/test_reasoning.py::test_continue_final_message_goes_on_in_it",
+        default="false",
     ),
 )

@@ -43,7 +43,7 @@ class ApiError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickled whole; an exception is made again of its arguments, which here have names."""
-        return ApiError.__new__, (ApiError, *self.args), self.__dict__
+        return ApiError.__new__, (type(self), *self.args), self.__dict__
 
     def body(self) -> dict[str, dict[str, str | None]]:
         """The error as JSON carries it; all four members are always there."""

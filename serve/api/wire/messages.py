@@ -17,6 +17,7 @@ from serve.api.wire.no_effect import (
 )
 from serve.api.wire.strict import Strict
 from serve.api.wire.validators import empty_is_none, kind, later, string_or_array, tag_of
+from serve.thought_fields import THOUGHTS
 
 # The API's original takes as many.
 MOST_MESSAGES = 2_048
@@ -163,10 +164,6 @@ class UserMessage(_Message):
     name: _Name | None = None
 
 
-# Under which servers tell what a model thought, the most usual name first.
-THOUGHTS = ("reasoning_content", "reasoning", "thinking")
-
-
 class AssistantMessage(_Message):
     """What the model said before, as this server's answers carry it, and others'."""
 
@@ -239,6 +236,27 @@ Message = Annotated[
     tag_of("role"),
     kind("role", ROLES),
 ]
+
+
+def check_continued(messages: Sequence[Message]) -> None:
+    """The last message has words of the assistant that can be gone on from.
+
+    Raises:
+        PydanticCustomError: it has not.
+    """
+    last = messages[-1]
+    if isinstance(last, AssistantMessage):
+        texts = [last.content] if isinstance(last.content, str) else last.content or ()
+        words = [part if isinstance(part, str) else getattr(part, "text", "") for part in texts]
+        others = last.tool_calls or last.function_call or last.refusal
+        if words and words[-1] and not others:
+            return
+    raise fault(
+        "invalid_value",
+        "With 'continue_final_message' the last message must be the assistant's, and have words "
+        "in 'content' and nothing after them.",
+        at=f"messages[{len(messages) - 1}]",
+    )
 
 
 def check_tool_answers(messages: Sequence[Message]) -> None:

@@ -3,7 +3,7 @@
 What a field means is told in `contract.py`; a test holds the two together.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import AfterValidator, BeforeValidator, Tag, model_validator
@@ -18,7 +18,12 @@ from serve.api.wire.guided import (
     StructuredOutputs,
     check_one_form,
 )
-from serve.api.wire.messages import MOST_MESSAGES, Message, check_tool_answers
+from serve.api.wire.messages import (
+    MOST_MESSAGES,
+    Message,
+    check_continued,
+    check_tool_answers,
+)
 from serve.api.wire.metadata import Metadata
 from serve.api.wire.most import Most
 from serve.api.wire.prediction import Prediction
@@ -60,6 +65,12 @@ LONGEST_USER = 1_024
 LONGEST_STOP = 1_024
 # Longer than any name that a model is served under.
 LONGEST_MODEL = 1_024
+
+# How much the model thinks, from least to most.
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+# A template has a few.
+MOST_TEMPLATE_VARIABLES = 32
 
 # Fields that say what an answer without calls must be; one of them at a time.
 _FORMS = (
@@ -169,8 +180,10 @@ class ChatRequest(Strict):
         ]
         | None
     ) = None
-    reasoning_effort: Annotated[object, *later()] = None
-    verbosity: Annotated[object, *later()] = None
+    reasoning_effort: Annotated[Effort, one_of(EFFORTS)] | None = None
+    verbosity: (
+        Annotated[Literal["low", "medium", "high"], one_of(["low", "medium", "high"])] | None
+    ) = None
     service_tier: (
         Annotated[
             Literal["auto", "default", "flex", "scale", "priority"],
@@ -195,6 +208,9 @@ class ChatRequest(Strict):
     structured_outputs: StructuredOutputs | None = None
     bad_words: BadWords | None = None
     prompt_logprobs: Annotated[int, Ge(0), Le(MOST_ALTERNATIVES)] | None = None
+    chat_template_kwargs: Annotated[dict[str, Any], Most(MOST_TEMPLATE_VARIABLES)] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "ChatRequest":
@@ -220,6 +236,8 @@ class ChatRequest(Strict):
                 "The 'prompt_logprobs' parameter is not available when 'stream' is true.",
                 at="prompt_logprobs",
             )
+        if self.continue_final_message:
+            self._can_be_continued()
         bounds = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(bounds) > 1:
             raise fault(
@@ -229,6 +247,26 @@ class ChatRequest(Strict):
                 at="max_tokens",
             )
         return self
+
+    def _can_be_continued(self) -> None:
+        if self.add_generation_prompt:
+            raise fault(
+                "invalid_value",
+                "'continue_final_message' and 'add_generation_prompt' exclude each other: send "
+                "one of them as true.",
+                at="continue_final_message",
+            )
+        check_continued(self.messages)
+        held = [name for name in (*_FORMS, "tools", "functions") if getattr(self, name) is not None]
+        if self.reasoning_effort not in (None, "none"):
+            held.append("reasoning_effort")
+        if held:
+            raise fault(
+                "invalid_value",
+                f"'{held[0]}' is about an answer from its beginning, which one with "
+                f"'continue_final_message' does not have: send one of the two.",
+                at=held[0],
+            )
 
     @property
     def choices(self) -> int:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from serve.api.wire.errors import ErrorType
 
-Finish = Literal["stop", "length", "tool_calls", "function_call"]
+Finish = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 
 
 class _Answer(BaseModel):
@@ -93,13 +93,18 @@ class CustomCall(_Answer):
 
 
 class AnswerMessage(_Answer):
-    """What the model says. Content is null where tools are called without a word."""
+    """What the model says. Content is null where tools are called without a word.
+
+    So it is beside a refusal, and where all of an answer is filtered.
+    With --show-reasoning `reasoning_content` is what it thought, if anything.
+    """
 
     role: Literal["assistant"]
+    reasoning_content: str | None = None
     content: str | None
     tool_calls: Annotated[list[FunctionCall | CustomCall], MinLen(1)] | None = None
     function_call: CalledFunction | None = None
-    refusal: None
+    refusal: str | None
     annotations: list[object]
 
 
@@ -121,10 +126,10 @@ class TokenLogprob(_Answer):
 
 
 class Logprobs(_Answer):
-    """The tokens of an answer, or those that a chunk completes."""
+    """The tokens of an answer, or those that a chunk completes: of content, or of a refusal."""
 
-    content: list[TokenLogprob]
-    refusal: None
+    content: list[TokenLogprob] | None
+    refusal: list[TokenLogprob] | None
 
 
 class Choice(_Answer):
@@ -190,8 +195,9 @@ class ChunkDelta(_Answer):
     """What a chunk adds to a choice's message."""
 
     role: Literal["assistant"] | None = None
+    reasoning_content: str | None = None
     content: str | None = None
-    refusal: None = None
+    refusal: str | None = None
     tool_calls: Annotated[list[CallPiece], MinLen(1)] | None = None
     function_call: FunctionPiece | None = None
 

@@ -1,4 +1,4 @@
-"""What a parser of calls makes of an answer. Knows no format."""
+"""What a parser makes of an answer. Knows no format."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,19 @@ class Content:
         text: one character or more.
         start: where it begins, in characters of all the text that the parser has been fed. So
             whoever feeds it knows which tokens are content and which are a call's.
+    """
+
+    text: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """Text that the model thinks before it answers.
+
+    Attributes:
+        text: one character or more.
+        start: where it begins, as that of content.
     """
 
     text: str
@@ -51,11 +64,26 @@ class CallEnded:
     complete: bool
 
 
-Event = Content | CallStarted | CallArguments | CallEnded
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What follows of the content is a refusal."""
+
+
+Event = Content | Thought | CallStarted | CallArguments | CallEnded | Refused
 
 
 class Parser(Protocol):
-    """An answer's way from characters to content and calls, however it is cut into pieces."""
+    """An answer's way from characters to what it says, however it is cut into pieces."""
+
+    @property
+    def thinking(self) -> bool:
+        """Whether what comes next is thought."""
+        ...
+
+    @property
+    def verbatim(self) -> bool:
+        """Whether all that comes next is content, tokens that read nothing among it."""
+        ...
 
     def feed(self, text: str) -> Sequence[Event]:
         """What `text` makes certain."""
@@ -92,6 +120,8 @@ class EventLog:
         match last, event:
             case Content(text, start), Content(more, begin) if start + len(text) == begin:
                 self._events[-1] = Content(text + more, start)
+            case Thought(text, start), Thought(more, begin) if start + len(text) == begin:
+                self._events[-1] = Thought(text + more, start)
             case CallArguments(index, text), CallArguments(other, more) if index == other:
                 self._events[-1] = CallArguments(index, text + more)
             case _:

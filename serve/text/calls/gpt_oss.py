@@ -1,6 +1,6 @@
 """gpt-oss: messages on channels (harmony), of which one may be addressed to a function.
 
-    <|channel|>analysis<|message|>…<|end|><|start|>assistant      thoughts: shown to nobody
+    <|channel|>analysis<|message|>…<|end|><|start|>assistant      thoughts
     <|channel|>commentary<|message|>…<|end|><|start|>assistant    words before a call: content
     <|channel|>final<|message|>…<|return|>                        the answer: content
     <|channel|>commentary to=functions.NAME <|constrain|>json<|message|>{…}<|call|>
@@ -21,6 +21,7 @@ from serve.text.calls.events import (
     Content,
     Event,
     EventLog,
+    Thought,
 )
 from serve.text.calls.grammar import Rules, custom_input, function_arguments, literal
 from serve.text.calls.history import (
@@ -49,16 +50,24 @@ class HarmonyParser:
     """One answer's parser, fed from behind `<|start|>assistant` on.
 
     Args:
-        tools: those that may be called. What is said to others is dropped, as thoughts are.
+        tools: those that may be called. What is said to others is dropped.
+        in_answer: whether the prompt ends amid a message of the final channel.
+
+    Attributes:
+        verbatim: False, for any message may be followed by another.
+        thinking: whether what comes next is thought.
     """
 
-    def __init__(self, tools: Sequence[Tool]) -> None:
+    verbatim = False
+
+    def __init__(self, tools: Sequence[Tool], *, in_answer: bool = False) -> None:
         self._tools = {tool.name: tool for tool in tools}
         self._log = EventLog()
         self._fed = 0
         self._calls = 0
-        self._header: str | None = ""
-        self._is_content = False
+        self._header: str | None = None if in_answer else ""
+        self._is_content = in_answer
+        self.thinking = False
         self._call: int | None = None
         self._json: JsonObject | None = None
 
@@ -68,6 +77,8 @@ class HarmonyParser:
             self._header += text
         elif self._is_content and text:
             self._log.add(Content(text, self._fed))
+        elif self.thinking and text:
+            self._log.add(Thought(text, self._fed))
         elif self._call is not None:
             self._argue(self._call, text)
         self._fed += len(text)
@@ -100,10 +111,9 @@ class HarmonyParser:
         self._header = None
         recipient = _RECIPIENT.search(header)
         channel = _CHANNEL.search(header)
-        addressed = "to=" in header
-        self._is_content = (
-            not addressed and channel is not None and channel[1] in ("final", "commentary")
-        )
+        named = "" if channel is None or "to=" in header else channel[1]
+        self._is_content = named in ("final", "commentary")
+        self.thinking = named == "analysis"
         if recipient is None or (tool := self._tools.get(recipient[1])) is None:
             return
         custom = isinstance(tool, CustomTool)
@@ -128,14 +138,20 @@ class HarmonyParser:
             # JSON that has not been closed is never complete.
             self._log.add(CallEnded(self._call, complete=complete and self._json is None))
         self._call = None
-        self._is_content = False
+        self._is_content = self.thinking = False
 
 
 @dataclass(frozen=True, slots=True)
 class GptOss:
-    """The harmony format."""
+    """The harmony format.
+
+    Attributes:
+        name: what options name it by.
+        thinks: whether its grammar has thoughts.
+    """
 
     name: str = "gpt-oss"
+    thinks: bool = True
 
     def grammar(
         self,
@@ -177,9 +193,12 @@ class GptOss:
             calls.append(rules.rule(f"({in_channel} | {in_role}) {message} {body} {call}"))
         if choice.mode == "required":
             # One thought and no more: a call is wanted.
-            return rules.grammar([f"{thought}? {one}" for one in calls])
-        # What has to be of one form is all in the answer.
-        before = f"{thought}* {preamble}?" if content is None else f"{thought}*"
+            before = f"{thought}?" if self.thinks else ""
+            return rules.grammar([f"{before} {one}" for one in calls])
+        before = f"{thought}*" if self.thinks else ""
+        if content is None:
+            # Not where an answer has to be of one form, which then is all of it.
+            before += f" {preamble}?"
         return rules.grammar([f"{before} {last}" for last in (final, *calls)])
 
     def parser(self, tools: Sequence[Tool], controls: Collection[str]) -> HarmonyParser:
@@ -206,3 +225,4 @@ def _with_one_preamble(message: Message) -> Message:
 
 
 GPT_OSS = GptOss()
+WITHOUT_THOUGHTS = GptOss(thinks=False)

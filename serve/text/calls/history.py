@@ -12,7 +12,7 @@ from typing import cast
 
 from serve.text.calls.arguments import object_or_text
 from serve.text.calls.tools import CustomTool, Tool
-from serve.text.template import THOUGHTS
+from serve.thought_fields import THOUGHTS
 
 Message = Mapping[str, object]
 Call = Mapping[str, object]

@@ -28,7 +28,7 @@ class OwnMarkers:
     def __init__(
         self, spellings: Collection[str], conversation: Sequence[Mapping[str, object]]
     ) -> None:
-        characters = islice(_unused_characters(conversation), len(spellings))
+        characters = islice(unused_characters(conversation), len(spellings))
         longest_first = sorted(spellings, key=lambda spelling: (-len(spelling), spelling))
         self.spellings = dict(zip(characters, longest_first, strict=False))
 
@@ -39,7 +39,8 @@ class OwnMarkers:
         return words
 
 
-def _unused_characters(messages: Sequence[Mapping[str, object]]) -> Iterator[str]:
+def unused_characters(messages: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """Characters of no meaning that a conversation does not have."""
     used = {character for text in _strings(messages) for character in set(text)}
     return (character for character in _MARKERS if character not in used)
 

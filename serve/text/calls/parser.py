@@ -74,6 +74,8 @@ class CallParser:
         controls: spellings that arrive through `feed_control` and never through `feed`.
     """
 
+    thinking = verbatim = False
+
     def __init__(
         self, shapes: Sequence[CallShape], tools: Sequence[Tool], controls: Collection[str]
     ) -> None:

@@ -3,8 +3,6 @@ from typing import Any
 import pytest
 
 REFUSED: list[tuple[str, Any]] = [
-    ("reasoning_effort", "low"),
-    ("verbosity", "low"),
     ("audio", {"voice": "alloy", "format": "wav"}),
     ("web_search_options", {}),
 ]

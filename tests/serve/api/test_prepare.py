@@ -9,6 +9,7 @@ import pytest
 from serve.api.asking.content_coding import Body
 from serve.api.asking.draft import Prepared
 from serve.api.asking.prepare import MOST_CONTAINERS_HERE, Preparer
+from serve.api.asking.reasoning import UNASKED
 from serve.api.settings import ApiSettings
 from serve.engine.types import GenerationRequest
 
@@ -38,13 +39,15 @@ class There(Reader):
 
 
 class Unconstrained:
-    async def compiled(self, form: object, tools: object, bad_words: object) -> None:
-        assert (form, tools, bad_words) == (None, None, ())
+    async def compiled(
+        self, form: object, tools: object, bad_words: object, thoughts: object
+    ) -> None:
+        assert (form, tools, bad_words, thoughts) == (None, None, (), UNASKED)
 
 
 def preparer() -> tuple[Preparer, Here, There]:
     here, there = Here(), There()
-    parts = cast("Any", (here, there, Unconstrained(), SETTINGS))
+    parts = cast("Any", (here, there, Unconstrained(), SETTINGS, lambda _: None))
     return Preparer(*parts), here, there
 
 

@@ -154,6 +154,22 @@ async def test_idle_stream_gets_comments(make_house: Any, ask: Any, read_stream:
     assert read_stream(body)[-1] == "[DONE]"
 
 
+async def test_a_stream_of_which_nothing_is_told_gets_comments(
+    make_house: Any, ask: Any, read_stream: Any
+) -> None:
+    """Thoughts that are not shown come, and the client would hear nothing."""
+    thoughts = [[TokenEvent(0, token)] for token in b"<think>"]
+    thoughts += [step for _ in range(20) for step in (0.02, [TokenEvent(0, 65)])]
+    house = make_house(
+        template="{#</think>#}{{ messages[0].content }}",
+        plan=lambda _: [*thoughts, [TokenEvent(0, None, "length")]],
+        settings={"keep_alive_seconds": 0.1},
+    )
+    body = await (await house.post(ask(stream=True))).get_data()
+    assert body.count(b": keep-alive\n\n") >= 2
+    assert len(read_stream(body)) == 3
+
+
 async def test_busy_stream_gets_no_comments(make_house: Any, ask: Any) -> None:
     steps = [*([0.02, [TokenEvent(0, 65)]] * 10), [TokenEvent(0, None, "stop")]]
     house = make_house(plan=lambda _: steps, settings={"keep_alive_seconds": 5})

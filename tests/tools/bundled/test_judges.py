@@ -22,6 +22,7 @@ def test_a_content_is_taken_apart() -> None:
     assert Reply.of("<think>\n\n</think>\n\n12") == Reply("12", "")
     # The template may have opened the thought.
     assert Reply.of("5 + 7</think>12") == Reply("12", "5 + 7")
+    assert Reply.of(" 12 ", thought="5 + 7") == Reply("12", "5 + 7")
 
 
 @pytest.mark.parametrize(
