@@ -175,6 +175,17 @@ async def test_what_is_answered_after_thoughts_is_valid(
     assert thought > 4
 
 
+async def test_thoughts_that_cannot_be_closed_are_an_error(
+    house: RealHouse, tokenizer: Any
+) -> None:
+    asked = body(tokenizer, 1, opened=True, reasoning_effort="low", n=1)
+    asked["logit_bias"] = {str(tags(tokenizer)[1]): -100}
+    response = await house.post(asked)
+    error = (await response.get_json())["error"]
+    assert (response.status_code, error["param"]) == (400, "reasoning_effort")
+    assert "logit_bias bans every token" in error["message"]
+
+
 async def test_a_stream_is_as_its_plain_answer(house: RealHouse, tokenizer: Any) -> None:
     """Words, calls and reasons; thoughts are told in pieces that make up the same."""
     asked = body(tokenizer, 5, opened=True, reasoning_effort="high", n=4)
