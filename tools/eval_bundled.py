@@ -138,7 +138,8 @@ def _call(function: Mapping[str, str]) -> Call:
 def held_out(skill: str, seed: int, number: int) -> Iterator[Conversation]:
     """Conversations for one case of a skill, without end: the first that the context has room for.
 
-    None has its thought closed by the template: `enable_thinking` is no field of a request.
+    None has its thought closed by the template: the figures are those of requests that ask for
+    nothing of the kind.
     """
     rng = random.Random(f"{seed}/{skill}/{number}")
     while True:

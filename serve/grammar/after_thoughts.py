@@ -41,6 +41,7 @@ class ThoughtMarkers:
         opening: the marker's characters.
         closing: the marker's characters.
         closing_ids: the tokens that close thoughts.
+        controls: all control tokens.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class ThoughtMarkers:
         self.opening, self.closing = opening.encode(), closing.encode()
         written = tokenizer.encode(closing, at_start=False)
         self.closing_ids = tuple(written if self.closing_id is None else [self.closing_id])
+        self.controls = frozenset(tokenizer.controls.values())
         self._tokenizer = tokenizer
         self._size = vocab_size
         self._end_ids = end_ids
@@ -265,19 +267,18 @@ class _Matcher:
             self._think()
             return
         self._answer(token)
-        text = markers.bytes_of(token)
-        words = (self._tail + text).lstrip()
+        if token in markers.controls:
+            return
+        self._tail += markers.bytes_of(token)
+        words = self._tail.lstrip()
         in_words = markers.opening_id is None
         if in_words and words.startswith(markers.opening):
-            self._think()
-            self._tail = words[len(markers.opening) :]
-        elif (not text or words) and not (in_words and text and markers.opening.startswith(words)):
-            self._phase = "answering"
-        else:
-            self._phase, self._tail = "undecided", self._tail + text
+            self._think(words[len(markers.opening) :])
+        elif not words or (in_words and markers.opening.startswith(words)):
+            self._phase = "undecided"
 
-    def _think(self) -> None:
-        self._phase, self._tail = "thinking", b""
+    def _think(self, tail: bytes = b"") -> None:
+        self._phase, self._tail = "thinking", tail
         self._check_budget()
 
     def _think_on(self, token: int) -> None:

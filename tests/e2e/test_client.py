@@ -1,5 +1,7 @@
 """The official client against the real server and the bundled model."""
 
+from typing import Any
+
 import httpx
 import openai
 import pytest
@@ -131,12 +133,28 @@ def test_errors_are_the_clients_own(client):
     assert missing.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError) as refused:
         client.chat.completions.create(
-            model="parlance-bundled", messages=HELLO, reasoning_effort="low"
+            model="parlance-bundled", messages=HELLO, web_search_options={}
         )
     assert (refused.value.code, refused.value.param) == (
         "unsupported_parameter",
-        "reasoning_effort",
+        "web_search_options",
     )
+
+
+def test_thoughts_are_bounded_counted_and_no_content(client):
+    """`/think` in a message has the bundled model think, which it was taught."""
+
+    def ask(**fields: Any) -> Any:
+        question = [{"role": "user", "content": "What is 17 + 25? /think"}]
+        answer = client.chat.completions.create(
+            model="parlance-bundled", messages=question, temperature=0, max_tokens=80, **fields
+        )
+        assert "think>" not in (answer.choices[0].message.content or "")
+        return answer.usage.completion_tokens_details.reasoning_tokens
+
+    assert ask() > 0
+    assert 0 < ask(reasoning_effort="minimal") <= 128
+    assert ask(reasoning_effort="none") == 0
 
 
 def test_the_contexts_end(client):

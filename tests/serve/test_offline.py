@@ -207,7 +207,7 @@ IN_JSON = {
 
 def test_a_format_holds_whatever_is_sampled(model):
     hot = [SamplingParams(temperature=2.0, seed=seed) for seed in range(4)]
-    fields = {"response_format": IN_JSON, "schema_in_prompt": False}
+    fields = {"response_format": IN_JSON, "schema_in_prompt": False, "reasoning_effort": "none"}
     answers = model.generate([said("Who?"), "I am"] * 2, hot, n=3, **fields)
     for choice in (choice for answer in answers for choice in answer.choices):
         assert choice.finish_reason == "stop"
@@ -226,7 +226,7 @@ def test_the_model_is_told_of_a_format_if_wanted(model):
 
 
 def test_which_tokens_a_format_allowed(model):
-    fields = {"response_format": IN_JSON, "schema_in_prompt": False}
+    fields = {"response_format": IN_JSON, "schema_in_prompt": False, "reasoning_effort": "none"}
     (answer,) = model.generate([said("Who?")], GREEDY, **fields)
     choice = answer.choices[0]
     allowed = model.allowed(choice, IN_JSON)

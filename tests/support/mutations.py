@@ -138,7 +138,7 @@ _FIELDS: dict[str, Callable[[random.Random], Any]] = {
     "modalities": lambda _: ["text"],
     "service_tier": lambda rng: rng.choice(["auto", "default", "flex", "scale", "priority"]),
     "store": lambda _: False,
-    "reasoning_effort": lambda _: None,
+    "reasoning_effort": lambda _: "none",
     "bad_words": lambda rng: rng.choice([[], ["zz"], ["日本", "é!", "z" * 64]]),
 }
 

@@ -67,6 +67,7 @@ def _think(controls: tuple[str, ...], title: str) -> list[Transcript]:
         one("white space before", " \n<think>a b</think>c", "a b", "c", reasoning=3),
         one("none", "Hi!", "", "Hi!"),
         one("none, and white space", "\n Hi!", "", "\n Hi!"),
+        one("other white space", "\x1c<\0think>a", "", "\x1c<think>a"),
         one("no words", "<think>\n\n</think>\n\n", "", "", reasoning=2),
         one("words that begin with a space", "<think>a</think>\n b", "a", " b", reasoning=1),
         one(

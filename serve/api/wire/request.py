@@ -300,4 +300,5 @@ class ChatRequest(Strict):
             return "functions"
         if self.tools is not None:
             return "tools"
-        return next((name for name in _FORMS if getattr(self, name) is not None), _FORMS[0])
+        binding = (*_FORMS, "reasoning_effort")
+        return next((name for name in binding if getattr(self, name) is not None), _FORMS[0])

@@ -9,6 +9,10 @@ from model.tokenizer import Tokenizer
 # Where an answer stands when the model begins: it may open thoughts, is amid them, or is past them.
 Beginning = Literal["undecided", "thinking", "answering"]
 
+# What may come before the marker that opens thoughts. Of bytes it is the same that `bytes.strip`
+# takes away; `str.strip` knows more.
+WHITE_SPACE = " \t\n\r\v\f"
+
 # A prompt's last tokens that are looked at: a marker in ordinary characters, and white space.
 _LAST_TOKENS = 32
 

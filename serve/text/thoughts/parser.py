@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 from serve.text.calls.events import Content, Event, Parser, Thought
-from serve.text.thoughts.format import Beginning, ThoughtFormat
+from serve.text.thoughts.format import WHITE_SPACE, Beginning, ThoughtFormat
 
 _State = Beginning | Literal["after"]
 
@@ -91,13 +91,13 @@ class ThoughtParser:
         """
         if self._state == "thinking":
             return self._think(self._held, self._fed - len(self._held))
-        if self._held.strip() and not turn_ended:
+        if self._held.strip(WHITE_SPACE) and not turn_ended:
             # Cut off where thoughts may be beginning: no text.
             self._held = ""
         return [*self._answer(), *self._placed(self._parser.flush(turn_ended=turn_ended))]
 
     def _decide(self) -> None:
-        words, opening = self._held.lstrip(), self._format.opening
+        words, opening = self._held.lstrip(WHITE_SPACE), self._format.opening
         if self._opens_in_words and words.startswith(opening):
             self._held, self._state = words[len(opening) :], "thinking"
         elif words and not (self._opens_in_words and opening.startswith(words)):

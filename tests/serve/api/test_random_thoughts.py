@@ -13,13 +13,14 @@ from support.real_house import RealHouse, random_engine, real_house
 
 from serve.api.answering.choices import Answer
 from serve.engine.types import TokenEvent
+from serve.text.thoughts.detect import MISTRAL, THINK
+from serve.text.thoughts.format import ThoughtFormat
 
-TAGS = ("<think>", "</think>")
-CONTROLS = (*CHATML, *TAGS, "<tool_call>", "</tool_call>")
-# `</think>` in a comment, so that the format is told.
+CONTROLS = (*CHATML, "<tool_call>", "</tool_call>")
+WHITE_SPACE = b" \t\n\r\v\f"
 TEMPLATE = (
-    "{#</think>#}{% for m in messages %}<|im_start|>{{ m.content[:9] }}<|im_end|>{% endfor %}"
-    "{% if opened %}<think>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.content[:9] }}<|im_end|>{% endfor %}"
+    "{% if opened %}OPENING\n{% endif %}"
 )
 BUDGETS = {"minimal": 0, "low": 1, "medium": 5, "high": 11, "xhigh": 17}
 SCHEMA: dict[str, Any] = {
@@ -39,20 +40,32 @@ def engine() -> Iterator[Any]:
     engine.stop()
 
 
-@pytest.fixture
-def tokenizer(make_tokenizer: Any) -> Any:
-    return make_tokenizer((), CONTROLS)
+@pytest.fixture(params=[THINK, MISTRAL], ids=lambda format_: format_.name)
+def format_(request: pytest.FixtureRequest) -> ThoughtFormat:
+    return request.param
 
 
 @pytest.fixture
-async def house(engine: Any, tokenizer: Any) -> AsyncIterator[RealHouse]:
+def tokenizer(make_tokenizer: Any, format_: ThoughtFormat) -> Any:
+    return make_tokenizer((), (format_.opening, format_.closing, *CONTROLS))
+
+
+def tags(tokenizer: Any) -> list[int]:
+    """The tokens that open and close thoughts."""
+    return list(tokenizer.controls.values())[:2]
+
+
+@pytest.fixture
+async def house(engine: Any, tokenizer: Any, format_: ThoughtFormat) -> AsyncIterator[RealHouse]:
     ends = frozenset({tokenizer.controls["<|im_end|>"]})
     settings: dict[str, Any] = {
         "tool_format": "hermes",
+        "reasoning_format": format_.name,
         "reasoning_budgets": BUDGETS,
         "show_reasoning": True,
     }
-    async with real_house(engine, tokenizer, TEMPLATE, ends, **settings) as house:
+    template = TEMPLATE.replace("OPENING", format_.opening)
+    async with real_house(engine, tokenizer, template, ends, **settings) as house:
         yield house
 
 
@@ -76,8 +89,9 @@ def sampled(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], list[int]]
 
 def body(tokenizer: Any, seed: int, *, opened: bool, **fields: Any) -> dict[str, Any]:
     """A request whose answers like to open thoughts, to close them, and to end."""
-    liked = {"<think>": 6.0, "</think>": 2.0, "<|im_end|>": 3.0, "<tool_call>": 3.0}
-    bias = {str(tokenizer.controls[name]): value for name, value in liked.items()}
+    opening, closing = tags(tokenizer)
+    bias = {str(tokenizer.controls[name]): 3 for name in ("<|im_end|>", "<tool_call>")}
+    bias |= {str(opening): 6, str(closing): 2}
     return {
         "model": "tiny",
         "messages": [{"role": "user", "content": "Hi"}],
@@ -93,13 +107,15 @@ def body(tokenizer: Any, seed: int, *, opened: bool, **fields: Any) -> dict[str,
 
 def thought_of(tokens: Sequence[int], tokenizer: Any, *, opened: bool) -> int:
     """Tokens between the markers, told from ids alone."""
-    opening, closing = (tokenizer.controls[tag] for tag in TAGS)
+    opening, closing = tags(tokenizer)
     said = list(tokens)
     if not opened:
-        before = said[: said.index(opening)] if opening in said else [ord("x")]
-        if bytes(before if max(before, default=0) < 256 else b"x").strip():
+        begun = said.index(opening) if opening in said else len(said)
+        # Of ids past the vocabulary there are no words.
+        before = [token for token in said[:begun] if token < tokenizer.vocab_size]
+        if opening not in said or any(token >= 256 or token not in WHITE_SPACE for token in before):
             return 0
-        said = said[len(before) + 1 :]
+        said = said[begun + 1 :]
     return said.index(closing) if closing in said else len(said)
 
 
@@ -127,12 +143,13 @@ async def test_none_thinks_nothing(
     house: RealHouse, tokenizer: Any, sampled: dict[Any, list[int]], opened: bool
 ) -> None:
     asked = body(tokenizer, 1, opened=opened, reasoning_effort="none")
-    del asked["logit_bias"][str(tokenizer.controls["</think>"])]
+    opening, closing = tags(tokenizer)
+    del asked["logit_bias"][str(closing)]
     answer = await (await house.post(asked)).get_json()
     assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] == 0
     assert not any("reasoning_content" in choice["message"] for choice in answer["choices"])
     assert len(sampled) == 10
-    assert not any(tokenizer.controls["<think>"] in tokens for tokens in sampled.values())
+    assert not any(opening in tokens for tokens in sampled.values())
 
 
 @pytest.mark.parametrize("opened", [True, False], ids=["opened", "undecided"])
@@ -156,6 +173,17 @@ async def test_what_is_answered_after_thoughts_is_valid(
             validator.validate(json.loads(text))
     assert finished > 4
     assert thought > 4
+
+
+async def test_thoughts_that_cannot_be_closed_are_an_error(
+    house: RealHouse, tokenizer: Any
+) -> None:
+    asked = body(tokenizer, 1, opened=True, reasoning_effort="low", n=1)
+    asked["logit_bias"] = {str(tags(tokenizer)[1]): -100}
+    response = await house.post(asked)
+    error = (await response.get_json())["error"]
+    assert (response.status_code, error["param"]) == (400, "reasoning_effort")
+    assert "logit_bias bans every token" in error["message"]
 
 
 async def test_a_stream_is_as_its_plain_answer(house: RealHouse, tokenizer: Any) -> None:

@@ -106,6 +106,21 @@ async def test_a_stream_tells_thoughts_before_words(
     assert [name for name, _ in told] == ["reasoning_content"] * 5 + ["content"] * 3
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_stored_completion_keeps_what_was_shown(
+    storing: Any, ask: Any, stream: bool
+) -> None:
+    house = storing(settings={"show_reasoning": True}, template=SWITCH, controls=TAGS)
+    saying(house, THOUGHT)
+    response = await house.post(ask(store=True, stream=stream))
+    data = (await response.get_data()).decode()
+    found = re.search("chatcmpl-[0-9A-Za-z]+", data)
+    assert found
+    kept = await (await house.get(f"/v1/chat/completions/{found[0]}")).get_json()
+    message = kept["choices"][0]["message"]
+    assert (message["content"], message["reasoning_content"]) == ("Hi!", "Hm, é.")
+
+
 async def test_hidden_thoughts_leave_no_chunk(thinking: Any, ask: Any, read_stream: Any) -> None:
     body = ask(stream=True, stream_options={"include_usage": True})
     *chunks, usage, _ = read_stream(await (await thinking(said=THOUGHT).post(body)).get_data())

@@ -337,3 +337,33 @@ def test_a_long_text_of_few_tokens_is_not_too_long(make_tokenizer: Any, chatml: 
     tokenizer.encode = lambda text, at_start=True: [0] * (len(text) // 100)
     renderer = Renderer(tokenizer, ChatTemplate(chatml))
     assert len(renderer.render(user(" " * 90_000), most=1_000)) < 1_000
+
+
+TURNS = "{% for m in messages %}<|im_start|>{{ m.content | trim }}<|im_end|>{% endfor %}{{ more }}"
+
+
+@pytest.mark.parametrize("words", ["Hel", "Hel \n", "<|im_end|>", "\ufdd0\ufdd1", "\ue000"])
+def test_the_last_message_is_continued_after_its_last_character(show: Any, words: str) -> None:
+    messages = [*user("Hel"), {"role": "assistant", "content": words}]
+    found = show(TURNS, messages, continue_final_message=True)
+    assert found == f"{START}Hel{END}{START}{words}"
+
+
+def test_the_last_of_its_parts_is_continued(show: Any) -> None:
+    template = (
+        "{% for m in messages %}{% for p in m.content %}<{{ p.text }}>{% endfor %}{% endfor %}"
+    )
+    content = [{"type": "text", "text": text} for text in "ab"]
+    messages = [{"role": "assistant", "content": content}]
+    assert show(template, messages, continue_final_message=True) == "<a><b"
+
+
+def test_a_message_that_is_not_shown_cannot_be_continued(show: Any) -> None:
+    with pytest.raises(ConversationError, match="does not show the last message"):
+        show("{{ messages | length }}", user("Hi"), continue_final_message=True)
+
+
+def test_words_of_a_templates_own(make_tokenizer: Any) -> None:
+    tokenizer = make_tokenizer(controls=SPELLINGS)
+    ids = Renderer(tokenizer, ChatTemplate("")).own_ids("a<|im_end|>\n")
+    assert tokenizer.spell(ids) == f"a{END}\n"

@@ -139,3 +139,30 @@ _EACH = "{% for m in messages %}{{ m.content }}"
 )  # fmt: skip
 def test_where_a_template_takes_thoughts(source: str, field: str) -> None:
     assert ChatTemplate(source).thoughts == field
+
+
+@pytest.mark.parametrize(
+    ("source", "variables"),
+    [
+        ("{{ messages[0].content }}{{ tools }}{{ documents }}{{ bos_token }}", set()),
+        (
+            "{% if enable_thinking is defined and not enable_thinking %}x{% endif %}",
+            {"enable_thinking"},
+        ),
+        ("{% set own = 1 %}{{ own }}{% for own in range(3) %}{{ loop.index }}{% endfor %}", set()),
+        # It makes what it is not given.
+        ("{% if level is not defined %}{% set level = 'low' %}{% endif %}{{ level }}", {"level"}),
+        ("{% set level = level | default('low') %}{{ level }}", {"level"}),
+        ("{% if messages %}{% set mood = 'x' %}{% endif %}{{ mood }}", set()),
+        ("{{ raise_exception(words) }}{{ strftime_now('%Y') }}", {"words"}),
+        ("{% macro f(x) %}{{ x }}{{ y }}{% endmacro %}{{ f(1) }}", {"y"}),
+    ],
+)
+def test_the_variables_that_can_be_given(source: str, variables: set[str]) -> None:
+    assert ChatTemplate(source, {"bos_token": "<s>"}).variables == variables
+
+
+def test_variables_are_nobodys_words() -> None:
+    template = ChatTemplate("{{ a }}{{ 'b' }}")
+    text = template.render([{"role": "user", "content": ""}], variables={"a": "<s>"})
+    assert (text, text.marks) == ("<s>b", b"\0\0\0\1")
