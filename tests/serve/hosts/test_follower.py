@@ -1,8 +1,7 @@
 """A follower's end, with a connection in place of process 0."""
 
 import queue
-import threading
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Connection
 
 import pytest
 
@@ -22,16 +21,9 @@ def left(monkeypatch) -> queue.SimpleQueue[int]:
 
 
 @pytest.fixture
-def process_0_and_follower():
-    with Listener(("127.0.0.1", 0), authkey=b"key") as listener:
-        accepted: queue.Queue[Connection] = queue.Queue()
-        thread = threading.Thread(target=lambda: accepted.put(listener.accept()))
-        thread.start()
-        client = Client(listener.address, authkey=b"key")
-        thread.join()
-    process_0 = accepted.get()
-    yield process_0, Follower(client)
-    process_0.close()
+def process_0_and_follower(ends) -> tuple[Connection, Follower]:
+    process_0, connection = ends
+    return process_0, Follower(connection)
 
 
 def _next_message(connection: Connection) -> object:
@@ -39,14 +31,14 @@ def _next_message(connection: Connection) -> object:
     return next(message for message in iter(connection.recv, ...) if message is not None)
 
 
-def test_the_loss_of_process_0_ends_it(process_0_and_follower, left):
+def test_the_loss_of_process_0_ends_it(left, process_0_and_follower):
     process_0, _ = process_0_and_follower
     process_0.close()
     assert left.get(timeout=SECONDS) == 1
 
 
 def test_a_process_0_that_ends_on_hearing_why_is_not_lost(
-    process_0_and_follower, left, monkeypatch
+    left, process_0_and_follower, monkeypatch
 ):
     process_0, follower = process_0_and_follower
     link = follower._link
