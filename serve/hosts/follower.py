@@ -26,6 +26,7 @@ class Follower:
     def __init__(self, connection: Connection) -> None:
         self._parts: queue.SimpleQueue[Forward | Drawing] = queue.SimpleQueue()
         self._stop_asked = False
+        self._cannot_start = False
         self._link = Link(connection, self._on_message, self._on_loss)
         self._link.start()
 
@@ -36,7 +37,11 @@ class Follower:
             run(self._parts.get())
 
     def cannot_start(self, reason: str) -> None:
-        """Tell process 0 why this one ends."""
+        """Tell process 0 why this one ends. From then on the caller says with which code.
+
+        Process 0 ends at once when it hears that, which must not look like its loss.
+        """
+        self._cannot_start = True
         self._send(CannotStart(reason))
         self._link.close()
 
@@ -72,5 +77,7 @@ class Follower:
                 self._on_loss(f"says what is not understood: {message!r}")
 
     def _on_loss(self, reason: str) -> None:
+        if self._cannot_start:
+            return
         logger.error("process 0 %s; this one ends", reason)
         leave_at_once(1)

@@ -1,11 +1,11 @@
 """Engines with a tiny random model, and what they are asked in tests."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import numpy as np
 from support.tiny import TINY, tiny_model
+from support.waiting import until
 
 from model.loading import LoadedModel
 from sampling.params import SamplingParams
@@ -43,9 +43,7 @@ async def bridged(engine: Engine) -> AsyncIterator[EngineBridge]:
     bridge = EngineBridge(engine)
     engine._listener = bridge.on_step
     yield bridge
-    async with asyncio.timeout(60):
-        while engine.stats.running or engine.stats.waiting:  # noqa: ASYNC110  (a thread's state)
-            await asyncio.sleep(0.005)
+    await until(lambda: not (engine.stats.running or engine.stats.waiting), seconds=60)
     stats = engine.stats
     assert stats.pages_free + stats.pages_cached == stats.pages_total
     assert bridge.open == 0

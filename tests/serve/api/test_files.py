@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support.waiting import until
 
 from serve.api.http.intake import PacedBody
 from serve.api.wire.files import FileList, FileObject
@@ -275,16 +276,9 @@ async def test_whoever_leaves_amid_an_upload_leaves_nothing(
         writer.write(head.encode() + body[:500_000])
         await writer.drain()
         directory = tmp_path / "s.sqlite.files"
-        for _ in range(200):
-            if directory.is_dir() and list(directory.iterdir()):
-                break
-            await asyncio.sleep(0.02)
+        await until(lambda: directory.is_dir() and any(directory.iterdir()))
         writer.close()
-        for _ in range(200):
-            if not list(directory.iterdir()):
-                break
-            await asyncio.sleep(0.02)
-        assert not list(directory.iterdir())
+        await until(lambda: not any(directory.iterdir()))
 
 
 async def test_the_key_is_asked_for_before_the_file(storing: Any, listening: Any) -> None:

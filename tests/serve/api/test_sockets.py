@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from openai import AsyncOpenAI
+from support.waiting import until
 
 from serve.engine.types import TokenEvent
 
@@ -15,12 +16,6 @@ from serve.engine.types import TokenEvent
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(trust_env=False) as shared:
         yield shared
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  what is waited for knows no events
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -32,12 +27,12 @@ async def test_leaving_cancels(
         request = asyncio.create_task(
             client.post(f"{url}/v1/chat/completions", json=ask(stream=stream, n=2))
         )
-        await until(lambda: house.engine.generations)
+        await until(lambda: house.engine.generations, seconds=30)
         await asyncio.sleep(0.05)
         (generation,) = house.engine.generations
         assert generation.running
         request.cancel()
-        await until(lambda: not generation.running)
+        await until(lambda: not generation.running, seconds=30)
         assert (await client.get(f"{url}/health/live")).status_code == 200
 
 
@@ -58,9 +53,9 @@ async def test_leaving_before_the_answer_begins_cancels(
             )
             await writer.drain()
             writer.transport.abort()
-        await until(lambda: len(house.engine.generations) >= 10)
+        await until(lambda: len(house.engine.generations) >= 10, seconds=30)
         await asyncio.sleep(0.1)
-        await until(lambda: not any(g.running for g in house.engine.generations))
+        await until(lambda: not any(g.running for g in house.engine.generations), seconds=30)
 
 
 async def test_body_over_the_limit_is_told_so(

@@ -1,9 +1,9 @@
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import until
 
 from serve.api.wire.stored import (
     StoredChatCompletion,
@@ -256,12 +256,12 @@ def completions_of(house: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> No
 async def released(house: Any, count: int) -> None:
     """Wait until so many reservations have been given up and nothing is left."""
     ended = f'store_seconds_count{{operation="release"}} {count}.0'
-    for _ in range(500):
+
+    def all_told() -> bool:
         text = house.metrics.render().decode()
-        if ended in text and "parlance_store_bytes 0.0" in text:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(text)
+        return ended in text and "parlance_store_bytes 0.0" in text
+
+    await until(all_told)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from support.engines import bridged, engine_of, prompt_of, request
+from support.waiting import until
 
 from serve.engine.bridge import EngineBridge
 from serve.engine.cache_tiers import CacheTiers
@@ -65,9 +66,7 @@ async def test_an_answer_is_the_same_from_host_memory(deterministic):
 
 async def written(directory: PageDirectory, pages: int) -> None:
     """Wait for pages, though nobody asks anything more."""
-    async with asyncio.timeout(60):
-        while len(directory) < pages:  # noqa: ASYNC110  (another thread's doing)
-            await asyncio.sleep(0.005)
+    await until(lambda: len(directory) >= pages, seconds=60)
 
 
 async def test_an_answer_is_the_same_from_the_directory_after_a_restart(tmp_path):

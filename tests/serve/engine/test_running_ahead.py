@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from support.engines import answers, bridged, prompt_of, request
+from support.waiting import until
 
 from serve.engine.engine import Engine
 
@@ -57,12 +58,6 @@ def device(engine, monkeypatch):
         monkeypatch.setitem(programs, key, made.gated(programs[key]))
     yield made
     made.gate.set()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not true():  # noqa: ASYNC110  (a thread's state)
-            await asyncio.sleep(0.001)
 
 
 async def test_chunks_run_ahead_by_one_and_a_cancel_stops_them(engine, device):

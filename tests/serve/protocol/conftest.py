@@ -1,9 +1,9 @@
-import asyncio
 import logging
 import re
 from typing import Any
 
 import pytest
+from support.waiting import until
 
 
 @pytest.fixture
@@ -28,9 +28,7 @@ class Log:
 
     async def until(self, count: int) -> list[tuple[int, str]]:
         """Lines are written a moment after the answers have gone."""
-        async with asyncio.timeout(10):
-            while len(self.lines()) < count:  # noqa: ASYNC110  the log knows no events
-                await asyncio.sleep(0.005)
+        await until(lambda: len(self.lines()) >= count)
         return self.lines()
 
     def clear(self) -> None:

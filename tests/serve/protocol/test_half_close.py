@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.raw_http import Http1Peer
+from support.waiting import until
 
 from serve.engine.types import TokenEvent
 
@@ -39,12 +40,6 @@ def post(body: dict[str, Any], version: str = "1.1") -> bytes:
         f"POST /v1/chat/completions HTTP/{version}\r\nHost: x\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
     ).encode() + data
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  what is waited for knows no events
-            await asyncio.sleep(0.01)
 
 
 def slow(_: Any) -> list[Any]:

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from hyperframe.frame import DataFrame, RstStreamFrame
 from support.certificates import self_signed
 from support.raw_http import Answer, Http1Peer, Http2Peer
+from support.waiting import until
 
 from serve.api.wire.response import ErrorBody
 from serve.engine.types import TokenEvent
@@ -25,12 +25,6 @@ HTTP2_POST = {
     ":path": "/v1/chat/completions",
     "content-type": "application/json",
 }
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110  what is waited for knows no events
-            await asyncio.sleep(0.01)
 
 
 def timed_out(answer: Answer | None) -> bool:

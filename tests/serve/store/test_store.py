@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import update
+from support.waiting import until
 
 from serve.api.settings import ApiSettings
 from serve.app import check_settings
@@ -199,11 +200,7 @@ async def test_it_is_swept_by_itself(place: str) -> None:
     await store.completions.finish("old", 1, "{}")
     await store.start()
     deleted = b'parlance_store_deleted_total{kind="completion",why="expired"} 1.0'
-    for _ in range(500):
-        if deleted in generate_latest(registry):
-            break
-        await asyncio.sleep(0.01)
-    assert deleted in generate_latest(registry)
+    await until(lambda: deleted in generate_latest(registry))
     await store.close()
 
 
