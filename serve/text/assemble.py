@@ -113,9 +113,10 @@ class Assembler(Generic[E]):
     even if its own text is cut there. Where the stop string is included, its events are too.
 
     With a parser, content is what it says; stop strings are looked for in content alone, and
-    no longer once a call has begun. Thoughts are released as they come. What is left of the
-    content, or of a refusal, the judge passes on or ends, as a stop string does; then an event is
-    kept only if all of its text is.
+    no longer once a call has begun. What is left of the content, or of a refusal, the judge passes
+    on or ends, as a stop string does; then an event is kept only if all of its text is. Thoughts
+    have a judge of their own, which ends the choice as well; their events are released as they
+    come.
 
     Args:
         tokenizer: gives the tokens' bytes.
@@ -124,6 +125,7 @@ class Assembler(Generic[E]):
         markers: id → spelling of the control tokens that the parser is told of.
         stop_included: the stop string that ends the content is part of it.
         judge: what content may say; anything, without one.
+        thought_judge: what thoughts may say; anything, without one.
 
     Attributes:
         tokens_kept: how many events have been released: the choice's completion tokens.
@@ -141,6 +143,7 @@ class Assembler(Generic[E]):
         *,
         stop_included: bool = False,
         judge: Judge | None = None,
+        thought_judge: Judge | None = None,
     ) -> None:
         self.tokens_kept = self.predicted_kept = self.reasoning_kept = 0
         self.finish_reason: Finish | None = None
@@ -154,8 +157,7 @@ class Assembler(Generic[E]):
         self._content, self._thoughts = _Ranges(), _Ranges()
         self._judge = judge
         self._calling = self._refused = False
-        self._shown_thoughts = _Trimmed()
-        self._new_thoughts = ""
+        self._told_thoughts = _ToldThoughts(thought_judge)
 
     def feed(self, event: E) -> list[Delta[E]]:
         """What `event` makes certain. Events after the choice's end are ignored."""
@@ -168,7 +170,7 @@ class Assembler(Generic[E]):
         if event.finish_reason is not None:
             return [self._end(text, calls, event.finish_reason)]
         self._content.release(len(text))
-        events, thoughts = self._complete(), self._take_thoughts()
+        events, thoughts = self._complete(), self._told_thoughts.take()
         if not (text or events or calls or thoughts):
             return []
         return [Delta(text, events, calls=calls, refused=self._refused, thoughts=thoughts)]
@@ -207,6 +209,10 @@ class Assembler(Generic[E]):
         text = ""
         calls: list[CallEvent] = []
         for piece in read:
+            if not isinstance(piece, Thought):
+                self._told_thoughts.flush()
+            if self._cut is not None:
+                break
             if isinstance(piece, Content):
                 self._content.add(piece.start, len(piece.text))
                 kept = piece.text if self._calling else self._finder.feed(piece.text)
@@ -214,7 +220,7 @@ class Assembler(Generic[E]):
             elif isinstance(piece, Thought):
                 self._thoughts.add(piece.start, len(piece.text))
                 self._thoughts.release(len(piece.text))
-                self._new_thoughts += self._shown_thoughts.feed(piece.text)
+                self._told_thoughts.feed(piece.text)
             elif isinstance(piece, Refused):
                 self._refused = True
             else:
@@ -224,8 +230,6 @@ class Assembler(Generic[E]):
                 if self._cut is None:
                     calls.append(piece)
                 self._calling = True
-            if self._cut is not None:
-                break
         return text, tuple(calls)
 
     def _judged(self, text: str) -> str:
@@ -233,7 +237,8 @@ class Assembler(Generic[E]):
 
     @property
     def _verdict(self) -> Verdict | None:
-        return None if self._judge is None else self._judge.verdict
+        content = None if self._judge is None else self._judge.verdict
+        return self._told_thoughts.verdict or content
 
     @property
     def _cut(self) -> Finish | None:
@@ -246,10 +251,6 @@ class Assembler(Generic[E]):
     def _thinking(self) -> bool:
         return self._parser is not None and self._parser.thinking
 
-    def _take_thoughts(self) -> str:
-        thoughts, self._new_thoughts = self._new_thoughts, ""
-        return thoughts
-
     def _end(self, text: str, calls: tuple[CallEvent, ...], reason: Ending) -> Delta[E]:
         read = self._read(self._decoder.flush())
         if self._parser is not None:
@@ -260,6 +261,7 @@ class Assembler(Generic[E]):
         return self._finish(text + more, (*calls, *later), reason)
 
     def _finish(self, text: str, calls: tuple[CallEvent, ...], reason: Finish) -> Delta[E]:
+        self._told_thoughts.flush()
         if self._judge is not None:
             text += self._judge.flush()
         self._content.release(len(text))
@@ -279,7 +281,7 @@ class Assembler(Generic[E]):
             calls,
             refused=self._refused,
             verdict=self._verdict,
-            thoughts=self._take_thoughts(),
+            thoughts=self._told_thoughts.take(),
         )
 
     def _complete(self) -> tuple[E, ...]:
@@ -349,17 +351,36 @@ class _Ranges:
         return any(first < end and start < last for first, last in self._ranges)
 
 
-class _Trimmed:
-    """A text without white space around it: what may be its last is held back."""
+class _ToldThoughts:
+    """What there is to tell of thoughts: as far as their judge passes them on.
 
-    def __init__(self) -> None:
+    Without white space around all of it: what may be the last is held back.
+    """
+
+    def __init__(self, judge: Judge | None) -> None:
+        self._judge = judge
         self._begun = False
-        self._blank = ""
+        self._blank = self._new = ""
 
-    def feed(self, text: str) -> str:
-        """More of the text, as far as it is certain."""
+    @property
+    def verdict(self) -> Verdict | None:
+        """What has ended them, if anything."""
+        return None if self._judge is None else self._judge.verdict
+
+    def feed(self, text: str) -> None:
+        """More of them."""
         text = self._blank + text if self._begun else text.lstrip()
         shown = text.rstrip()
         self._begun = self._begun or bool(shown)
         self._blank = text[len(shown) :] if self._begun else ""
-        return shown
+        self._new += shown if self._judge is None else self._judge.feed(shown)
+
+    def flush(self) -> None:
+        """Something else follows."""
+        if self._judge is not None:
+            self._new += self._judge.flush()
+
+    def take(self) -> str:
+        """What is new."""
+        new, self._new = self._new, ""
+        return new

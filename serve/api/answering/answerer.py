@@ -109,6 +109,7 @@ class Answerer:
             reading,
             stop_included=bool(wire.include_stop_str_in_output),
             judge=self._judge,
+            thought_judge=self._judge if self._settings.show_reasoning else None,
         )
         return Run(
             wire=wire,
@@ -131,7 +132,10 @@ class Answerer:
         if self._moderation is None:
             return None
         retry_after = self._settings.retry_after_seconds
-        return Moderated(answer, self._moderation, choices, retry_after)
+        shows_thoughts = self._settings.show_reasoning
+        return Moderated(
+            answer, self._moderation, choices, retry_after, shows_thoughts=shows_thoughts
+        )
 
     def _reading(
         self, tools: Sequence[Tool] | None, beginning: Beginning, *, may_refuse: bool

@@ -65,6 +65,7 @@ class Answer:
         *,
         stop_included: bool = False,
         judge: Callable[[], Judge | None] | None = None,
+        thought_judge: Callable[[], Judge | None] | None = None,
     ) -> None:
         self._assemblers = [
             Assembler[TokenEvent](
@@ -74,6 +75,7 @@ class Answer:
                 reading.markers,
                 stop_included=stop_included,
                 judge=judge and judge(),
+                thought_judge=thought_judge and thought_judge(),
             )
             for _ in range(choices)
         ]

@@ -25,9 +25,9 @@ class _Segment:
     text: str = ""
     before: str = ""
 
-    def add(self, delta: ChoiceDelta) -> None:
+    def add(self, delta: ChoiceDelta, told: str) -> None:
         self.held.append(delta)
-        self.text += delta.text
+        self.text += told
 
     def take(self) -> ChoiceDelta:
         delta = merged(self.held[0].index, self.held)
@@ -44,15 +44,23 @@ class Moderated:
         moderation: judges.
         choices: how many there are.
         retry_after: seconds, for clients whose answer could not be judged.
+        shows_thoughts: whether clients are told what the model thought.
     """
 
     def __init__(
-        self, answer: Answer, moderation: Moderation, choices: int, retry_after: int
+        self,
+        answer: Answer,
+        moderation: Moderation,
+        choices: int,
+        retry_after: int,
+        *,
+        shows_thoughts: bool,
     ) -> None:
         self._answer = answer
         self._moderation = moderation
         self._segments = [_Segment() for _ in range(choices)]
         self._retry_after = retry_after
+        self._shows_thoughts = shows_thoughts
 
     async def passed(self, deltas: Sequence[ChoiceDelta]) -> list[ChoiceDelta]:
         """What may be told now.
@@ -63,7 +71,8 @@ class Moderated:
         due: list[_Segment] = []
         for delta in deltas:
             segment = self._segments[delta.index]
-            segment.add(delta)
+            thoughts = delta.thoughts if self._shows_thoughts else ""
+            segment.add(delta, thoughts + delta.text)
             if not segment.text or len(segment.text) >= SEGMENT or delta.finish_reason is not None:
                 due.append(segment)
         asked = [each for each in due if each.text]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from serve.api.wire.errors import ApiError
 from serve.api.wire.messages import AssistantMessage, Message, TextPart
 from serve.filter.content_filter import ContentFilter
+from serve.thought_fields import THOUGHTS
 
 
 class FilteredError(ApiError):
@@ -50,5 +51,7 @@ def texts(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
             )
         if content:
             yield f"{path}.content", content
-        if isinstance(message, AssistantMessage) and message.refusal:
-            yield f"{path}.refusal", message.refusal
+        if isinstance(message, AssistantMessage):
+            for name in ("refusal", *THOUGHTS):
+                if text := getattr(message, name):
+                    yield f"{path}.{name}", text

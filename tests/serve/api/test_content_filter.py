@@ -157,6 +157,10 @@ async def test_words_after_a_call_are_judged_with_their_log_probabilities(
             "messages[1].content",
         ),
         ({"role": "assistant", "content": "", "refusal": "fool"}, "messages[1].refusal"),
+        (
+            {"role": "assistant", "content": "", "reasoning": "A fool."},
+            "messages[1].reasoning",
+        ),
     ],
 )
 @pytest.mark.parametrize("long", [False, True])
