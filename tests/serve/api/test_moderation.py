@@ -9,6 +9,7 @@ import pytest
 from support.moderation_server import ModerationServer, moderation_server
 
 from serve.api.answering.moderated import CONTEXT, SEGMENT
+from serve.engine.types import TokenEvent
 from serve.filter.moderation_settings import ModerationSettings
 
 GOOD = "All is well. "
@@ -23,10 +24,16 @@ def judge() -> Iterator[ModerationServer]:
 
 @asynccontextmanager
 async def judged(
-    make_house: Any, judge: ModerationServer, plan: Any, **settings: Any
+    make_house: Any,
+    judge: ModerationServer,
+    plan: Any,
+    keep_alive_seconds: float = 15.0,
+    **settings: Any,
 ) -> AsyncIterator[Any]:
     moderation = ModerationSettings(**{"url": judge.url, "key": "sk-judge", **settings})
-    house = make_house(plan=plan, settings={"moderation": moderation})
+    house = make_house(
+        plan=plan, settings={"moderation": moderation, "keep_alive_seconds": keep_alive_seconds}
+    )
     await house.app.startup()
     yield house
     await house.app.shutdown()
@@ -96,6 +103,20 @@ async def test_an_answer_is_told_when_it_is_judged_by_segments(
     assert lines[-1] == "[DONE]"
     assert judge.asked[1:] == [[LONG[:SEGMENT]], [LONG]]
     assert len(LONG) < CONTEXT + SEGMENT
+
+
+async def test_a_stream_gets_comments_while_a_segment_is_generated(
+    make_house: Any, ask: Any, judge: ModerationServer
+) -> None:
+    steps = [step for _ in range(20) for step in (0.02, [TokenEvent(0, 65)])]
+
+    def plan(_: Any) -> Any:
+        return [*steps, [TokenEvent(0, None, "stop")]]
+
+    async with judged(make_house, judge, plan, keep_alive_seconds=0.1) as house:
+        lines = await streamed(house, ask())
+        assert lines.count(": keep-alive") >= 2
+        assert pieces([line for line in lines if line != ": keep-alive"]) == ["A" * 20]
 
 
 async def test_a_flagged_segment_is_not_told(
