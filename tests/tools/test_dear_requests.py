@@ -12,9 +12,10 @@ SIZE = 4_000
 SHAPES = {shape.name: shape for shape in dear_requests("tiny")}
 WALK = RequestPlaces(ChatRequest.model_json_schema(), "tiny")
 PLACES = {(place.name, place.kind): place for place in WALK}
-# An assistant that says nothing, a choice of two tools of which one is not there, and no form.
+# An assistant that says nothing, a choice of two tools of which one is not there, no form, and the
+# user's message to go on with.
 INVALID = {
-    *("messages[assistant]", "structured_outputs"),
+    *("messages[assistant]", "structured_outputs", "continue_final_message"),
     "tool_choice[allowed_tools].allowed_tools.tools[custom]",
 }
 

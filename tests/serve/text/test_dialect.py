@@ -1,6 +1,7 @@
 """Templates on messages against jinja2 as the reference library sets it up."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -104,10 +105,15 @@ def user(text: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": text}]
 
 
+def unplaced(rendered: str | None) -> str | None:
+    """Without the addresses of objects that are no text."""
+    return rendered and re.sub(r" at 0x[0-9a-f]+>", " at 0x>", str(rendered))
+
+
 def agree(template: str, text: str) -> None:
     """The rendered text is the reference's, and no mark is on what the message says."""
     ours = outcome(ChatTemplate(template).render, user(text))
-    assert ours == outcome(reference, template, user(text))
+    assert unplaced(ours) == unplaced(outcome(reference, template, user(text)))
 
 
 @pytest.mark.parametrize("expression", READS)
