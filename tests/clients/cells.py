@@ -24,11 +24,11 @@ WEATHER_FOUND = '{"temperature": 21, "condition": "sunny"}'
 PERSON = "Anna is 30 years old."
 PERSON_AS_JSON = f'{PERSON}\nAnswer as JSON with this schema: {{"name":"string","age":"integer"}}'
 
-
 # It always thinks about this one, with this word among its thoughts.
 LONG_SUM = "What is 17 plus 25?"
 THOUGHT = "carry"
-# It refuses nothing by itself. These fields leave a strict answer no JSON, and so only a refusal.
+
+# It refuses none of these by itself. This leaves a strict answer no JSON, and so only a refusal.
 NO_JSON = {"bad_words": ["{"]}
 
 

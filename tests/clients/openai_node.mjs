@@ -126,7 +126,8 @@ const thoughts = works(
     assert.doesNotMatch(message.content, THOUGHT);
     assert(made.usage.completion_tokens_details.reasoning_tokens > 2);
     const pieces = [];
-    for await (const chunk of await client.chat.completions.create(asked(LONG_SUM, { stream: true }))) {
+    const streamed = await client.chat.completions.create(asked(LONG_SUM, { stream: true }));
+    for await (const chunk of streamed) {
       pieces.push(chunk.choices[0].delta.reasoning_content ?? "");
     }
     assert.match(pieces.join(""), THOUGHT);
@@ -135,20 +136,19 @@ const thoughts = works(
 );
 
 async function refusals() {
-  const fields = asked(PERSON, { response_format: zodResponseFormat(Person, "person"), ...NO_JSON });
+  const format = { response_format: zodResponseFormat(Person, "person") };
+  const fields = asked(PERSON, { ...format, ...NO_JSON });
   const { message } = (await client.chat.completions.parse(fields)).choices[0];
   assert(message.refusal);
   assert.equal(message.parsed, null);
   const pieces = [];
-  let whole;
+  const wholes = [];
   const streamed = client.chat.completions.stream(fields);
   streamed.on("refusal.delta", ({ delta }) => pieces.push(delta));
-  streamed.on("refusal.done", ({ refusal }) => {
-    whole = refusal;
-  });
+  streamed.on("refusal.done", ({ refusal }) => wholes.push(refusal));
   await streamed.done();
-  assert(whole);
-  assert.equal(whole, pieces.join(""));
+  assert.deepEqual(wholes, [pieces.join("")]);
+  assert(pieces.join(""));
 }
 
 await report(
