@@ -27,7 +27,12 @@ FEATURES = {
     "tool loop": "a call, its result, and the answer made of that",
     "structured output": "an answer held to a JSON schema",
     "JSON mode": "JSON held to no schema",
+    "thoughts": "what the model thought, apart from the answer",
+    "refusals": "that the model refuses what it was to answer by a schema, and in which words",
 }
+# Those that a server has only with a flag, and that flag; they are tried at one with all flags.
+FLAGGED = {"thoughts": "--show-reasoning", "refusals": "--refusals"}
+FLAGS = tuple(FLAGGED.values())
 
 _DOCS = re.compile(r"^(?:#|//) docs:begin\n(.*?)^(?:#|//) docs:end$", re.MULTILINE | re.DOTALL)
 _LANGUAGES = {".py": "python", ".mjs": "javascript", ".yaml": "yaml"}
@@ -140,7 +145,10 @@ def snippets() -> str:
 
 def features_list() -> str:
     """What the columns of the table mean."""
-    return "".join(f"- *{name}*: {meaning}.\n" for name, meaning in FEATURES.items())
+    flags = {name: f"; of a server with `{flag}`" for name, flag in FLAGGED.items()}
+    return "".join(
+        f"- *{name}*: {meaning}{flags.get(name, '')}.\n" for name, meaning in FEATURES.items()
+    )
 
 
 def features_table(seen: Mapping[Client, Mapping[str, Cell]]) -> str:

@@ -2,8 +2,9 @@
 
     make clients                       installs them
     python -m tools.try_clients        serves the bundled model, and rewrites the page
-    python -m tools.try_clients --url URL    asks a server that runs
+    python -m tools.try_clients --url URL --flagged-url URL    asks servers that run
 
+The second is asked for what a server does only with the flags of `tools.clients`.
 Fails if a client does otherwise than its program says.
 """
 
@@ -12,7 +13,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from serve.config import bundled_model
 from tools.clients import (
     CLIENTS,
     FEATURES,
+    FLAGGED,
+    FLAGS,
     PROGRAMS,
     Cell,
     Client,
@@ -49,16 +52,22 @@ def missing(*, for_node: bool) -> str | None:
     return None if there else f"the clients for {'Node' if for_node else 'Python'}: make clients"
 
 
-def try_client(client: Client, url: str) -> dict[str, Cell]:
-    """What a client's program tells of each feature, at the server of this address.
+def try_client(client: Client, url: str, flagged_url: str) -> dict[str, Cell]:
+    """What a client's program tells of each feature.
+
+    Args:
+        client: which one.
+        url: address of a server of default settings.
+        flagged_url: of one with `FLAGS`, where the features are tried that are `FLAGGED`.
 
     Raises:
         RuntimeError: the program failed as such.
     """
-    names = {feature.lower().replace(" ", "_"): feature for feature in FEATURES}
     cells: dict[str, Cell] = {}
-    for line in _lines(client.program, url):
-        cells[names[line["feature"]]] = Cell(line["fault"], **line["expected"])
+    for address, tried in ((url, FEATURES.keys() - FLAGGED), (flagged_url, FLAGGED)):
+        names = {feature.lower().replace(" ", "_"): feature for feature in tried}
+        for line in _lines(client.program, address, *names):
+            cells[names[line["feature"]]] = Cell(line["fault"], **line["expected"])
     return cells
 
 
@@ -83,10 +92,10 @@ def try_standard_tests(url: str) -> list[StandardTest]:
     ]
 
 
-def _lines(program: str, url: str) -> list[dict[str, Any]]:
+def _lines(program: str, url: str, *features: str) -> list[dict[str, Any]]:
     command: list[str | Path] = ["node"] if program.endswith(".mjs") else [_PYTHON]
     done = subprocess.run(  # noqa: S603  (our own programs)
-        [*command, PROGRAMS / program, url],
+        [*command, PROGRAMS / program, url, *features],
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -111,18 +120,23 @@ def page_of(
 
 @click.command()
 @click.option("--url", default="", help="A server of the bundled model; without, one is started.")
-def main(url: str) -> None:
+@click.option("--flagged-url", default="", help=f"The same of one with {' '.join(FLAGS)}.")
+def main(url: str, flagged_url: str) -> None:
     """Try the clients, and write what was seen into docs/clients.md."""
     for absent in filter(None, (missing(for_node=False), missing(for_node=True))):
         raise click.ClickException(f"there are not {absent}")
     seen: dict[Client, dict[str, Cell]] = {}
-    with nullcontext() if url else Served(bundled_model(), ()) as served:
-        address = url or (served.url if served else "")
+    with ExitStack() as servers:
+
+        def served(*flags: str) -> str:
+            return servers.enter_context(Served(bundled_model(), flags)).url
+
+        url, flagged_url = url or served(), flagged_url or served(*FLAGS)
         for client in CLIENTS:
-            seen[client] = try_client(client, address)
+            seen[client] = try_client(client, url, flagged_url)
             told = [f"{feature}: {how}" for feature, how in surprises(seen[client]).items()]
             click.echo("\n  ".join([client.title, *told]))
-        tests = try_standard_tests(address)
+        tests = try_standard_tests(url)
     failed = [f"{test.name}: {test.reason}" for test in tests if test.outcome == "failed"]
     click.echo("\n  ".join(["LangChain's standard tests", *failed]))
     PAGE.write_text(page_of(PAGE.read_text(encoding="utf-8"), seen, tests), encoding="utf-8")

@@ -2,15 +2,27 @@
 
 import assert from "node:assert/strict";
 
-import { APICallError, Output, generateObject, stepCountIs, streamText, tool } from "ai";
+import {
+  APICallError,
+  NoObjectGeneratedError,
+  Output,
+  generateObject,
+  stepCountIs,
+  streamObject,
+  streamText,
+  tool,
+} from "ai";
 import { z } from "zod";
 
 import {
   ANNA,
   BASE_URL,
+  LONG_SUM,
+  NO_JSON,
   PERSON,
   PERSON_AS_JSON,
   SUM,
+  THOUGHT,
   WEATHER,
   WEATHER_FOUND,
   report,
@@ -118,6 +130,39 @@ const json_mode = works(
   },
 );
 
+const thoughts = works("as `reasoningText`", async function thoughts() {
+  const { text, reasoningText, usage } = await generateText({ model, prompt: LONG_SUM });
+  assert.match(reasoningText, THOUGHT);
+  assert.doesNotMatch(text, THOUGHT);
+  assert(usage.outputTokenDetails.reasoningTokens > 2);
+  const pieces = [];
+  for await (const part of streamText({ model, prompt: LONG_SUM }).fullStream) {
+    if (part.type === "reasoning-delta") {
+      pieces.push(part.text);
+    }
+  }
+  assert.match(pieces.join(""), THOUGHT);
+  assert(pieces.length > 2);
+});
+
+const refusals = works(
+  "as the text of its `NoObjectGeneratedError`, with `supportsStructuredOutputs: true`",
+  async function refusals() {
+    const asked = { schema: Person, prompt: PERSON, providerOptions: { parlance: NO_JSON } };
+    const told = (error) => {
+      assert(NoObjectGeneratedError.isInstance(error));
+      assert.equal(error.finishReason, "content-filter");
+      assert(error.text);
+      return true;
+    };
+    await assert.rejects(generateObject({ model: telling, ...asked }), told);
+    const streamed = streamObject({ model: telling, ...asked, onError: () => {} });
+    const rejected = assert.rejects(streamed.object, told);
+    for await (const _ of streamed.textStream);
+    await rejected;
+  },
+);
+
 await report(
   chat,
   stream,
@@ -130,4 +175,6 @@ await report(
   tool_loop,
   structured_output,
   json_mode,
+  thoughts,
+  refusals,
 );

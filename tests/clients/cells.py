@@ -1,5 +1,7 @@
 """What the programs for Python have in common: each tries features, and tells of each in a line.
 
+Its arguments are the server's address and the features to try, by the names of their functions.
+
 A line is a JSON object with the `feature`, the `fault` that it ended with or null, and what is
 `expected` of it: an object with a `note` where there is something to say, and what is `known` of
 its fault where it does not work.
@@ -13,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-BASE_URL = sys.argv[1]
+BASE_URL, *_TRIED = sys.argv[1:]
 
 # The bundled model answers these well, whatever is drawn.
 SUM = "What is 7 + 5?"
@@ -21,6 +23,13 @@ WEATHER = "What is the weather in Paris?"
 WEATHER_FOUND = '{"temperature": 21, "condition": "sunny"}'
 PERSON = "Anna is 30 years old."
 PERSON_AS_JSON = f'{PERSON}\nAnswer as JSON with this schema: {{"name":"string","age":"integer"}}'
+
+# It always thinks about this one, with this word among its thoughts.
+LONG_SUM = "What is 17 plus 25?"
+THOUGHT = "carry"
+
+# It refuses none of these by itself. This leaves a strict answer no JSON, and so only a refusal.
+NO_JSON = {"bad_words": ["{"]}
 
 
 class Person(BaseModel):
@@ -64,8 +73,8 @@ def refused(kind: type[Exception], call: Callable[[], object]) -> str:
 
 
 def report(*features: Feature) -> None:
-    """Try features, each a function named as the feature is, and tell of each."""
-    for feature in features:
+    """Try those features that were asked for, each a function of its name, and tell of each."""
+    for feature in (each for each in features if each.__name__ in _TRIED):
         fault = None
         try:
             feature()

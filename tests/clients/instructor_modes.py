@@ -1,6 +1,16 @@
 """Instructor, in three of its modes."""
 
-from cells import ANNA, BASE_URL, PERSON, PERSON_AS_JSON, refused, report, works
+from cells import (
+    ANNA,
+    BASE_URL,
+    LONG_SUM,
+    PERSON,
+    PERSON_AS_JSON,
+    THOUGHT,
+    refused,
+    report,
+    works,
+)
 from instructor import Instructor, Mode
 
 # isort: split
@@ -70,4 +80,16 @@ def json_mode() -> None:
     assert found.model_dump() == ANNA.model_dump()
 
 
-report(stream, usage, errors, structured_output, json_mode)
+@works("in the completion of `create_with_completion`, in the mode `JSON_SCHEMA`")
+def thoughts() -> None:
+    class Sum(BaseModel):
+        total: int
+
+    question = [{"role": "user", "content": LONG_SUM}]
+    asked = in_mode(Mode.JSON_SCHEMA)
+    found, made = asked.create_with_completion(response_model=Sum, messages=question)
+    assert found.total == 42
+    assert THOUGHT in made.choices[0].message.reasoning_content
+
+
+report(stream, usage, errors, structured_output, json_mode, thoughts)

@@ -4,18 +4,22 @@ import openai
 from cells import (
     ANNA,
     BASE_URL,
+    LONG_SUM,
+    NO_JSON,
     PERSON,
     PERSON_AS_JSON,
     SUM,
     WEATHER,
     WEATHER_FOUND,
     Person,
+    fails,
     refused,
     report,
     works,
 )
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
+from langchain_openai.chat_models.base import OpenAIRefusalError
 
 # isort: split
 # docs:begin
@@ -97,6 +101,19 @@ def json_mode() -> None:
     assert found == ANNA
 
 
+@fails("no thought", "`ChatOpenAI` leaves out `reasoning_content`, and says so")
+def thoughts() -> None:
+    blocks = model.invoke(LONG_SUM).content_blocks
+    assert "reasoning" in [block["type"] for block in blocks], f"no thought in {blocks}"
+
+
+@works("as its `OpenAIRefusalError`")
+def refusals() -> None:
+    asked = model.with_structured_output(Person)
+    assert refused(OpenAIRefusalError, lambda: asked.invoke(PERSON, extra_body=NO_JSON))
+    assert refused(OpenAIRefusalError, lambda: list(asked.stream(PERSON, extra_body=NO_JSON)))
+
+
 report(
     chat,
     stream,
@@ -109,4 +126,6 @@ report(
     tool_loop,
     structured_output,
     json_mode,
+    thoughts,
+    refusals,
 )

@@ -6,14 +6,18 @@ import litellm
 from cells import (
     ANNA,
     BASE_URL,
+    LONG_SUM,
+    NO_JSON,
     PERSON,
     PERSON_AS_JSON,
     SUM,
+    THOUGHT,
     WEATHER,
     WEATHER_FOUND,
     Person,
     refused,
     report,
+    works,
 )
 
 # isort: split
@@ -128,6 +132,28 @@ def json_mode() -> None:
     assert json.loads(text) == ANNA.model_dump()
 
 
+def thoughts() -> None:
+    made = ask(LONG_SUM)
+    message = made.choices[0].message
+    assert THOUGHT in message.reasoning_content
+    assert THOUGHT not in message.content
+    assert made.usage.completion_tokens_details.reasoning_tokens > 2
+    deltas = [chunk.choices[0].delta for chunk in ask(LONG_SUM, stream=True)]
+    pieces = [getattr(delta, "reasoning_content", None) or "" for delta in deltas]
+    assert THOUGHT in "".join(pieces)
+    assert sum(map(bool, pieces)) > 2
+
+
+@works("in `provider_specific_fields`; of a streamed one LiteLLM drops it")
+def refusals() -> None:
+    fields = {"response_format": Person, "extra_body": NO_JSON}
+    message = ask(PERSON, **fields).choices[0].message
+    assert message.content is None
+    assert message.provider_specific_fields["refusal"]
+    chunks = list(ask(PERSON, **fields, stream=True))
+    assert not any(getattr(chunk.choices[0].delta, "refusal", None) for chunk in chunks)
+
+
 report(
     chat,
     stream,
@@ -140,4 +166,6 @@ report(
     tool_loop,
     structured_output,
     json_mode,
+    thoughts,
+    refusals,
 )

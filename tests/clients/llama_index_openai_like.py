@@ -7,9 +7,11 @@ import openai
 from cells import (
     ANNA,
     BASE_URL,
+    LONG_SUM,
     PERSON,
     PERSON_AS_JSON,
     SUM,
+    THOUGHT,
     WEATHER,
     WEATHER_FOUND,
     Person,
@@ -106,6 +108,16 @@ def json_mode() -> None:
     assert json.loads(text) == ANNA.model_dump()
 
 
+@works("as a `ThinkingBlock`")
+def thoughts() -> None:
+    question = [ChatMessage(role="user", content=LONG_SUM)]
+    *_, last = llm.stream_chat(question)
+    for message in llm.chat(question).message, last.message:
+        thought, text = message.blocks
+        assert THOUGHT in thought.content
+        assert THOUGHT not in text.text
+
+
 report(
     chat,
     stream,
@@ -118,4 +130,5 @@ report(
     tool_loop,
     structured_output,
     json_mode,
+    thoughts,
 )

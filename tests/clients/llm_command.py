@@ -8,7 +8,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cells import ANNA, BASE_URL, PERSON, PERSON_AS_JSON, SUM, WEATHER, WEATHER_FOUND, report
+from cells import (
+    ANNA,
+    BASE_URL,
+    LONG_SUM,
+    PERSON,
+    PERSON_AS_JSON,
+    SUM,
+    THOUGHT,
+    WEATHER,
+    WEATHER_FOUND,
+    fails,
+    report,
+)
 
 HERE = Path(__file__).parent
 FUNCTION = f'''
@@ -86,6 +98,12 @@ def json_mode() -> None:
     assert json.loads(text) == ANNA.model_dump()
 
 
+@fails("no thought", "it reads thoughts of OpenAI's Responses API only")
+def thoughts() -> None:
+    done = llm(LONG_SUM)
+    assert THOUGHT in done.stderr, f"no thought in {done}"
+
+
 report(
     chat,
     stream,
@@ -98,4 +116,5 @@ report(
     tool_loop,
     structured_output,
     json_mode,
+    thoughts,
 )

@@ -8,12 +8,16 @@ import { z } from "zod";
 import {
   ANNA,
   BASE_URL,
+  LONG_SUM,
+  NO_JSON,
   PERSON,
   PERSON_AS_JSON,
   SUM,
+  THOUGHT,
   WEATHER,
   WEATHER_FOUND,
   report,
+  works,
 } from "./cells.mjs";
 
 // docs:begin
@@ -113,6 +117,40 @@ async function json_mode() {
   assert.deepEqual(JSON.parse(made.choices[0].message.content), ANNA);
 }
 
+const thoughts = works(
+  "as `reasoning_content`, which its types do not name",
+  async function thoughts() {
+    const made = await client.chat.completions.create(asked(LONG_SUM));
+    const { message } = made.choices[0];
+    assert.match(message.reasoning_content, THOUGHT);
+    assert.doesNotMatch(message.content, THOUGHT);
+    assert(made.usage.completion_tokens_details.reasoning_tokens > 2);
+    const pieces = [];
+    const streamed = await client.chat.completions.create(asked(LONG_SUM, { stream: true }));
+    for await (const chunk of streamed) {
+      pieces.push(chunk.choices[0].delta.reasoning_content ?? "");
+    }
+    assert.match(pieces.join(""), THOUGHT);
+    assert(pieces.filter(Boolean).length > 2);
+  },
+);
+
+async function refusals() {
+  const format = { response_format: zodResponseFormat(Person, "person") };
+  const fields = asked(PERSON, { ...format, ...NO_JSON });
+  const { message } = (await client.chat.completions.parse(fields)).choices[0];
+  assert(message.refusal);
+  assert.equal(message.parsed, null);
+  const pieces = [];
+  const wholes = [];
+  const streamed = client.chat.completions.stream(fields);
+  streamed.on("refusal.delta", ({ delta }) => pieces.push(delta));
+  streamed.on("refusal.done", ({ refusal }) => wholes.push(refusal));
+  await streamed.done();
+  assert.deepEqual(wholes, [pieces.join("")]);
+  assert(pieces.join(""));
+}
+
 await report(
   chat,
   stream,
@@ -125,4 +163,6 @@ await report(
   tool_loop,
   structured_output,
   json_mode,
+  thoughts,
+  refusals,
 );

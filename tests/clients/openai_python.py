@@ -6,14 +6,18 @@ import openai
 from cells import (
     ANNA,
     BASE_URL,
+    LONG_SUM,
+    NO_JSON,
     PERSON,
     PERSON_AS_JSON,
     SUM,
+    THOUGHT,
     WEATHER,
     WEATHER_FOUND,
     Person,
     refused,
     report,
+    works,
 )
 from pydantic import BaseModel
 
@@ -115,6 +119,31 @@ def json_mode() -> None:
     assert json.loads(made.choices[0].message.content) == ANNA.model_dump()
 
 
+@works("as `reasoning_content`, which its types do not name")
+def thoughts() -> None:
+    made = client.chat.completions.create(**asked(LONG_SUM))
+    message = made.choices[0].message
+    assert THOUGHT in message.reasoning_content
+    assert THOUGHT not in message.content
+    assert made.usage.completion_tokens_details.reasoning_tokens > 2
+    chunks = client.chat.completions.create(**asked(LONG_SUM), stream=True)
+    pieces = [getattr(chunk.choices[0].delta, "reasoning_content", "") for chunk in chunks]
+    assert THOUGHT in "".join(pieces)
+    assert sum(map(bool, pieces)) > 2
+
+
+def refusals() -> None:
+    fields = asked(PERSON, response_format=Person, extra_body=NO_JSON)
+    message = client.chat.completions.parse(**fields).choices[0].message
+    assert message.refusal
+    assert message.parsed is None
+    with client.chat.completions.stream(**fields) as streamed:
+        events = list(streamed)
+    pieces = [event.delta for event in events if event.type == "refusal.delta"]
+    (done,) = [event for event in events if event.type == "refusal.done"]
+    assert done.refusal == "".join(pieces) != ""
+
+
 report(
     chat,
     stream,
@@ -127,4 +156,6 @@ report(
     tool_loop,
     structured_output,
     json_mode,
+    thoughts,
+    refusals,
 )

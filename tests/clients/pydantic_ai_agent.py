@@ -5,9 +5,12 @@ import asyncio
 from cells import (
     ANNA,
     BASE_URL,
+    LONG_SUM,
+    NO_JSON,
     PERSON,
     PERSON_AS_JSON,
     SUM,
+    THOUGHT,
     WEATHER,
     WEATHER_FOUND,
     Person,
@@ -16,6 +19,8 @@ from cells import (
     works,
 )
 from pydantic_ai import ModelHTTPError, NativeOutput, PromptedOutput
+from pydantic_ai.exceptions import ContentFilterError, UnexpectedModelBehavior
+from pydantic_ai.messages import ModelResponsePart
 
 # isort: split
 # docs:begin
@@ -110,6 +115,38 @@ def json_mode() -> None:
     assert agent.run_sync(PERSON_AS_JSON, output_type=asked).output == ANNA
 
 
+@works("as a `ThinkingPart`")
+def thoughts() -> None:
+    async def streamed_parts() -> list[ModelResponsePart]:
+        async with agent.run_stream(LONG_SUM) as events:
+            await events.get_output()
+            return events.all_messages()[-1].parts
+
+    for parts in agent.run_sync(LONG_SUM).all_messages()[-1].parts, asyncio.run(streamed_parts()):
+        thought, text = parts
+        assert THOUGHT in thought.content
+        assert THOUGHT not in text.content
+
+
+@works("as its `ContentFilterError`; where thoughts come first, a streamed one is retried instead")
+def refusals() -> None:
+    def fields(body: dict[str, object]) -> dict[str, object]:
+        return {"output_type": NativeOutput(Person), "model_settings": {"extra_body": body}}
+
+    async def streamed(body: dict[str, object]) -> None:
+        async with agent.run_stream(PERSON, **fields(body)) as events:
+            await events.get_output()
+
+    thoughtless = {**NO_JSON, "reasoning_effort": "none"}
+    for call in (
+        lambda: agent.run_sync(PERSON, **fields(NO_JSON)),
+        lambda: asyncio.run(streamed(thoughtless)),
+    ):
+        assert "Refusal: " in refused(ContentFilterError, call)
+    told = refused(UnexpectedModelBehavior, lambda: asyncio.run(streamed(NO_JSON)))
+    assert told == "Exceeded maximum output retries (1)"
+
+
 report(
     chat,
     stream,
@@ -122,4 +159,6 @@ report(
     tool_loop,
     structured_output,
     json_mode,
+    thoughts,
+    refusals,
 )

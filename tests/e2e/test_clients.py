@@ -1,13 +1,13 @@
 """Well-known clients against a real server: each program in tests/clients, and docs/clients.md."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
-from support.server_process import ServerProcess
+from support.server_process import ServerProcess, end_server, start_server
 
-from tools.clients import CLIENTS, Cell, Client, StandardTest
+from tools.clients import CLIENTS, FLAGS, Cell, Client, StandardTest
 from tools.try_clients import PAGE, missing, page_of, surprises, try_client, try_standard_tests
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -20,9 +20,19 @@ def needs(*, for_node: bool) -> None:
 
 
 @pytest.fixture(scope="module")
-def tried(server: ServerProcess) -> Callable[[Client], dict[str, Cell]]:
-    """What a client's program tells; it runs once."""
-    return cache(lambda client: try_client(client, server.url))
+def flagged_server(compile_cache) -> Iterator[ServerProcess]:
+    """A server that shows thoughts, and lets the model refuse."""
+    running = start_server(compile_cache, *FLAGS)
+    yield running
+    assert end_server(running) == 0, "".join(running.lines)
+
+
+@pytest.fixture(scope="module")
+def tried(
+    server: ServerProcess, flagged_server: ServerProcess
+) -> Callable[[Client], dict[str, Cell]]:
+    """What a client's program tells; it runs once at each server."""
+    return cache(lambda client: try_client(client, server.url, flagged_server.url))
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,21 @@ import re
 
 import pytest
 
+from tools import try_clients
 from tools.clients import (
     CLIENTS,
     FEATURES,
+    FLAGGED,
     PROGRAMS,
     SERVER,
     Cell,
     StandardTest,
+    features_list,
     features_table,
     snippets,
     standard_table,
 )
-from tools.try_clients import surprises
+from tools.try_clients import surprises, try_client
 
 FIRST, SECOND = CLIENTS[:2]
 
@@ -63,6 +66,30 @@ def test_notes_are_numbered_and_one_note_has_one_number() -> None:
 )
 def test_what_is_otherwise_than_the_program_says_is_told(cell: Cell, told: str | None) -> None:
     assert surprises({"chat": cell}) == ({} if told is None else {"chat": told})
+
+
+def test_what_wants_a_flag_is_asked_of_the_server_with_flags(monkeypatch) -> None:
+    asked = {}
+
+    def lines(program: str, url: str, *features: str) -> list[dict[str, object]]:
+        asked[program, url] = set(features)
+        return [{"feature": each, "fault": url, "expected": {}} for each in features]
+
+    monkeypatch.setattr(try_clients, "_lines", lines)
+    cells = try_client(FIRST, "plain", "flagged")
+    assert asked[FIRST.program, "flagged"] == {"thoughts", "refusals"}
+    assert {"chat", "streamed_usage", "json_mode"} < asked[FIRST.program, "plain"]
+    assert {name: cell.fault for name, cell in cells.items()} == {
+        name: "flagged" if name in FLAGGED else "plain" for name in FEATURES
+    }
+
+
+def test_a_column_says_which_flag_it_wants() -> None:
+    columns = features_list().splitlines()
+    assert len(columns) == len(FEATURES)
+    assert columns[0] == "- *chat*: an answer in one piece."
+    assert columns[-1].startswith("- *refusals*: ")
+    assert columns[-1].endswith("; of a server with `--refusals`.")
 
 
 def test_standard_tests_that_pass_are_counted_and_the_others_named() -> None:
