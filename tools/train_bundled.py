@@ -1,11 +1,13 @@
 """Train the bundled model from scratch on the conversations of `tools.bundled_data`.
 
 `python -m tools.train_bundled` trains, resuming from the last checkpoint under `--out`; with
-`--export` it ends by writing a checkpoint directory that can be served. On a terminal it shows a
+`--export` it ends by writing a checkpoint directory that can be served. With `--start-from` the
+run begins with the weights and the tokenizer of such a directory. On a terminal it shows a
 progress bar; figures go to `OUT/log.jsonl`.
 """
 
 import json
+import shutil
 import time
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -14,11 +16,15 @@ from typing import Any
 
 import click
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from tqdm import tqdm
 
+from model.mesh import make_mesh
+from model.parameters import Arrays
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
+from model.weights.orbax import OrbaxWeights
 from tools.bundled_data.conversations import ALL_SKILLS
 from tools.bundled_data.stream import batches
 from tools.bundled_data.vocabulary import build_tokenizer
@@ -127,10 +133,14 @@ def train(
     evaluate_every: int,
     cases: int,
     workers: int,
+    start: Path | None = None,
 ) -> Trainer:
     """Train up to step `until`, resuming the run in `out` if there is one.
 
+    A new run has the weights and the tokenizer of the checkpoint `start`, if one is given.
+
     Raises:
+        CheckpointError: `start` has no weights of the model's shape.
         SettingsChangedError: the run in `out` has other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -138,9 +148,13 @@ def train(
     first = checkpoints.done
     _claim(out, settings)
     tokenizer = out / TOKENIZER
-    if not tokenizer.exists():
+    if not tokenizer.exists() and start is not None:
+        shutil.copyfile(start / TOKENIZER, tokenizer)
+    elif not tokenizer.exists():
         build_tokenizer(tokenizer, settings.vocab_size, VOCABULARY_SAMPLE, settings.seed)
     trainer = Trainer(settings, SentencePieceTokenizer(tokenizer))
+    if start is not None and not first:
+        trainer.parameters = _weights_of(start, settings)
     checkpoints.restore(trainer)
     log = Log(out, settings)
     with closing(batches(settings.batch, tokenizer, first, until, workers)) as stream:
@@ -159,10 +173,16 @@ def train(
     return trainer
 
 
+def _weights_of(directory: Path, settings: Settings) -> Arrays:
+    stored, one = OrbaxWeights(directory, settings.model), make_mesh()
+    return dict(stored.load(list(stored.sizes), jnp.dtype("float32"), one, settings.model))  # pyright: ignore[reportReturnType]
+
+
 @click.command()
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="cpu", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/bundled"))
 @click.option("--export", "target", type=click.Path(path_type=Path), help="Write the model here.")
+@click.option("--start-from", type=click.Path(path_type=Path), help="Begin with its weights.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--until", type=int, help="Stop early at this step.")
 @click.option("--save-every", default=250, show_default=True)
@@ -173,6 +193,7 @@ def main(
     preset: str,
     out: Path,
     target: Path | None,
+    start_from: Path | None,
     seed: int,
     until: int | None,
     save_every: int,
@@ -180,7 +201,7 @@ def main(
     cases: int,
     workers: int,
 ) -> None:
-    """Train the bundled model from scratch, resuming from --out."""
+    """Train the bundled model, resuming from --out."""
     settings = replace(PRESETS[preset], seed=seed)
     trainer = train(
         settings,
@@ -190,6 +211,7 @@ def main(
         evaluate_every=evaluate_every,
         cases=cases,
         workers=workers,
+        start=start_from,
     )
     if target is not None:
         export(settings, trainer.parameters, out / TOKENIZER, target)

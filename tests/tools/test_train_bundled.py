@@ -18,6 +18,7 @@ from tools import train_bundled
 from tools.bundled_data.batches import empty_batch, place
 from tools.bundled_data.chat_format import Document
 from tools.bundled_data.conversations import ALL_SKILLS
+from tools.bundled_export import export
 from tools.bundled_settings import Settings
 from tools.bundled_trainer import EVALUATION_LENGTH, Trainer, schedule
 from tools.train_bundled import PRESETS, SettingsChangedError, train
@@ -138,6 +139,21 @@ def test_the_command_resumes_and_exports_the_trained_weights(
         "tokenizer.model",
         "weights",
     }
+
+
+def test_a_run_starts_from_a_checkpoints_weights_and_tokenizer(
+    tmp_path: Path, finished: Finished
+) -> None:
+    tokenizer = finished.out / train_bundled.TOKENIZER
+    export(TINY, finished.trainer.parameters, tokenizer, tmp_path / "model")
+    made = {"save_every": 9, "evaluate_every": 9, "cases": CASES, "workers": 0}
+    # At its first step the learning rate is 0.
+    begun = train(TINY, tmp_path / "run", 1, start=tmp_path / "model", **made)
+    assert (tmp_path / "run" / train_bundled.TOKENIZER).read_bytes() == tokenizer.read_bytes()
+    for name, value in finished.trainer.parameters.items():
+        np.testing.assert_array_equal(
+            begun.parameters[name], value.astype(jnp.bfloat16), err_msg=name
+        )
 
 
 def test_packed_neighbours_do_not_see_each_other(finished: Finished) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from tools.bundled_data.exchange import Exchange, Situation
 from tools.bundled_data.grammar import Split
 from tools.bundled_data.judges import Judge, Thoughtful
-from tools.bundled_data.manner import Manner, manner, neutral
+from tools.bundled_data.manner import Manner, manner, neutral, verbosity
 from tools.bundled_data.skills import SKILLS
 from tools.bundled_data.skills.memory import ASK, TELL
 from tools.bundled_data.skills.unknown import long_text
@@ -23,13 +23,14 @@ from tools.bundled_data.words import name_of
 
 Message = dict[str, Any]
 
-MANNERS, THINKING = "system messages", "thinking switches"
-ALL_SKILLS = (*SKILLS, MANNERS, THINKING)
-"""What is evaluated: the skills, and two that change how the others are answered."""
+MANNERS, THINKING, VERBOSITY = "system messages", "thinking switches", "verbosity"
+FRAMES = (MANNERS, THINKING, VERBOSITY)
+ALL_SKILLS = (*SKILLS, *FRAMES)
+"""What is evaluated: the skills, and three that change how the others are answered."""
 
 # What can be answered with a thought and without one.
 _SWITCHED = ("facts", "small talk", "addition", "dates", "copying", "identity")
-_SHARES = {"plain": 0.5, "tools": 0.28, MANNERS: 0.14, THINKING: 0.08}
+_SHARES = {"plain": 0.5, "tools": 0.28, MANNERS: 0.14, THINKING: 0.08, VERBOSITY: 0.12}
 _EXCHANGES = (1, 1, 1, 2, 2, 3, 3, 5)
 # A thought is learnt at the end of a conversation only: later turns remove it.
 _WORKED_LAST, _WORKED_EARLIER = 6.0, 0.2
@@ -92,6 +93,8 @@ class _Builder:
         if frame == MANNERS:
             self.manner = manner(rng, split)
             told |= self.manner.told
+        elif frame == VERBOSITY:
+            self.manner = verbosity(rng)
         elif rng.random() < NEUTRAL_RATE:
             self.manner = neutral(rng)
         if frame == THINKING:
@@ -181,7 +184,7 @@ class _Builder:
 
 
 def _frame_of(rng: random.Random, skill: str | None) -> str:
-    if skill in (MANNERS, THINKING):
+    if skill in FRAMES:
         return skill
     if skill is None:
         return rng.choices(list(_SHARES), list(_SHARES.values()))[0]

@@ -3,8 +3,10 @@ import random
 
 import pytest
 
+from serve.text.verbosity import said_in_words
 from tools.bundled_data.conversations import ALL_SKILLS, Conversation, conversation
 from tools.bundled_data.grammar import Split
+from tools.bundled_data.judges import Reply
 
 
 def test_the_same_seed_gives_the_same_conversations() -> None:
@@ -111,3 +113,23 @@ def test_worked_answers_mostly_end_their_conversation() -> None:
         earlier += sum(thought is not None for thought in item.thoughts[:-1])
         last += item.thoughts[-1] is not None
     assert last > 2 * earlier
+
+
+def test_verbosity_is_asked_for_in_the_servers_words() -> None:
+    """Where fewer words or more are possible, the answer has them, and else it is as ever."""
+    rng = random.Random(4)
+    seen = set()
+    for _ in range(300):
+        item = conversation(rng, Split.TRAIN, "verbosity", 1)
+        level = next(
+            level
+            for level in ("low", "high")
+            if item.messages[0]["content"].endswith(said_in_words(level))
+        )
+        answer, thought = item.messages[-1]["content"], item.thoughts[-1]
+        assert item.judge.right(Reply(answer, thought or "", ()))
+        explained = level == "high" and "\n\n" in answer
+        if explained and thought:
+            assert answer.startswith(f"{thought}\n\n")
+        seen.add((level, explained, level == "low" and len(answer.split()) == 1))
+    assert {("low", False, True), ("high", True, False), ("high", False, False)} <= seen
