@@ -142,13 +142,18 @@ async def test_budgets_hold_to_the_token(
 async def test_none_thinks_nothing(
     house: RealHouse, tokenizer: Any, sampled: dict[Any, list[int]], opened: bool
 ) -> None:
-    asked = body(tokenizer, 1, opened=opened, reasoning_effort="none")
     opening, closing = tags(tokenizer)
-    del asked["logit_bias"][str(closing)]
-    answer = await (await house.post(asked)).get_json()
-    assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] == 0
-    assert not any("reasoning_content" in choice["message"] for choice in answer["choices"])
-    assert len(sampled) == 10
+    asked = [
+        body(tokenizer, seed, opened=opened, reasoning_effort="none", max_tokens=30)
+        for seed in range(10)
+    ]
+    for each in asked:
+        del each["logit_bias"][str(closing)]
+    responses = await asyncio.gather(*map(house.post, asked))
+    for answer in [await response.get_json() for response in responses]:
+        assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] == 0
+        assert not any("reasoning_content" in choice["message"] for choice in answer["choices"])
+    assert len(sampled) == 100
     assert not any(opening in tokens for tokens in sampled.values())
 
 
