@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from serve.media.errors import MediaError
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
 _START_OF_SCAN, _JFIF, _EXIF, _ADOBE, _COMMENT = 0xDA, 0xE0, 0xE1, 0xEE, 0xFE
 # Without a length: TEM, the restarts, and the image's two ends.
 _ALONE = {0x01, *range(0xD0, 0xDA)}
