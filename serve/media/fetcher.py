@@ -170,19 +170,22 @@ class ImageFetcher:
             raise _failed("its host sends it compressed, though it was asked not to")
         data = bytearray()
         try:
+            if int(response.headers.get("content-length", 0)) > self._limits.file_bytes:
+                raise self._too_large()
             async for piece in response.aiter_raw():
                 data += piece
                 if len(data) > self._limits.file_bytes:
-                    break
+                    raise self._too_large()
         except httpx.HTTPError as error:
             raise _failed("its host broke off") from error
-        if len(data) > self._limits.file_bytes:
-            raise MediaError(
-                f"the image at this URL has more than {self._limits.file_bytes:,} bytes, the most "
-                "that one may",
-                "image_file_too_large",
-            )
         return bytes(data)
+
+    def _too_large(self) -> MediaError:
+        return MediaError(
+            f"the image at this URL has more than {self._limits.file_bytes:,} bytes, the most "
+            "that one may",
+            "image_file_too_large",
+        )
 
 
 def _joined(url: httpx.URL, location: str) -> httpx.URL:
