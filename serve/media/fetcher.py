@@ -106,7 +106,7 @@ class ImageFetcher:
 
     async def _visit(self, url: httpx.URL) -> bytes | httpx.URL:
         """The file, or where else it is."""
-        port = url.port or _PORTS[url.scheme]
+        port = _PORTS[url.scheme] if url.port is None else url.port
         if port not in self._limits.ports:
             allowed = ", ".join(map(str, sorted(self._limits.ports)))
             raise _failed(f"port {port} is not connected to; allowed are {allowed}")
@@ -123,10 +123,12 @@ class ImageFetcher:
             addresses = await self._resolve(url.raw_host.decode("ascii"), port)
         # Names that are too long are a ValueError.
         except (OSError, ValueError) as error:
-            raise _failed("its host has no address") from error
+            logger.debug("%s: %s", url.host, error)
+            addresses = []
         public = [address for address in addresses if self._public(address)]
         if not public:
-            raise _failed("its host is not on the public internet")
+            # Which names there are inside is nobody's business.
+            raise _failed("its host has no address on the public internet")
         return public[:_MOST_ADDRESSES]
 
     async def _system_addresses(self, host: str, port: int) -> list[str]:

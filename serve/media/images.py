@@ -1,4 +1,4 @@
-"""Files of pictures → pictures, under limits. Blocks; `serve.media.reader` has threads for it.
+"""Files of pictures → pictures, under limits. Blocks: `serve.media.reader` has threads for it.
 
 Whoever sends a file may mean it to do harm. What Pillow gets has a size that its header tells
 first, and it reads it from a source that ends its patience: every loop of Pillow's that a file can
@@ -76,7 +76,7 @@ def read_picture(
         image.decodermaxblock = _BLOCK_BYTES
         image.load()
         source.check()
-        upright = _UPRIGHT.get(orientation(exif or image.info.get("exif", b"")))
+        upright = _UPRIGHT.get(orientation(exif or image.info.get("exif")))
         return Picture(_colours(image if upright is None else image.transpose(upright)))
     except MediaError:
         raise

@@ -10,12 +10,15 @@ _ENTRY_BYTES = 12
 _ORDERS: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
 
 
-def orientation(exif: bytes) -> int:
+def orientation(exif: object) -> int:
     """1 to 8, as EXIF numbers them; 1, upright, where nothing or nonsense is said.
 
     Args:
-        exif: the record, with the words that JPEG puts before it or without.
+        exif: the record, with the words that JPEG puts before it or without. A PNG file can have
+            a text of that name, which is none.
     """
+    if not isinstance(exif, bytes):
+        return 1
     tiff = exif.removeprefix(b"Exif\0\0")
     order = _ORDERS.get(tiff[:4])
     if order is None:

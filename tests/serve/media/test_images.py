@@ -171,6 +171,14 @@ def test_broken_exif_turns_nothing(exif: bytes) -> None:
     np.testing.assert_array_equal(read(file[:2] + segment + file[2:]), read(file))
 
 
+def test_a_text_that_is_called_exif_is_none() -> None:
+    for piece in (
+        chunk(b"zTXt", b"exif\0\0" + zlib.compress(b"II*")),
+        chunk(b"tEXt", b"exif\0II*"),
+    ):
+        np.testing.assert_array_equal(read(png_with(piece)), np.asarray(slope()))
+
+
 @pytest.mark.timeout(5)
 def test_exif_that_names_itself_again_and_again_costs_nothing() -> None:
     entry = struct.pack("<HHII", 1, 1, 18 * 2**20, 8)
