@@ -8,7 +8,6 @@ make long asks for more of the file.
 import io
 import time
 from collections.abc import Callable
-from typing import NoReturn
 
 import numpy as np
 from jaxtyping import UInt8
@@ -68,8 +67,8 @@ def read_picture(
     exif = b""
     if kind == "jpeg":
         data, exif = jpeg_apart(data)
-    source = _Source(data, limits.seconds, stopped)
     try:
+        source = _Source(data, limits.seconds, stopped)
         image = _FILES[kind](source)
         _check(image, data, kind, limits)
         source.go_on()
@@ -81,20 +80,16 @@ def read_picture(
     except MediaError:
         raise
     except Exception as error:
-        broken = f"this {_name(kind)} file is broken: it cannot be decoded"
-        raise source.fault or MediaError(broken, "image_parse_error") from error
+        raise MediaError(
+            f"this {_name(kind)} file is broken: it cannot be decoded", "image_parse_error"
+        ) from error
 
 
 class _Source(io.BytesIO):
-    """A file that is read for so long and so many times, and then ends whoever reads it.
-
-    Attributes:
-        fault: why it did. Not all that is raised through Pillow comes out of it as it was.
-    """
+    """A file that is read for so long and so many times, and then ends whoever reads it."""
 
     def __init__(self, data: bytes, seconds: float, stopped: Callable[[], bool]) -> None:
         super().__init__(data)
-        self.fault: MediaError | None = None
         self._until = time.monotonic() + seconds
         self._stopped = stopped
         self._reads = _READS_OF_A_HEADER
@@ -107,19 +102,19 @@ class _Source(io.BytesIO):
     def check(self) -> None:
         """Raises MediaError when the time is over."""
         if time.monotonic() > self._until or self._stopped():
-            self._end("takes too long to decode; send a simpler file")
+            raise _fault("takes too long to decode; send a simpler file")
 
     def read(self, size: int | None = -1, /) -> bytes:
         """As of any file."""
         self._reads -= 1
         if self._reads < 0:
-            self._end("is in too many pieces; save it anew, without metadata")
+            raise _fault("is in too many pieces; save it anew, without metadata")
         self.check()
         return super().read(size)
 
-    def _end(self, why: str) -> NoReturn:
-        self.fault = MediaError(f"this image file {why}", "image_parse_error")
-        raise self.fault
+
+def _fault(why: str) -> MediaError:
+    return MediaError(f"this image file {why}", "image_parse_error")
 
 
 def _checked_kind(data: bytes, limits: PictureLimits) -> ImageKind:

@@ -83,8 +83,8 @@ class Qwen3VLProcessor:
         """
         height, width = self.size(picture.height, picture.width, detail)
         view = resized(picture.pixels, height, width, self.resample)
-        patches = cut(view, self.patch, self.merge)
-        patches = np.repeat(patches[:, :, :, :, :, None], self.frames, axis=5)
+        # Of each colour its frames.
+        patches = np.repeat(cut(view, self.patch, self.merge), self.frames, axis=4)
         rows, columns = height // self.patch, width // self.patch
         flat = patches.reshape(rows * columns, -1)
         return [PatchedImage.of(flat, (rows, columns), len(flat) // self.merge**2)]

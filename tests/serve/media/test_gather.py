@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from PIL import Image
-from support.bad_images import saved
+from support.bad_images import BAD, saved
 from support.image_server import image_server, response
 
 from serve.media.fetcher import FetchLimits, ImageFetcher
@@ -74,7 +74,9 @@ async def test_of_several_faults_the_first_is_told(reader: PictureReader) -> Non
 async def test_data_that_is_too_long_is_not_even_read() -> None:
     reader = PictureReader(PictureLimits(file_bytes=30), threads=1)
     with pytest.raises(PartError) as fault:
-        await ImageGatherer(reader, None, first_pixel).gather(parts_of(written(b"?" * 40)))
+        await ImageGatherer(reader, None, first_pixel).gather(
+            parts_of("data:image/png;base64,????" * 3)
+        )
     reader.close()
     assert fault.value.code == "image_file_too_large"
 
@@ -148,6 +150,26 @@ async def test_whoever_leaves_ends_the_work() -> None:
     # The thread is free again, and has done nothing for the eight that waited.
     assert len(await gatherer.gather(parts_of(written(grey(2))))) == 1
     assert made == [1, 2]
+    reader.close()
+
+
+@pytest.mark.timeout(60)
+async def test_whoever_leaves_ends_the_decoding() -> None:
+    reader = PictureReader(PictureLimits(seconds=1_000), threads=1)
+    begun = threading.Event()
+
+    def endless() -> bytes:
+        file = BAD["JPEG of endless scans"]()
+        begun.set()
+        return file
+
+    task = asyncio.create_task(reader.read(endless, lambda picture: picture))
+    await asyncio.to_thread(begun.wait, 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    # There is one thread, and it is free again.
+    assert await reader.read(grey(1), lambda picture: picture.width) == 4
     reader.close()
 
 

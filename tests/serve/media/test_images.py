@@ -88,6 +88,15 @@ def test_jpeg_of_four_inks() -> None:
     assert np.abs(pixels[8, 28] - WHITE).max() <= 4
 
 
+def test_jpeg_whose_colours_only_adobe_s_segment_tells() -> None:
+    file = bytearray(saved(Image.new("RGB", (16, 16), (250, 10, 20)), "JPEG", keep_rgb=True))
+    frame, scan = file.index(b"\xff\xc0"), file.index(b"\xff\xda")
+    # The names of the components say nothing any more.
+    for number in range(3):
+        file[frame + 10 + 3 * number] = file[scan + 5 + 2 * number] = number + 1
+    assert np.abs(read(bytes(file))[8, 8].astype(int) - [250, 10, 20]).max() <= 4
+
+
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_what_is_transparent_is_on_white(kind: str) -> None:
     dots = np.zeros((1, 3, 4), np.uint8)
@@ -197,6 +206,39 @@ def test_limits_hold_at_their_border() -> None:
     for limits in ({"pixels": 64 * 48 - 1}, {"side": 63}, {"file_bytes": len(file) - 1}):
         with pytest.raises(MediaError, match=r"are taken|the most that one may"):
             read(file, **limits)
+
+
+def noise(width: int, height: int) -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(values)
+
+
+def test_pixels_in_pieces_of_some_hundred_bytes_are_no_harm() -> None:
+    file = saved(noise(400, 300), "PNG")
+    start = file.index(b"IDAT") - 4
+    pieces, at = [], start
+    while file[at + 4 : at + 8] == b"IDAT":
+        length = int.from_bytes(file[at : at + 4])
+        data = file[at + 8 : at + 8 + length]
+        pieces += [chunk(b"IDAT", data[i : i + 200]) for i in range(0, length, 200)]
+        at += length + 12
+    assert len(pieces) > 1_500
+    np.testing.assert_array_equal(
+        read(file[:start] + b"".join(pieces) + file[at:]), np.asarray(noise(400, 300))
+    )
+
+
+def test_the_clock_is_looked_at_often() -> None:
+    file = saved(noise(400, 300), "JPEG", quality=95)
+    looks = 0
+
+    def stopped() -> bool:
+        nonlocal looks
+        looks += 1
+        return False
+
+    read_picture(file, PictureLimits(), stopped=stopped)
+    assert looks > len(file) / 5_000
 
 
 def test_whoever_stopped_waiting_ends_the_decoding() -> None:

@@ -22,6 +22,8 @@ def blank(width: int, height: int) -> Picture:
     [
         # Near a square; 1.2 times as wide, but of parts under 256 pixels; of two parts.
         *((1000, 900, 1), (500, 400, 1), (600, 500, 3)),
+        # Half of a part is one.
+        (2500, 1000, 4),
         # 3.33 to 1: three; 8 to 1: four at most; high ones alike.
         *((1000, 300, 4), (2400, 300, 5), (300, 1000, 4), (300, 2400, 5)),
     ],
@@ -65,6 +67,12 @@ def test_qwen3_vl(width: int, height: int, detail: Detail, grid: tuple[int, int]
     assert image.grid == grid
     assert image.patches.shape == (grid[0] * grid[1], 3 * 2 * 16 * 16)
     assert image.tokens == grid[0] * grid[1] // 4
+
+
+def test_qwen3_vl_leaves_a_side_of_one_token() -> None:
+    processor = Qwen3VLProcessor(min_pixels=4_096, max_pixels=16_384)
+    # By the root of 80,000 / 16,384, 2.21: 9 × 1,810 pixels.
+    assert processor.size(20, 4000, "high") == (32, 1792)
 
 
 def test_qwen3_vl_takes_no_stripes() -> None:
