@@ -9,10 +9,10 @@ class PictureLimits:
 
     Attributes:
         file_bytes: of the file.
-        pixels: in all, before it is made smaller. A picture takes up to 12 bytes of memory for
+        pixels: in all, before it is made smaller. A picture takes up to 14 bytes of memory for
             each while it is decoded.
         side: pixels of the longer side.
-        seconds: that decoding may take, from when a thread begins with it.
+        seconds: of a core that decoding may take.
     """
 
     file_bytes: int = 20 * 2**20

@@ -63,10 +63,14 @@ def test_qwen3_vl(width: int, height: int, detail: Detail, grid: tuple[int, int]
     processor = Qwen3VLProcessor.of(
         {"size": {"shortest_edge": 65_536, "longest_edge": 16_777_216}, "patch_size": 16}
     )
-    (image,) = processor(blank(width, height), detail)
-    assert image.grid == grid
-    assert image.patches.shape == (grid[0] * grid[1], 3 * 2 * 16 * 16)
-    assert image.tokens == grid[0] * grid[1] // 4
+    assert processor.size(height, width, detail) == (grid[0] * 16, grid[1] * 16)
+
+
+def test_qwen3_vl_makes_a_token_of_four_patches() -> None:
+    (image,) = Qwen3VLProcessor()(blank(640, 480), "low")
+    assert image.grid == (26, 36)
+    assert image.patches.shape == (26 * 36, 3 * 2 * 16 * 16)
+    assert image.tokens == 26 * 36 // 4
 
 
 def test_qwen3_vl_leaves_a_side_of_one_token() -> None:
