@@ -1,0 +1,1 @@
+"""Pictures → patches, for each family as the reference does it."""
