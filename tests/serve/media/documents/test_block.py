@@ -27,8 +27,10 @@ def test_pages_are_told_apart_and_pictures_stand_in_their_places() -> None:
     ]
     pieces = block(Document("report.pdf", "PDF", paged=True, pages=pages))
     assert pieces[::2] == [
-        'File "report.pdf" (PDF, 5 pages)\nPage 1:\n```\nSales rose.\n```\n'
-        "Page 2 is this picture:\n",
+        (
+            'File "report.pdf" (PDF, 5 pages)\nPage 1:\n```\nSales rose.\n```\n'
+            "Page 2 is this picture:\n"
+        ),
         "Page 3 is blank.\nPage 4 cannot be read: it is damaged.\nPage 5 is this picture:\n",
     ]
     assert pieces[1] is picture

@@ -154,8 +154,10 @@ async def test_html_is_told_as_it_is_seen(reader: DocumentReader) -> None:
     document = await reader.read("a.html", made.encode("iso-8859-1"))
     assert document.kind == "HTML"
     assert texts(document) == [
-        "Größe\n\nOne bold word & more\n\n  * first\n  * second\n"
-        "a long heading  b\n1  2\n\n[a chart]"
+        (
+            "Größe\n\nOne bold word & more\n\n  * first\n  * second\n"
+            "a long heading  b\n1  2\n\n[a chart]"
+        )
     ]
 
 
