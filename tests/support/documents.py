@@ -70,6 +70,22 @@ def drawn_pdf(content: bytes, *more: bytes, box: bytes = b"0 0 200 200") -> byte
     )
 
 
+def form_pdf() -> bytes:
+    """A PDF of one page that says `Name:`, and `Ada Lovelace` in a field beside it."""
+    filled = b"/Type /XObject /Subtype /Form /BBox [0 0 130 20] /Resources <</Font <</F1 5 0 R>>>>"
+    return raw_pdf(
+        b"<</Type /Catalog /Pages 2 0 R /AcroForm <</Fields [6 0 R]>>>>",
+        b"<</Type /Pages /Kids [3 0 R] /Count 1>>",
+        b"<</Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] /Contents 4 0 R /Annots [6 0 R]"
+        b" /Resources <</Font <</F1 5 0 R>>>>>>",
+        stream(b"BT /F1 12 Tf 10 150 Td (Name:) Tj ET"),
+        b"<</Type /Font /Subtype /Type1 /BaseFont /Helvetica>>",
+        b"<</Type /Annot /Subtype /Widget /FT /Tx /T (name) /V (Ada Lovelace) /F 4"
+        b" /Rect [60 145 190 165] /P 3 0 R /AP <</N 7 0 R>>>>",
+        stream(b"BT /F1 12 Tf 2 5 Td (Ada Lovelace) Tj ET", filled),
+    )
+
+
 def word(build: Callable[[Document], object]) -> bytes:
     """A DOCX that `build` fills."""
     made = docx.Document()

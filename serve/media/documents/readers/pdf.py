@@ -1,5 +1,6 @@
 """PDF to the text of its pages, and to pictures of those that have none."""
 
+import unicodedata
 from collections.abc import Iterator
 from math import sqrt
 from typing import cast
@@ -50,19 +51,21 @@ def pages_of(data: bytes, limits: DocumentLimits, room: Room, *, pictures: bool)
 
 def _opened(data: bytes) -> pdfium.PdfDocument:
     try:
-        return pdfium.PdfDocument(data)
+        document = pdfium.PdfDocument(data)
+        document.init_forms()
     except pdfium.PdfiumError as error:
         # Its last error may be that of another file.
         if error.err_code == pdfium_c.FPDF_ERR_PASSWORD and _LOCK in data:
             raise faults.broken("is locked. Send it without a password.") from error
         raise faults.broken("cannot be read as PDF: it is damaged or cut off.") from error
+    return document
 
 
 def _page(
     document: pdfium.PdfDocument, number: int, limits: DocumentLimits, room: Room, *, pictures: bool
 ) -> Page:
     try:
-        page = document[number]
+        page = _with_what_is_filled_in(document, number)
     except pdfium.PdfiumError:
         return Page(unreadable="it is damaged")
     try:
@@ -72,12 +75,24 @@ def _page(
         if _is_blank(page):
             return Page()
         if not pictures:
-            return Page(unreadable="it is a picture")
+            return Page(unreadable="it has no readable text")
         return Page(picture=_picture(page, limits.picture_pixels))
     except pdfium.PdfiumError:
         return Page(unreadable="it is damaged")
     finally:
         page.close()
+
+
+def _with_what_is_filled_in(document: pdfium.PdfDocument, number: int) -> pdfium.PdfPage:
+    """The page; what its form's fields hold is part of it."""
+    page = document[number]
+    if document.formenv is None or not pdfium_c.FPDFPage_GetAnnotCount(page):
+        return page
+    try:
+        page.flatten()
+    finally:
+        page.close()
+    return document[number]
 
 
 def _text(page: pdfium.PdfPage, room: Room) -> str:
@@ -88,7 +103,14 @@ def _text(page: pdfium.PdfPage, room: Room) -> str:
     finally:
         textpage.close()
     lines = text.replace(_HYPHEN, "-\n").replace("\0", "").splitlines()
-    return "\n".join(line.rstrip() for line in lines).strip("\n")
+    text = "\n".join(line.rstrip() for line in lines).strip("\n")
+    return text if _is_readable(text) else ""
+
+
+def _is_readable(text: str) -> bool:
+    """Whether most of it is characters: a font may not say which ones its glyphs are."""
+    told = "".join(text.split())
+    return sum(unicodedata.category(each)[0] != "C" for each in told) * 2 > len(told)
 
 
 def _is_blank(page: pdfium.PdfPage) -> bool:

@@ -29,7 +29,7 @@ from serve.media.documents.limits import DocumentLimits
 from serve.media.documents.reader import DocumentReader
 from serve.media.errors import MediaError
 
-LIMITS = DocumentLimits(seconds=1.0)
+LIMITS = DocumentLimits(seconds=1.0, memory=256 * 2**20)
 GOOD = pdf("A good file.")
 DOCX_TYPE = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
@@ -136,7 +136,7 @@ CASES: dict[str, tuple[str, str, Callable[[], bytes], str | None]] = {
         "a.pdf",
         "",
         lambda: drawn_pdf(stream(b"0 0 200 200 re f 0 0 m 200 200 l S\n" * 400_000)),
-        "takes too much time",
+        "takes too much",
     ),
     "pdf of a vast page": (
         "a.pdf",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from docx.document import Document as WordDocument
-from support.documents import drawn_pdf, pdf, picture, stream, word, word_of
+from support.documents import drawn_pdf, form_pdf, pdf, picture, stream, word, word_of
 
 from serve.media.documents import process, worker
 from serve.media.documents.document import Document
@@ -57,6 +57,19 @@ async def test_a_hyphen_at_the_end_of_a_line_stays_with_its_line(reader: Documen
     assert texts(document) == ["a well-\nknown page"]
 
 
+async def test_what_is_filled_into_a_form_is_read(reader: DocumentReader) -> None:
+    (page,) = (await reader.read("a.pdf", form_pdf())).pages
+    assert page.text == "Name:\nAda Lovelace"
+
+
+async def test_text_in_a_font_that_does_not_say_its_characters_is_no_text(
+    reader: DocumentReader,
+) -> None:
+    made = drawn_pdf(stream(b"BT /F1 20 Tf 10 100 Td <0102030405> Tj ET"))
+    (page,) = (await reader.read("a.pdf", made)).pages
+    assert (page.text, page.unreadable) == ("", "it has no readable text")
+
+
 async def test_a_page_without_text_is_a_picture_where_one_is_wanted(
     reader: DocumentReader,
 ) -> None:
@@ -79,7 +92,7 @@ async def test_a_page_without_text_is_unreadable_where_no_picture_is_wanted(
     reader: DocumentReader,
 ) -> None:
     document = await reader.read("a.pdf", pdf("text", picture(), None))
-    assert [page.unreadable for page in document.pages] == ["", "it is a picture", ""]
+    assert [page.unreadable for page in document.pages] == ["", "it has no readable text", ""]
 
 
 async def test_beyond_the_most_pictures_pages_are_unreadable() -> None:
@@ -88,7 +101,7 @@ async def test_beyond_the_most_pictures_pages_are_unreadable() -> None:
     reader.close()
     shapes = [None if page.picture is None else page.picture.shape for page in document.pages]
     assert shapes == [(119, 85, 3), (119, 85, 3), None]
-    assert document.pages[2].unreadable == "it is a picture"
+    assert document.pages[2].unreadable == "it has no readable text"
 
 
 async def test_a_word_document_is_told_in_its_order(reader: DocumentReader) -> None:
