@@ -14,9 +14,12 @@ from docx.oxml.xmlchemy import BaseOxmlElement
 from serve.media.documents import faults
 
 _MOST_PARTS = 10_000
-# With the text of links, of changes that were inserted and of boxes; a box that is there a second
-# time, for older programs, only once.
-_RUNS = ".//w:r[not(ancestor::*[local-name() = 'Fallback'])]"
+# With the text of links, of changes that were inserted and of boxes; what is there a second time,
+# for older programs or where it was moved from, only once.
+_RUNS = ".//w:r[not(ancestor::w:moveFrom or ancestor::*[local-name() = 'Fallback'])]"
+_NOTES = ("footnote", "endnote", "comment")
+_MARGINS = ((RELATIONSHIP_TYPE.HEADER, "headers"), (RELATIONSHIP_TYPE.FOOTER, "footers"))
+_TEXT = b"</w:t>"
 # What wraps blocks and is none: fields of forms, changes, custom tags.
 _WRAPPERS = {qn(f"w:{name}") for name in ("sdt", "sdtContent", "ins", "customXml", "smartTag")}
 
@@ -109,19 +112,18 @@ def _table_of(row: BaseOxmlElement) -> BaseOxmlElement | None:
 
 
 def _left_out(document: WordDocument) -> list[str]:
-    relations = [each.reltype for each in document.part.rels.values()]
+    body = document.element.body
+    relations = list(document.part.rels.values())
+    kinds = [each.reltype for each in relations]
     counted = (
-        (relations.count(RELATIONSHIP_TYPE.IMAGE), "picture", "pictures"),
-        (relations.count(RELATIONSHIP_TYPE.CHART), "chart", "charts"),
+        (kinds.count(RELATIONSHIP_TYPE.IMAGE), "picture"),
+        (kinds.count(RELATIONSHIP_TYPE.CHART), "chart"),
+        *((len(body.xpath(f".//w:{name}Reference")), name) for name in _NOTES),
     )
-    left = [f"{n} {one if n == 1 else many}" for n, one, many in counted if n]
-    for relation, what in (
-        (RELATIONSHIP_TYPE.COMMENTS, "comments"),
-        (RELATIONSHIP_TYPE.HEADER, "headers"),
-        (RELATIONSHIP_TYPE.FOOTER, "footers"),
-        (RELATIONSHIP_TYPE.FOOTNOTES, "footnotes"),
-        (RELATIONSHIP_TYPE.ENDNOTES, "endnotes"),
-    ):
-        if relation in relations:
-            left.append(what)
-    return left
+    told = [f"{count} {name}{'s' if count > 1 else ''}" for count, name in counted if count]
+    for kind, name in _MARGINS:
+        # Word writes empty ones too.
+        parts = (each.target_part.blob for each in relations if each.reltype == kind)
+        if any(_TEXT in part for part in parts):
+            told.append(name)
+    return told

@@ -129,7 +129,7 @@ async def test_changes_fields_links_and_boxes_of_a_word_document_are_read_once(
     compatible = "http://schemas.openxmlformats.org/markup-compatibility/2006"
     body = (
         f"<w:p><w:ins>{run('in')}</w:ins><w:del><w:r><w:delText>out</w:delText></w:r></w:del>"
-        f"<w:hyperlink>{run('link')}</w:hyperlink></w:p>"
+        f"<w:hyperlink>{run('link')}</w:hyperlink><w:moveFrom>{run('gone')}</w:moveFrom></w:p>"
         f"<w:sdt><w:sdtContent><w:p>{run('field')}</w:p></w:sdtContent></w:sdt>"
         f'<w:p><w:r><mc:AlternateContent xmlns:mc="{compatible}">'
         f"<mc:Choice Requires='wps'><w:txbxContent><w:p>{run('box')}</w:p></w:txbxContent>"
@@ -150,10 +150,13 @@ async def test_what_a_word_document_has_beside_text_is_named(
     def build(made: WordDocument) -> None:
         made.add_picture(str(tmp_path / "red.png"))
         made.sections[0].header.paragraphs[0].text = "Confidential"
+        made.sections[0].footer.is_linked_to_previous = False
+        for _ in range(2):
+            made.add_comment(made.add_paragraph("text").runs, "no")
 
     document = await reader.read("a.docx", word(build))
-    assert texts(document) == [""]
-    assert document.left_out == ["1 picture", "headers"]
+    assert texts(document) == ["text\n\ntext"]
+    assert document.left_out == ["1 picture", "2 comments", "headers"]
 
 
 async def test_html_is_told_as_it_is_seen(reader: DocumentReader) -> None:
@@ -221,8 +224,9 @@ async def test_several_processes_read_at_once() -> None:
 
 
 async def test_one_that_takes_too_much_time_is_refused_and_another_process_reads_on(
-    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(process, "_PATIENCE", 1000.0)
     reader = DocumentReader(DocumentLimits(seconds=0.1))
     endless = drawn_pdf(stream(b"0 0 200 200 re f 0 0 m 200 200 l S\n" * 400_000))
     with pytest.raises(MediaError, match="takes too much time to be read") as refused:
@@ -280,7 +284,11 @@ async def test_a_file_that_crashes_a_fresh_process_is_refused_and_logged(
     assert texts(await own.read("a", b"good")) == ["good"]
 
 
-async def test_whoever_leaves_frees_the_process_at_once(own: DocumentReader) -> None:
+@pytest.mark.timeout(60)
+async def test_whoever_leaves_frees_the_process_at_once(
+    own: DocumentReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_PATIENCE", 1000.0)
     await own.start()
     os.kill(helper_of(own)._process.pid, signal.SIGSTOP)
     reading = asyncio.create_task(own.read("a", b"left"))
@@ -293,7 +301,11 @@ async def test_whoever_leaves_frees_the_process_at_once(own: DocumentReader) -> 
     assert waiting.cancelled()
 
 
-async def test_closing_ends_what_is_being_read(own: DocumentReader) -> None:
+@pytest.mark.timeout(60)
+async def test_closing_ends_what_is_being_read(
+    own: DocumentReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_PATIENCE", 1000.0)
     await own.start()
     os.kill(helper_of(own)._process.pid, signal.SIGSTOP)
     reading = asyncio.create_task(own.read("a", b"left"))
