@@ -23,7 +23,7 @@ from serve.media.documents.transfer import Asked, Refused
 logger = logging.getLogger(__name__)
 
 # Of the clock, for a second of a core: a busy machine may take that long.
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 _TOO_MUCH = "takes too much {} to be read. Send a part of it."
 
 

@@ -69,7 +69,7 @@ def _page(
     except pdfium.PdfiumError:
         return Page(unreadable="it is damaged")
     try:
-        text = room.take(_text(page, room))
+        text = room.take(_text(page))
         if text:
             return Page(text)
         if _is_blank(page):
@@ -95,10 +95,9 @@ def _with_what_is_filled_in(document: pdfium.PdfDocument, number: int) -> pdfium
     return document[number]
 
 
-def _text(page: pdfium.PdfPage, room: Room) -> str:
+def _text(page: pdfium.PdfPage) -> str:
     textpage = page.get_textpage()
     try:
-        room.need(textpage.count_chars())
         text = textpage.get_text_range()
     finally:
         textpage.close()

@@ -268,7 +268,7 @@ async def assert_undisturbed(reader: DocumentReader) -> None:
     assert [page.text for page in document.pages] == ["A good file."]
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("case", REFUSED)
 async def test_it_is_refused_in_a_sentence_and_the_next_is_read(
     case: str, reader: DocumentReader
@@ -284,7 +284,7 @@ async def test_it_is_refused_in_a_sentence_and_the_next_is_read(
     await assert_undisturbed(reader)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("case", READ)
 async def test_it_is_read_within_bounds_and_so_is_the_next(
     case: str, reader: DocumentReader

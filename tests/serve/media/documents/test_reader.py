@@ -215,6 +215,14 @@ async def test_characters_up_to_the_limit_are_read(reader: DocumentReader) -> No
     assert refused.value.code == "file_too_large"
 
 
+async def test_the_characters_of_all_pages_are_counted_together() -> None:
+    reader = DocumentReader(DocumentLimits(characters=10))
+    assert texts(await reader.read("a.pdf", pdf("12345", "67890"))) == ["12345", "67890"]
+    with pytest.raises(MediaError, match="more than 10 characters"):
+        await reader.read("a.pdf", pdf("12345", "678901"))
+    reader.close()
+
+
 async def test_several_processes_read_at_once() -> None:
     reader = DocumentReader(count=2)
     await reader.start()
