@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # Of the clock, for a second of a core: a busy machine may take that long.
 _PATIENCE = 30.0
+# What an answer raises that is none.
+_NONSENSE = (LookupError, RecursionError, TypeError, ValueError)
 _TOO_MUCH = "takes too much {} to be read. Send a part of it."
 
 
@@ -130,7 +132,7 @@ class ReadingProcess:
                 return transfer.receive_answer(helper.connection, self._limits)
             except (EOFError, OSError):
                 status, said = helper.why_ended()
-            except ValueError as nonsense:
+            except _NONSENSE as nonsense:
                 helper.kill()
                 status, said = helper.why_ended()[0], str(nonsense)
             finally:

@@ -96,10 +96,11 @@ def receive_answer(link: Link, limits: DocumentLimits) -> Document | Refused:
 
     Raises:
         EOFError: it has ended.
-        OSError: likewise, or what it says is longer than any answer.
-        ValueError: it says something else.
+        OSError: likewise.
+        LookupError, RecursionError, TypeError, ValueError: what it says is no answer, or longer
+            than any.
     """
-    told = json.loads(link.recv_bytes(limits.answer_bytes))
+    told = json.loads(_received(link, limits.answer_bytes))
     if "refused" in told:
         return Refused(**told["refused"])
     shapes = [shape for _, _, shape in told["pages"] if shape is not None]
@@ -109,13 +110,23 @@ def receive_answer(link: Link, limits: DocumentLimits) -> Document | Refused:
     return Document(**told, pages=pages)
 
 
+def _received(link: Link, most: int) -> bytes:
+    try:
+        return link.recv_bytes(most)
+    except OSError as error:
+        # What the system tells has a number: this is a message that is too long.
+        if error.errno is None:
+            raise ValueError(str(error)) from error
+        raise
+
+
 def _page(
     link: Link, limits: DocumentLimits, text: str, unreadable: str, shape: Sequence[int] | None
 ) -> Page:
     if shape is None:
         return Page(text, unreadable=unreadable)
     # Both edges are rounded up, so that a picture may have more than the limit, but not twice that.
-    pixels = link.recv_bytes(2 * _CHANNELS * (limits.picture_pixels + 1))
+    pixels = _received(link, 2 * _CHANNELS * (limits.picture_pixels + 1))
     if len(shape) != 3 or shape[2] != _CHANNELS or prod(shape) != len(pixels):
         raise ValueError("a picture of another shape")
     return Page(picture=np.frombuffer(pixels, np.uint8).reshape(shape))

@@ -113,9 +113,8 @@ def _is_readable(text: str) -> bool:
 
 
 def _is_blank(page: pdfium.PdfPage) -> bool:
-    return next(
-        iter(page.get_objects(max_depth=1)), None
-    ) is None and not pdfium_c.FPDFPage_GetAnnotCount(page)
+    draws = any(True for _ in page.get_objects(max_depth=1))
+    return not draws and not pdfium_c.FPDFPage_GetAnnotCount(page)
 
 
 def _picture(page: pdfium.PdfPage, most: int) -> npt.NDArray[np.uint8]:

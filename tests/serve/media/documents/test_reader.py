@@ -5,14 +5,14 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from docx.document import Document as WordDocument
 from support.documents import drawn_pdf, form_pdf, pdf, picture, stream, word, word_of
 
-from serve.media.documents import process, worker
+from serve.media.documents import process, transfer, worker
 from serve.media.documents.document import Document
 from serve.media.documents.limits import DocumentLimits
 from serve.media.documents.process import AbandonedError, ReadingProcess
@@ -288,6 +288,36 @@ async def test_a_file_that_crashes_a_fresh_process_is_refused_and_logged(
     with pytest.raises(MediaError, match='"a" cannot be read: it is damaged, or takes'):
         await own.read("a", b"good")
     assert "a process that read a file ended with SIGSEGV" in caplog.text
+    monkeypatch.undo()
+    assert texts(await own.read("a", b"good")) == ["good"]
+
+
+class Saying:
+    """An end of a connection over which this has come."""
+
+    def __init__(self, message: bytes) -> None:
+        self._message = message
+
+    def recv_bytes(self, most: int) -> bytes:
+        if len(self._message) > most:
+            raise OSError("bad message length")
+        return self._message
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"refused": {"a": 1}}', b" " * 6_000_000]
+)
+async def test_a_process_that_answers_nonsense_is_replaced(
+    own: DocumentReader, monkeypatch: pytest.MonkeyPatch, nonsense: bytes
+) -> None:
+    def answered(link: Any, limits: DocumentLimits) -> Any:
+        receive_answer(link, limits)
+        return receive_answer(cast("Any", Saying(nonsense)), limits)
+
+    receive_answer = transfer.receive_answer
+    monkeypatch.setattr(transfer, "receive_answer", answered)
+    with pytest.raises(MediaError):
+        await own.read("a", b"good")
     monkeypatch.undo()
     assert texts(await own.read("a", b"good")) == ["good"]
 
