@@ -228,6 +228,7 @@ CASES: dict[str, tuple[str, str, Callable[[], bytes], str | None]] = {
     "rtf": ("a.rtf", "", lambda: b"{\\rtf1 text}", "is RTF"),
     "old word": ("a.doc", "", lambda: b"\xd0\xcf\x11\xe0" + noise(2000), "an old Office file"),
     "noise as text": ("a.txt", "", lambda: noise(50_000), "is neither text nor"),
+    "noise that could be utf-16": ("a", "", lambda: noise(24, seed=4), "is neither text nor"),
     "zeros amid text": ("a.txt", "", lambda: b"text\0text", "is neither text nor"),
     "controls as text": ("a.csv", "", lambda: b"\1\2\3" * 1000, "is neither text nor"),
     "half a character of utf-16": ("a.txt", "", lambda: b"\xff\xfea\0b", "in 'utf-16', but is not"),
