@@ -10,7 +10,7 @@ from typing import Any
 from model.config import CheckpointError, ModelConfig
 from model.families.gemma import gemma3_config, gemma_weights
 from model.families.keys import ConfigKeys
-from model.families.multimodal import text_config, under_any, within
+from model.families.multimodal import text_config, under_any, vision_keys, within
 from model.families.stored import Stored, keep
 from model.families.vision_names import attention, blocks, flatten_patches, layer_norm, mlp
 from model.vision.config import AnyVisionConfig, Gemma3VisionConfig
@@ -54,11 +54,8 @@ def gemma3_vision_config(config: Mapping[str, Any], source: str) -> Gemma3Vision
 def _read(config: Mapping[str, Any], source: str) -> tuple[dict[str, Any], Gemma3VisionConfig]:
     keys = ConfigKeys(config, source)
     inner, _ = text_config(keys, _TEXT_DEFAULTS, tied=True)
-    vision = keys.nested("vision_config")
-    if vision is None:
-        raise CheckpointError(f"{source} lacks vision_config")
+    vision = vision_keys(keys)
     vision.require("num_channels", [3])
-    vision.require("hidden_act", ["gelu_pytorch_tanh"])
     vision.require("vision_use_head", [False])
     image, patch = vision.positive("image_size", int), vision.positive("patch_size", int)
     tokens = keys.positive("mm_tokens_per_image", int, 256)

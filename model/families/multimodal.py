@@ -25,6 +25,7 @@ def text_config(
     Raises:
         CheckpointError: there is none, or the two configs contradict each other.
     """
+    keys.require("pruned_heads", [{}, None])
     inner: dict[str, Any] = keys.take("text_config", dict)
     head = inner.get("tie_word_embeddings")
     whole = keys.take("tie_word_embeddings", bool, tied if head is None else head)
@@ -34,6 +35,20 @@ def text_config(
             "they must be the same"
         )
     return {**defaults, **inner, "tie_word_embeddings": whole}, f"{keys.source} text_config"
+
+
+def vision_keys(keys: ConfigKeys) -> ConfigKeys:
+    """The keys of the tower's own config.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    vision = keys.nested("vision_config")
+    if vision is None:
+        raise CheckpointError(f"{keys.source} lacks vision_config")
+    vision.require("pruned_heads", [{}, None])
+    vision.require("hidden_act", ["gelu_pytorch_tanh"])
+    return vision
 
 
 def within(weights: Mapping[str, Stored]) -> dict[str, Stored]:

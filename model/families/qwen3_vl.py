@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from model.config import CheckpointError, ModelConfig
 from model.families.keys import ConfigKeys
-from model.families.multimodal import text_config, under_any, within
+from model.families.multimodal import text_config, under_any, vision_keys, within
 from model.families.names import common_weights
 from model.families.qwen import qwen3_config
 from model.families.stored import Stored, keep
@@ -87,11 +87,8 @@ def _read(config: Mapping[str, Any], source: str) -> tuple[dict[str, Any], Qwen3
     inner, within_text = text_config(keys, {}, tied=False)
     # Films are not shown to it.
     keys.ignore("video_token_id")
-    vision = keys.nested("vision_config")
-    if vision is None:
-        raise CheckpointError(f"{source} lacks vision_config")
+    vision = vision_keys(keys)
     vision.require("in_channels", [3])
-    vision.require("hidden_act", ["gelu_pytorch_tanh"])
     places = vision.positive("num_position_embeddings", int)
     out, embed = vision.positive("out_hidden_size", int), ConfigKeys(inner, within_text)
     if out != embed.positive("hidden_size", int) or isqrt(places) ** 2 != places:

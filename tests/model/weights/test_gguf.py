@@ -38,8 +38,9 @@ def config_of(name: str) -> dict:
     return json.loads((FIXTURES / name / "config.json").read_text())
 
 
-# llama.cpp has no windows for Qwen2, and no layers without experts in a Qwen3-MoE.
-NOT_IN_GGUF = ("qwen-2-window", "qwen-3-moe", "qwen-3-moe-raw")
+# llama.cpp has no windows for Qwen2, no layers without experts in a Qwen3-MoE, and keeps what sees
+# in a file of its own.
+NOT_IN_GGUF = ("qwen-2-window", "qwen-3-moe", "qwen-3-moe-raw", "gemma-3-vision", "qwen-3-vl")
 VARIANTS = sorted(
     path.name for path in FIXTURES.iterdir() if path.is_dir() and path.name not in NOT_IN_GGUF
 )
