@@ -53,7 +53,7 @@ def gemma3_vision_config(config: Mapping[str, Any], source: str) -> Gemma3Vision
 
 def _read(config: Mapping[str, Any], source: str) -> tuple[dict[str, Any], Gemma3VisionConfig]:
     keys = ConfigKeys(config, source)
-    inner, _ = text_config(keys, _TEXT_DEFAULTS, tied=True)
+    inner = text_config(keys, _TEXT_DEFAULTS, tied=True)
     vision = vision_keys(keys)
     vision.require("num_channels", [3])
     vision.require("vision_use_head", [False])

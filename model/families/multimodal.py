@@ -12,10 +12,8 @@ from model.families.keys import ConfigKeys
 from model.families.stored import Stored
 
 
-def text_config(
-    keys: ConfigKeys, defaults: Mapping[str, Any], *, tied: bool
-) -> tuple[dict[str, Any], str]:
-    """The decoder's own config, and what to call it.
+def text_config(keys: ConfigKeys, defaults: Mapping[str, Any], *, tied: bool) -> dict[str, Any]:
+    """The decoder's own config.
 
     Args:
         keys: of the whole config.
@@ -34,7 +32,7 @@ def text_config(
             f"{keys.source} has tie_word_embeddings: {whole} and in its text_config {head!r}; "
             "they must be the same"
         )
-    return {**defaults, **inner, "tie_word_embeddings": whole}, f"{keys.source} text_config"
+    return {**defaults, **inner, "tie_word_embeddings": whole}
 
 
 def vision_keys(keys: ConfigKeys) -> ConfigKeys:

@@ -84,14 +84,14 @@ def qwen3_vl_vision_config(config: Mapping[str, Any], source: str) -> Qwen3VLVis
 
 def _read(config: Mapping[str, Any], source: str) -> tuple[dict[str, Any], Qwen3VLVisionConfig]:
     keys = ConfigKeys(config, source)
-    inner, within_text = text_config(keys, {}, tied=False)
+    inner = text_config(keys, {}, tied=False)
     # Films are not shown to it.
     keys.ignore("video_token_id")
     vision = vision_keys(keys)
     vision.require("in_channels", [3])
     places = vision.positive("num_position_embeddings", int)
-    out, embed = vision.positive("out_hidden_size", int), ConfigKeys(inner, within_text)
-    if out != embed.positive("hidden_size", int) or isqrt(places) ** 2 != places:
+    out, text = vision.positive("out_hidden_size", int), ConfigKeys(inner, f"{source} text_config")
+    if out != text.positive("hidden_size", int) or isqrt(places) ** 2 != places:
         raise CheckpointError(
             f"{vision.source} has out_hidden_size: {out} and num_position_embeddings: {places}; "
             "the former must be the decoder's hidden_size, the latter make a square"
