@@ -46,8 +46,8 @@ TOWERS: dict[str, AnyVisionConfig] = {
 
 def reduced(name: str, layers: int) -> AnyVisionConfig:
     """A tower of fewer blocks, with deepstack after the first."""
-    config = replace(TOWERS[name], num_layers=layers)
-    return replace(config, deepstack_layers=(0,)) if config.deepstack else config
+    deepstack = {"deepstack_layers": (0,)} if TOWERS[name].deepstack else {}
+    return replace(TOWERS[name], num_layers=layers, **deepstack)
 
 
 def compiled(config: AnyVisionConfig, mesh: str, size: int) -> dict[str, Any]:
