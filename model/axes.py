@@ -9,6 +9,10 @@ Shapes in signatures and einsum strings use these letters and no others:
     F  feed-forward width         H  head dimension
     E  experts                    V  vocabulary
     R  row slots of the engine    M  pages in a row's page table
+    X  bytes of an image's patch
+
+In a vision tower (`vision/`) a row is an image, or several side by side, and its tokens are
+patches.
 
 Parameters, caches and activations name the logical axes below; `mesh.py` maps those to mesh
 axes.
@@ -34,3 +38,8 @@ LAYERS = "layers"
 KEYS_VALUES = "keys_values"
 COLUMNS = "columns"
 WITHIN_GROUP = "within_group"
+IMAGES = "images"
+PATCHES = "patches"
+PIXELS = "pixels"
+POSITIONS = "positions"
+MERGED = "merged"

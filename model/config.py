@@ -24,10 +24,13 @@ class RopeConfig:
         frequencies: radians per position of each rotated pair; twice their number is the
             rotated width, what lies beyond it in H is left alone.
         scale: factor of cosine and sine (YaRN's and LongRoPE's attention factor).
+        axes: which axis of a position turns each pair: 0 for time, 1 for rows, 2 for columns of
+            an image. Empty where positions have one axis; a text's have the same on all.
     """
 
     frequencies: tuple[float, ...]
     scale: float = 1.0
+    axes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,16 @@ from model.axes import (
     GATE_UP,
     HEAD_DIM,
     HEAD_GROUP,
+    IMAGES,
     KEYS_VALUES,
     KV_HEADS,
     LAYERS,
+    MERGED,
     PAGE,
     PAGES,
+    PATCHES,
+    PIXELS,
+    POSITIONS,
     QKV_GROUP,
     ROUTES,
     ROWS,
@@ -61,6 +66,12 @@ RULES: dict[str, str | None] = {
     KEYS_VALUES: None,
     COLUMNS: None,
     WITHIN_GROUP: None,
+    # An image is divided, for there is often one alone.
+    IMAGES: None,
+    PATCHES: DATA,
+    PIXELS: None,
+    POSITIONS: None,
+    MERGED: None,
 }
 
 

@@ -50,26 +50,28 @@ class ParameterSpec(NamedTuple):
     sums: tuple[int, ...] = ()
 
 
-def _flat_state(state: Any) -> dict[str, nnx.Variable[Any]]:
+def flat_state(state: Any) -> dict[str, nnx.Variable[Any]]:
+    """The variables of modules by their dotted names."""
     return {".".join(str(part) for part in path): leaf for path, leaf in nnx.to_flat_state(state)}
 
 
-class _OneKey(nnx.Rngs):
+class OneKey(nnx.Rngs):
     """Where only shapes are wanted: counting keys is dear inside a trace."""
 
     def params(self) -> jax.Array:
+        """The one key."""
         return jax.random.key(0)
 
 
 @cache
 def _abstract_decoder(config: ModelConfig) -> tuple[Any, Any]:
-    return nnx.split(nnx.eval_shape(lambda: Decoder(config, jnp.dtype("float32"), rngs=_OneKey(0))))
+    return nnx.split(nnx.eval_shape(lambda: Decoder(config, jnp.dtype("float32"), rngs=OneKey(0))))
 
 
 def parameter_specs(config: ModelConfig) -> dict[str, ParameterSpec]:
     """Every parameter of a decoder of this shape, without allocating any."""
     _, state = _abstract_decoder(config)
-    return {name: _spec(config, leaf) for name, leaf in _flat_state(state).items()}
+    return {name: _spec(config, leaf) for name, leaf in flat_state(state).items()}
 
 
 def adapter_specs(config: ModelConfig) -> dict[str, ParameterSpec]:
@@ -242,7 +244,7 @@ def parameters_of(decoder: Decoder) -> Arrays:
     """The arrays of a decoder's modules by name, turned where its config says so."""
     return {
         name: turn(leaf[...], _inputs(leaf)) if decoder.config.turned else leaf[...]
-        for name, leaf in _flat_state(nnx.state(decoder)).items()
+        for name, leaf in flat_state(nnx.state(decoder)).items()
     }
 
 

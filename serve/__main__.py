@@ -274,7 +274,8 @@ def convert(source: str, target: Path, dtype: str | None) -> None:
     required=True,
     metavar="MODEL",
     help="What serve takes as --model, of which only config.json is read; or a preset: "
-    "gemma-3-27b, gpt-oss-20b, llama-3.1-8b, llama-3.1-70b, qwen3-8b, qwen3-30b-a3b, qwen3-32b.",
+    "gemma-3-27b, gpt-oss-20b, llama-3.1-8b, llama-3.1-70b, qwen3-8b, qwen3-30b-a3b, qwen3-32b, "
+    "qwen3-vl-8b.",
 )
 @click.option(
     "--topology",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from model.config import ModelConfig
 from model.families.registry import FAMILIES, read_config
+from model.vision.loading import read_vision
 
 FIXTURES = Path(__file__).parents[1] / "tests" / "fixtures" / "models"
 _NORMS = {"before": "", "after": "norms after", "around": "norms before and after"}
@@ -50,6 +51,8 @@ def parts(variant: str, config: ModelConfig) -> Iterator[str]:
         size = next(window for window in windows if window)
         where = "all" if all(windows) else f"{sum(map(bool, windows))} of {len(windows)}"
         yield f"window of {size} on {where} layers"
+    if config.layers[0].rope.axes:
+        yield "positions of three axes"
     if len({layer.rope for layer in config.layers}) > 1:
         yield "two rotary bases"
     if 2 * len(config.layers[0].rope.frequencies) < config.head_dim:
@@ -68,12 +71,15 @@ def parts(variant: str, config: ModelConfig) -> Iterator[str]:
         yield f"{experts.chosen} of {experts.count} experts in {layers} of {len(windows)} layers"
     if "quantization_config" in json.loads((FIXTURES / variant / "config.json").read_text()):
         yield "MXFP4 experts"
+    if (tower := read_vision(FIXTURES / variant)) is not None:
+        yield f"a tower of {tower.num_layers} blocks beside it"
     yield "tied head" if config.tied_head else "head of its own"
 
 
 def read_rope_kind(directory: Path) -> str:
     """The kind of rotary embedding that a fixture's config names."""
-    scaling = json.loads((directory / "config.json").read_text())["rope_parameters"]
+    config = json.loads((directory / "config.json").read_text())
+    scaling = config.get("text_config", config)["rope_parameters"]
     kinds = {
         value["rope_type"] for value in (scaling, *scaling.values()) if "rope_type" in _dict(value)
     }

@@ -199,6 +199,11 @@ def make(name: str, variant: Variant, directory: Path, ids: list[int]) -> None:
     copy.deepcopy(model).to(torch.bfloat16).save_pretrained(directory)
     if variant.finish is not None:
         variant.finish(directory, model)
+    record(name, model, directory, ids)
+
+
+def record(name: str, model: Any, directory: Path, ids: list[int]) -> None:
+    """Write what a model makes of a text beside its checkpoint."""
     (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": 2}) + "\n")
     tokens = torch.tensor(ids)
     logits = forward(model, tokens)

@@ -7,6 +7,13 @@ from typing import Any, NamedTuple
 
 from model.config import CheckpointError, ModelConfig, read_json
 from model.families.gemma import gemma2_config, gemma3_config, gemma_weights
+from model.families.gemma3_vision import TOWER as GEMMA_TOWER
+from model.families.gemma3_vision import (
+    gemma3_vision_config,
+    gemma3_vision_text_config,
+    gemma3_vision_text_weights,
+    gemma3_vision_weights,
+)
 from model.families.gpt_oss import gpt_oss_config, gpt_oss_weights
 from model.families.llama import llama_config, mistral_config
 from model.families.mixtral import mixtral_config, mixtral_weights
@@ -19,10 +26,35 @@ from model.families.qwen import (
     qwen3_moe_config,
     qwen3_moe_weights,
 )
+from model.families.qwen3_vl import TOWER as QWEN_TOWER
+from model.families.qwen3_vl import (
+    qwen3_vl_text_config,
+    qwen3_vl_text_weights,
+    qwen3_vl_vision_config,
+    qwen3_vl_weights,
+)
 from model.families.stored import Stored
 from model.foreign import check_directory
 from model.gguf_pointer import config_source
+from model.vision.config import AnyVisionConfig
 from model.weights.quantized.schemes import read_scheme
+
+
+class Vision(NamedTuple):
+    """How the vision tower of an architecture is published, in the same files.
+
+    Attributes:
+        config: the tower's shape, as `Family.config` has the decoder's.
+        weights: where each of its parameters is in the checkpoint.
+        tensors: a regular expression for the names of all of its tensors, and no others.
+    """
+
+    config: Callable[[Mapping[str, Any], str], AnyVisionConfig]
+    weights: Callable[[AnyVisionConfig], Mapping[str, Stored]]
+    tensors: str
+
+
+_UNUSED = (r"lm_head\.weight", r".*\.rotary_emb\.inv_freq")
 
 
 class Family(NamedTuple):
@@ -34,17 +66,26 @@ class Family(NamedTuple):
         weights: where each parameter of such a decoder is in the checkpoint.
         unused: regular expressions for the names of tensors that a checkpoint may hold besides,
             without an effect: copies, and what follows from the config.
+        vision: its tower, if it sees.
     """
 
     models: str
     config: Callable[[Mapping[str, Any], str], ModelConfig]
     weights: Callable[[ModelConfig], Mapping[str, Stored]]
-    unused: tuple[str, ...] = (r"lm_head\.weight", r".*\.rotary_emb\.inv_freq")
+    unused: tuple[str, ...] = _UNUSED
+    vision: Vision | None = None
 
 
 FAMILIES: Mapping[str, Family] = {
     "Gemma2ForCausalLM": Family("Gemma 2", gemma2_config, gemma_weights),
     "Gemma3ForCausalLM": Family("Gemma 3 (text)", gemma3_config, gemma_weights),
+    "Gemma3ForConditionalGeneration": Family(
+        "Gemma 3",
+        gemma3_vision_text_config,
+        gemma3_vision_text_weights,
+        (*_UNUSED, r"language_model\.lm_head\.weight", GEMMA_TOWER),
+        Vision(gemma3_vision_config, gemma3_vision_weights, GEMMA_TOWER),
+    ),
     "GptOssForCausalLM": Family("gpt-oss", gpt_oss_config, gpt_oss_weights),
     "LlamaForCausalLM": Family("Llama 2, 3, 3.1, 3.2, 3.3", llama_config, common_weights),
     "MistralForCausalLM": Family("Mistral 7B", mistral_config, common_weights),
@@ -54,6 +95,13 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen2ForCausalLM": Family("Qwen2, Qwen2.5", qwen2_config, common_weights),
     "Qwen3ForCausalLM": Family("Qwen3", qwen3_config, common_weights),
     "Qwen3MoeForCausalLM": Family("Qwen3-MoE", qwen3_moe_config, qwen3_moe_weights),
+    "Qwen3VLForConditionalGeneration": Family(
+        "Qwen3-VL",
+        qwen3_vl_text_config,
+        qwen3_vl_text_weights,
+        (*_UNUSED, QWEN_TOWER),
+        Vision(qwen3_vl_vision_config, qwen3_vl_weights, QWEN_TOWER),
+    ),
 }
 
 

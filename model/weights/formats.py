@@ -31,11 +31,18 @@ def open_weights(directory: Path, family: Family, config: ModelConfig) -> Weight
         )
     if ours:
         return OrbaxWeights(directory, config)
+    return PublishedWeights(directory, open_tensors(directory), family, config)
+
+
+def open_tensors(directory: Path) -> TensorStore:
+    """The tensors of a directory of safetensors files, those of few bits as what they stand for.
+
+    Raises:
+        CheckpointError: there are none, or they are broken.
+    """
     store: TensorStore = SafetensorsStore(directory)
     scheme, _ = read_scheme(directory)
-    if scheme is not None:
-        store = DequantizedStore(directory, store, scheme)
-    return PublishedWeights(directory, store, family, config)
+    return store if scheme is None else DequantizedStore(directory, store, scheme)
 
 
 def identifying_files(directory: Path) -> list[Path]:

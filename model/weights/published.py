@@ -22,7 +22,7 @@ from jax.sharding import Mesh, NamedSharding
 from model.config import CheckpointError, ModelConfig
 from model.families.registry import Family
 from model.families.stored import Stored
-from model.layout import layout_of
+from model.layout import Layout, layout_of
 from model.mesh import sharding, spread
 from model.parameters import ParameterSpec, is_small, make_held, parameter_specs
 from model.small import Weight
@@ -61,15 +61,115 @@ IN_ONE_FILE = Told(
 )
 
 
-class PublishedWeights:
-    """A checkpoint whose headers fit the model; nothing of its data has been read.
+class PublishedTensors:
+    """Tensors whose headers fit the parameters that they are to make; no data has been read.
+
+    Attributes:
+        counts: parameter → how many values it has.
+        dtypes: parameter → the dtype that its tensors make.
+        sizes: parameter → bytes that are read for it.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        store: TensorStore,
+        stored: Mapping[str, Stored],
+        specs: Mapping[str, ParameterSpec],
+        unused: Sequence[str] = (),
+        told: Told = IN_A_DIRECTORY,
+    ) -> None:
+        """Check what is stored against what is needed.
+
+        Args:
+            place: the checkpoint, for messages.
+            store: its tensors.
+            stored: where each parameter is among them.
+            specs: each parameter as published.
+            unused: regular expressions for names of tensors that may be there besides.
+            told: how to speak of what does not fit.
+
+        Raises:
+            CheckpointError: the tensors are not those that are needed.
+        """
+        tensors = store.listed()
+        self._stored = {name: _present(each, tensors) for name, each in stored.items()}
+        used = [name for each in self._stored.values() for name in each.tensors]
+        if missing := sorted(set(used) - set(tensors)):
+            bare = [name.removeprefix("model.") for name in missing]
+            if found := [name for name in bare if name in tensors]:
+                raise CheckpointError(
+                    f"{tensors[found[0]].file} has {found[0]} for model.{found[0]}, as models that "
+                    "make embeddings and write no text are published; give a model that writes text"
+                )
+            raise CheckpointError(
+                f"{place} lacks the tensor {missing[0]} ({len(missing)} are missing); {told.whole}"
+            )
+        ignored = re.compile("|".join(unused))
+        unknown = {name for name in set(tensors) - set(used) if not ignored.fullmatch(name)}
+        if extra := sorted(unknown - _zero_biases(store, unknown)):
+            raise CheckpointError(
+                f"{tensors[extra[0]].file} has the tensor {extra[0]}, for which this architecture "
+                f"has no use ({len(extra)} such tensors); {told.fitting}"
+            )
+        needed = [[tensors[name] for name in each.tensors] for each in self._stored.values()]
+        self.dtypes = {
+            name: _built_dtype(name, specs[name], each, parts, told)
+            for (name, each), parts in zip(self._stored.items(), needed, strict=True)
+        }
+        self.counts = {name: math.prod(specs[name].shape) for name in self._stored}
+        self.sizes = {
+            name: sum(part.size for part in parts)
+            for name, parts in zip(self._stored, needed, strict=True)
+        }
+        # Of the one parameter for which most has to be made that is not in the files as it is.
+        self._made_bytes = max(
+            sum(count for part in parts if (count := _bytes(part)) > part.size) for parts in needed
+        )
+        self._tensors = store.opened(used)
+
+    def made(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: jnp.dtype,
+        mesh: Mesh,
+        place: NamedSharding,
+        layout: Layout | None = None,
+    ) -> jax.Array:
+        """A parameter, read and made.
+
+        Args:
+            name: the parameter's.
+            shape: that it has laid out.
+            dtype: of what is made.
+            mesh: the devices.
+            place: where it is to lie.
+            layout: what is made of the parameter as published; None to leave it so.
+        """
+        stored = self._stored[name]
+        sources = [self._tensors[tensor] for tensor in stored.tensors]
+        build = stored.build if layout is None else layout.after(stored.build)
+        if mesh.size == 1 and mesh.devices.flat[0].platform == "cpu":
+            target = empty_aligned(shape, dtype)
+            moves = copies(build, sources, target)
+            if moves is not None:
+                for move in moves:
+                    copy_view(move.target, move.source, self._tensors.release)
+                return jax.device_put(target, place, may_alias=True)
+        parts = [_spread(source, mesh) for source in sources]
+        value = jax.block_until_ready(_make(build, dtype, place, *parts))
+        for source in sources:
+            self._tensors.release(source)
+        return value
+
+
+class PublishedWeights(PublishedTensors):
+    """A checkpoint whose headers fit the decoder; nothing of its data has been read.
 
     Attributes:
         config: the decoder as published.
         turned: matrices are stored with their inputs last, as `ModelConfig.turned` has them.
-        counts: parameter → how many values it has.
-        dtypes: parameter → the dtype that its tensors make.
-        sizes: parameter → bytes that are read for it.
     """
 
     turned = True
@@ -94,45 +194,9 @@ class PublishedWeights:
         Raises:
             CheckpointError: the tensors are not those that the family and the config ask for.
         """
-        tensors = store.listed()
-        self.config = config
-        self._stored = {
-            name: _present(stored, tensors) for name, stored in family.weights(config).items()
-        }
-        self._specs = parameter_specs(config)
-        used = [name for stored in self._stored.values() for name in stored.tensors]
-        if missing := sorted(set(used) - set(tensors)):
-            bare = [name.removeprefix("model.") for name in missing]
-            if found := [name for name in bare if name in tensors]:
-                raise CheckpointError(
-                    f"{tensors[found[0]].file} has {found[0]} for model.{found[0]}, as models that "
-                    "make embeddings and write no text are published; give a model that writes text"
-                )
-            raise CheckpointError(
-                f"{place} lacks the tensor {missing[0]} ({len(missing)} are missing); {told.whole}"
-            )
-        ignored = re.compile("|".join(family.unused))
-        unknown = {name for name in set(tensors) - set(used) if not ignored.fullmatch(name)}
-        if extra := sorted(unknown - _zero_biases(store, unknown)):
-            raise CheckpointError(
-                f"{tensors[extra[0]].file} has the tensor {extra[0]}, for which this architecture "
-                f"has no use ({len(extra)} such tensors); {told.fitting}"
-            )
-        needed = [[tensors[name] for name in stored.tensors] for stored in self._stored.values()]
-        self.dtypes = {
-            name: _built_dtype(name, self._specs[name], stored, parts, told)
-            for (name, stored), parts in zip(self._stored.items(), needed, strict=True)
-        }
-        self.counts = {name: math.prod(self._specs[name].shape) for name in self._stored}
-        self.sizes = {
-            name: sum(part.size for part in parts)
-            for name, parts in zip(self._stored, needed, strict=True)
-        }
-        # Of the one parameter for which most has to be made that is not in the files as it is.
-        self._made_bytes = max(
-            sum(count for part in parts if (count := _bytes(part)) > part.size) for parts in needed
-        )
-        self._tensors = store.opened(used)
+        self.config, self._specs = config, parameter_specs(config)
+        stored = family.weights(config)
+        super().__init__(place, store, stored, self._specs, family.unused, told)
 
     def groups(self, limit: int) -> list[list[str]]:
         """The parameters in groups of up to `limit` stored bytes, or of one larger parameter."""
@@ -165,29 +229,12 @@ class PublishedWeights:
         dtype: jnp.dtype | None,
         mesh: Mesh,
     ) -> Weight:
-        stored = self._stored[name]
-        sources = [self._tensors[tensor] for tensor in stored.tensors]
-        place = sharding(mesh, spec.axes)
-        build = layout_of(held, self._specs[name]).after(stored.build)
+        layout, place = layout_of(held, self._specs[name]), sharding(mesh, spec.axes)
         small = is_small(held, spec)
         # What is kept in fewer bits is made of what is stored.
-        target_dtype = self.dtypes[name] if small else dtype or self.dtypes[name]
-
-        def finish(whole: jax.Array) -> Weight:
-            return make_held(held, spec, dtype or whole.dtype, mesh, whole) if small else whole
-
-        if mesh.size == 1 and mesh.devices.flat[0].platform == "cpu":
-            target = empty_aligned(spec.shape, target_dtype)
-            moves = copies(build, sources, target)
-            if moves is not None:
-                for move in moves:
-                    copy_view(move.target, move.source, self._tensors.release)
-                return finish(jax.device_put(target, place, may_alias=True))
-        parts = [_spread(source, mesh) for source in sources]
-        value = jax.block_until_ready(_make(build, target_dtype, place, *parts))
-        for source in sources:
-            self._tensors.release(source)
-        return finish(value)
+        made_dtype = self.dtypes[name] if small else dtype or self.dtypes[name]
+        whole = self.made(name, spec.shape, made_dtype, mesh, place, layout)
+        return make_held(held, spec, dtype or whole.dtype, mesh, whole) if small else whole
 
 
 def _zero_biases(store: TensorStore, names: Collection[str]) -> set[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tqdm import tqdm
@@ -9,6 +10,7 @@ from tqdm import tqdm
 from model.config import ModelConfig
 from model.families.registry import read_config
 from model.mesh import MeshShape, parse_mesh
+from model.vision.loading import read_vision
 from serve.plan.apart import plan_apart
 from serve.plan.chips import CHIPS, offered, parse_slice
 from serve.plan.compiler import check_compiler, compiler_is_there
@@ -45,7 +47,7 @@ def run_plan(
         CompilerError: the TPU's compiler fails.
     """
     directory = model_directory(model).absolute()
-    config = read_config(directory)
+    config, work = read_config(directory), replace(work, tower=read_vision(directory))
     wanted: MeshShape | None = parse_mesh(mesh) if mesh else None
 
     def planned(topology: str) -> Told:

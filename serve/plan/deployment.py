@@ -31,6 +31,8 @@ from model.mesh import (
 )
 from model.parameters import abstract_parameters, held_bytes, parameter_specs
 from model.small import form_on
+from model.vision.config import AnyVisionConfig
+from model.vision.parameters import tower_bytes
 from sampling.batch import empty_rows
 from serve.engine.config import EngineConfig, least_rows
 from serve.engine.loading import DEVICE_SHARE
@@ -52,6 +54,7 @@ class Workload:
         dtype: of weights, and of pages unless told otherwise.
         weights: how the layers' matrices are held, one of `WEIGHT_FORMS`.
         cache_dtype: of pages, one of `CACHE_DTYPES`.
+        tower: that sees for the model; None for one of text.
     """
 
     rows: int = 64
@@ -61,6 +64,7 @@ class Workload:
     dtype: str = "bfloat16"
     weights: str = "full"
     cache_dtype: str = "auto"
+    tower: AnyVisionConfig | None = None
 
     @property
     def page_dtype(self) -> jnp.dtype:
@@ -84,7 +88,8 @@ class Budget:
 
     Attributes:
         hbm: that programs can use.
-        weights: of this model.
+        weights: of the decoder.
+        tower: weights of what sees.
         state: of the sampler's rows and the page tables.
         page: of one page, over all layers.
         pages_wanted: that hold every row's context.
@@ -93,6 +98,7 @@ class Budget:
 
     hbm: int
     weights: int
+    tower: int
     state: int
     page: int
     pages_wanted: int
@@ -158,9 +164,10 @@ def budget(config: ModelConfig, where: Slice, mesh: MeshShape, work: Workload) -
     page = work.page_size * token // heads
     wanted = work.rows * -(-work.context // work.page_size)
     state = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(_rows(held, work.rows)))
-    spare = where.chip.hbm - weights - state
+    tower = 0 if work.tower is None else tower_bytes(work.tower, dtype, shape)
+    spare = where.chip.hbm - weights - tower - state
     possible = max(0, int(DEVICE_SHARE * spare)) // page
-    return Budget(where.chip.hbm, weights, state, page, wanted, min(wanted, possible))
+    return Budget(where.chip.hbm, weights, tower, state, page, wanted, min(wanted, possible))
 
 
 def _rows(config: ModelConfig, rows: int) -> Any:
@@ -231,10 +238,10 @@ def deploy(
 
 def does_not_fit(takes: Budget, where: Slice, work: Workload) -> str:
     """Why not, and what to do, in a sentence."""
-    gib = 2**30
+    gib, weights = 2**30, takes.weights + takes.tower
     return (
         f"does not fit {where.topology}: a device has {takes.hbm / gib:.1f} GiB, the weights take "
-        f"{takes.weights / gib:.1f} of it and the pages of one context of {work.context} tokens "
+        f"{weights / gib:.1f} of it and the pages of one context of {work.context} tokens "
         f"{-(-work.context // work.page_size) * takes.page / gib:.2f}; choose a larger slice"
     )
 

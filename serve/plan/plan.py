@@ -99,9 +99,8 @@ class Plan:
     def taken(self) -> int:
         """Bytes of a device in all."""
         budget = self.deployment.budget
-        return (
-            budget.weights + budget.state + budget.pages * budget.page + self.temporary + self.code
-        )
+        held = budget.weights + budget.tower + budget.state + budget.pages * budget.page
+        return held + self.temporary + self.code
 
     @property
     def fits(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from model.parameters import count_parameters
+from model.vision.parameters import count_tower_parameters
 from serve.engine.memory import numbers_in_words
 from serve.plan.chips import Slice
 from serve.plan.compiler import compiler_name
@@ -41,11 +42,15 @@ def plan_text(plan: Plan, model: str, work: Workload) -> str:
         ("attention", attention),
         ("compiler", f"{compiler_name()}, jax {jax.__version__}"),
     ]
+    if work.tower is not None:
+        count = count_tower_parameters(work.tower) / 1e9
+        facts.insert(1, ("tower", f"{count:.2f} B parameters; its programs are not compiled here"))
     if config.kv_copies > 1:
         facts.append(("kv heads", f"each is held {config.kv_copies} times"))
     memory = [
         ("weights", budget.weights),
         (f"pages: {budget.pages} of {work.page_size} tokens", budget.pages * budget.page),
+        *([] if work.tower is None else [("weights of the tower", budget.tower)]),
         ("sampler's rows", budget.state),
         ("temporaries", plan.temporary),
         ("programs compiled here", plan.code),
@@ -147,6 +152,7 @@ def plan_json(plan: Plan, model: str, work: Workload) -> dict[str, Any]:
         "bytes": {
             "hbm": budget.hbm,
             "weights": budget.weights,
+            "tower": budget.tower,
             "pages": budget.pages * budget.page,
             "rows": budget.state,
             "temporaries": plan.temporary,
@@ -210,7 +216,8 @@ def proposals_text(found: list[tuple[Slice, Budget]], model: str, work: Workload
     for where, takes in found:
         pages = takes.pages * takes.page
         lines.append(
-            f"{where.topology:<15}{where.devices:>8}{takes.weights / _GIB:>8.2f} GiB"
+            f"{where.topology:<15}{where.devices:>8}"
+            f"{(takes.weights + takes.tower) / _GIB:>8.2f} GiB"
             f"{pages / _GIB:>8.2f} GiB{takes.hbm / _GIB:>8.2f} GiB"
         )
     return "\n".join(lines)
@@ -221,5 +228,10 @@ def proposal_json(where: Slice, takes: Budget) -> dict[str, Any]:
     return {
         "topology": where.topology,
         "devices": where.devices,
-        "bytes": {"hbm": takes.hbm, "weights": takes.weights, "pages": takes.pages * takes.page},
+        "bytes": {
+            "hbm": takes.hbm,
+            "weights": takes.weights,
+            "tower": takes.tower,
+            "pages": takes.pages * takes.page,
+        },
     }

@@ -14,6 +14,8 @@ import pytest
 from model.config import CheckpointError, ModelConfig
 from model.families.registry import FAMILIES, read_config
 from model.parameters import count_parameters
+from model.vision.loading import read_vision
+from model.vision.parameters import count_tower_parameters
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 LINES = (FIXTURES / "published_configs.jsonl").read_text().splitlines()
@@ -69,11 +71,9 @@ REFUSED = {
     "XiaomiMiMo/MiMo-7B-Base": NOT_OURS.format("MiMoForCausalLM"),
     "zai-org/GLM-5": NOT_OURS.format("GlmMoeDsaForCausalLM"),
     # Text beside pictures.
-    "fatafix0000/dippymodel_4": NOT_TEXT.format("Gemma3ForConditionalGeneration"),
     "google/gemma-4-26B-A4B": NOT_TEXT.format("Gemma4ForConditionalGeneration"),
     "meta-llama/Llama-4-Scout-17B-16E-Instruct": NOT_OURS.format("Llama4ForConditionalGeneration"),
     "mistralai/Ministral-3-3B-Reasoning-2512": NOT_TEXT.format("Mistral3ForConditionalGeneration"),
-    "Qwen/Qwen3-VL-2B-Instruct": NOT_TEXT.format("Qwen3VLForConditionalGeneration"),
     # Quantized: bitsandbytes, EXL2, ModelOpt's FP8, HQQ.
     "blockblockblock/TinyLlama_v1.1-bpw2.25-exl2": QUANTIZED.format("exl2, 2.25 bits"),
     "Qwen/Qwen3-32B-FP8-Static-PerTensor": QUANTIZED.format("FP8"),
@@ -162,9 +162,22 @@ def test_every_published_config_is_read_or_refused():
     assert {CONFIGS[model]["architectures"][0] for model in SHAPES} == set(FAMILIES)
 
 
-@pytest.mark.parametrize("model", PARAMETERS)
+# Of decoder and tower together, counted as those above.
+WITH_TOWERS = {
+    "fatafix0000/dippymodel_4": 27_432_406_640,
+    "Qwen/Qwen3-VL-2B-Instruct": 2_127_532_032,
+}
+
+
+@pytest.mark.parametrize("model", PARAMETERS | WITH_TOWERS)
 def test_a_published_config_has_the_published_number_of_parameters(tmp_path, model):
     config = read(tmp_path, model)
     # Layers are alike, and a model of all of them takes seconds to lay out.
     one, two = (count_parameters(replace(config, layers=config.layers[:n])) for n in (1, 2))
-    assert one + (config.num_layers - 1) * (two - one) == PARAMETERS[model]
+    found = one + (config.num_layers - 1) * (two - one)
+    if model in PARAMETERS:
+        assert found == PARAMETERS[model]
+    else:
+        tower = read_vision(tmp_path)
+        assert tower is not None
+        assert found + count_tower_parameters(tower) == WITH_TOWERS[model]

@@ -133,22 +133,23 @@ def moving(topology: str) -> dict[str, Any]:
 
 def run_compiler(target: Path) -> dict[str, Any]:
     """Run this file in a process of its own, which is killed if it hangs."""
-    _run("-m", "support.tpu_compiler", str(target))
+    run_module("support.tpu_compiler", str(target))
     return json.loads(target.read_text())
 
 
 def run_plan(*arguments: str) -> dict[str, Any]:
     """`parlance plan --json`, in a process of its own."""
-    return json.loads(_run("-m", "serve", "plan", "--json", *arguments))
+    return json.loads(run_module("serve", "plan", "--json", *arguments))
 
 
-def _run(*arguments: str) -> str:
+def run_module(*arguments: str) -> str:
+    """What a module prints that runs where the compiler can."""
     ours = map(str, Path(__file__).parents[1:3])
     environment = (
         os.environ | PLAN_ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([*ours, *sys.path])}
     )
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, "-m", *arguments],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -6,6 +6,8 @@ from click.testing import CliRunner
 from model.families.registry import read_config
 from model.mesh import MeshError
 from model.parameters import count_parameters
+from model.vision.loading import read_vision
+from model.vision.parameters import count_tower_parameters
 from serve.__main__ import cli, main
 from serve.plan import command, compiler
 from serve.plan.command import run_plan
@@ -14,7 +16,7 @@ from serve.plan.environment import PLAN_ENVIRONMENT
 from serve.plan.errors import PlanError
 from serve.plan.presets import model_directory, preset_names
 
-# In billions, as their publishers say; of Gemma the part that reads text.
+# In billions, as their publishers say; of Gemma and Qwen3-VL the part that reads text.
 PUBLISHED = {
     "gemma-3-27b": 27.0,
     "gpt-oss-20b": 20.9,
@@ -23,6 +25,7 @@ PUBLISHED = {
     "qwen3-30b-a3b": 30.5,
     "qwen3-32b": 32.8,
     "qwen3-8b": 8.19,
+    "qwen3-vl-8b": 8.19,
 }
 
 
@@ -42,6 +45,23 @@ def said(*arguments, as_json: bool = False) -> str:
 def test_a_preset_has_the_parameters_that_are_published(name, billions):
     config = read_config(model_directory(name))
     assert count_parameters(config) / 1e9 == pytest.approx(billions, rel=0.005)
+
+
+def test_a_tower_is_counted_beside_the_decoder():
+    tower = read_vision(model_directory("qwen3-vl-8b"))
+    assert tower is not None
+    decoder = count_parameters(read_config(model_directory("qwen3-vl-8b")))
+    # As the hub counts them in the checkpoint.
+    assert decoder + count_tower_parameters(tower) == 8_767_123_696
+    found = json.loads(said("qwen3-vl-8b", "", "", Workload(), as_json=True))
+    alone = json.loads(said("qwen3-8b", "", "", Workload(), as_json=True))
+    for sees, reads in zip(found["proposals"], alone["proposals"], strict=True):
+        assert sees["devices"] == reads["devices"]
+        assert reads["bytes"].pop("tower") == 0
+        # 576 million of two bytes; what is whole on every device is 4.4 million, and norms.
+        each = 2 * 576_388_336 / sees["devices"]
+        assert each < sees["bytes"].pop("tower") < each + 10e6
+        assert sees["bytes"] == reads["bytes"]
 
 
 def test_the_help_names_the_presets():
