@@ -12,7 +12,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from model.vision.config import AnyVisionConfig
 from sampling.params import SamplingParams
+from serve.engine.prompt_images import PromptImage
 
 FinishReason = Literal["stop", "length"]
 # Where a prompt's pages were found, and whether its request belongs to a group.
@@ -124,6 +126,7 @@ class GenerationRequest:
         cache_group: the scope's group of requests whose pages are kept by the group's last use;
             empty for none.
         cached_for_days: its pages also go to the directory of pages.
+        images: pictures of the prompt, in their order.
     """
 
     id: str
@@ -142,6 +145,7 @@ class GenerationRequest:
     cache_scope: bytes = b""
     cache_group: str = ""
     cached_for_days: bool = False
+    images: Sequence[PromptImage] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +381,7 @@ class EngineInfo:
         description: name → value lines for the start-up log and `/metrics` info.
         most_choices: choices that rows and queue hold together: a request of more never fits.
         adapters: names of the adapters that requests may ask for.
+        vision: the shape of the vision tower; None for a model that does not see.
     """
 
     context_length: int
@@ -385,6 +390,7 @@ class EngineInfo:
     description: Mapping[str, str] = field(default_factory=dict[str, str])
     most_choices: int = sys.maxsize
     adapters: tuple[str, ...] = ()
+    vision: AnyVisionConfig | None = None
 
 
 class EngineClient(Protocol):
