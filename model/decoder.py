@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +65,19 @@ def _normed(x: Float[Array, "B T D"], norm: RMSNorm | None) -> Float[Array, "B T
     return x if norm is None else norm(x)
 
 
+class Sight(NamedTuple):
+    """What stands for tokens of images.
+
+    Attributes:
+        is_image: of each token, whether it is one.
+        vectors: what takes the place of its embedding, and then what is added after each of the
+            first blocks; 0 for all other tokens.
+    """
+
+    is_image: Bool[Array, "B T"]
+    vectors: Float[Array, "added B T D"]
+
+
 class Decoder(nnx.Module):
     """Tokens to hidden vectors; `logits` turns those it is given into scores."""
 
@@ -78,19 +91,22 @@ class Decoder(nnx.Module):
     def __call__(
         self,
         tokens: Int[Array, "B T"],
-        positions: Int[Array, "B T"],
+        positions: Int[Array, "*axes B T"],
         attend: Attend,
         layers: Sequence[Pool] | None = None,
         adapters: Int[Array, "B T"] | None = None,
+        sight: Sight | None = None,
     ) -> tuple[Float[Array, "B T D"], tuple[Pool, ...] | None]:
         """Hidden vectors after the last norm, and the layers' caches with the new tokens.
 
         Args:
             tokens: ids.
-            positions: each token's position in its row.
+            positions: what each token is rotated by: its position in its row, or one on each of
+                three axes.
             attend: the attention backend.
             layers: one cache per layer, or None for a backend that needs none.
             adapters: the number of each token's adapter, −1 for none; None where no token has one.
+            sight: of images; None where no token is of one.
         """
         shape = self.config.adapters
         own = None if adapters is None or shape is None else columns_of(shape, adapters)
@@ -98,6 +114,8 @@ class Decoder(nnx.Module):
         angles = {rope: rope_angles(positions, rope) for rope in ropes}
         with jax.named_scope("embed"):
             x = constrain(self.embedding(tokens), (ROWS, TOKENS, EMBED))
+            if sight is not None:
+                x = jnp.where(sight.is_image[..., None], sight.vectors[0].astype(x.dtype), x)
 
         # Layers of a kind are traced and lowered once.
         @partial(jax.jit, static_argnums=0)
@@ -111,6 +129,8 @@ class Decoder(nnx.Module):
             cache = None if layers is None else layers[index]
             with jax.named_scope(f"layer_{index}"):
                 x, cache = run(*nnx.split(block), x, angles[layer.rope], cache, own)
+            if sight is not None and index + 1 < len(sight.vectors):
+                x = x + sight.vectors[index + 1].astype(x.dtype)
             if cache is not None:
                 updated.append(cache)
         with jax.named_scope("norm"):

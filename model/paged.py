@@ -58,6 +58,9 @@ class StepView(NamedTuple):
         counts: tokens of each row; 0 for padding.
         rows: row of each token; any for padding.
         positions: position of each token in its row; -1 for padding.
+        ends: the last position that each token sees, its own or one behind it, of a token that is
+            computed in this step too; None where all see up to their own. Of a row of one token
+            it is its own.
     """
 
     tables: Int[Array, "S M"]
@@ -65,6 +68,7 @@ class StepView(NamedTuple):
     counts: Int[Array, " S"]
     rows: Int[Array, " N"]
     positions: Int[Array, " N"]
+    ends: Int[Array, " N"] | None = None
 
 
 class PagedAttention:
@@ -192,7 +196,7 @@ def _attend_singles(
             pages = jnp.take_along_axis(table, pages, axis=1, mode="clip")
             keys, values = _read(cache, pages, apart=sizes.singly)
             scores = scoring.scores(jnp.einsum("krgh,krsh->krgs", ours, keys))
-            seen = _seen(index * block + jnp.arange(block), position, scoring.window)
+            seen = _seen(index * block + jnp.arange(block), position, position, scoring.window)
             return sums.after(scores, seen[:, None], values)
 
         sums = _start(sinks, (heads, together, group), width)
@@ -228,6 +232,7 @@ def with_blocks(
     # A block may reach beyond its row's tokens, into the next row's or behind the last: what it
     # makes of those is overwritten by the next block, or cut off, or stands where padding is.
     queries = jnp.pad(q.astype(jnp.float32), ((0, size), (0, 0), (0, 0), (0, 0)))
+    furthest = None if view.ends is None else jnp.pad(view.ends, (0, size))
 
     def attend_block(number: jax.Array, out: jax.Array) -> jax.Array:
         row = jnp.sum(ends <= number, dtype=jnp.int32)
@@ -237,21 +242,25 @@ def with_blocks(
         ours = jnp.moveaxis(ours, 1, 0).reshape(heads, size * group, width)
         count = jnp.minimum(view.counts[row] - offset, size)
         position = view.positions[view.starts[row]] + offset
-        positions = jnp.repeat(position + jnp.arange(size), group)
+        own = position + jnp.arange(size)
+        last, reach = position + count - 1, own
+        if furthest is not None:
+            reach = jax.lax.dynamic_slice_in_dim(furthest, token, size)
+            last = jnp.max(jnp.where(jnp.arange(size) < count, reach, last))
+        positions, reach = jnp.repeat(own, group), jnp.repeat(reach, group)
 
         def attend_turn(index: jax.Array, sums: _Sums) -> _Sums:
             pages = index * block_pages + jnp.arange(block_pages)
             pages = view.tables[row].at[pages].get(mode="clip")[None]
             keys, values = _read(cache, pages, apart=sizes.singly)
             scores = scoring.scores(jnp.einsum("kqh,ksh->kqs", ours, keys[:, 0]))
-            seen = _seen(index * block + jnp.arange(block), positions, scoring.window)
+            seen = _seen(index * block + jnp.arange(block), positions, reach, scoring.window)
             return sums.after(scores, seen, values[:, 0])
 
         sinks = None if scoring.sinks is None else jnp.tile(scoring.sinks, (1, size))
         sums = _start(sinks, (heads, size * group), width)
         first = _first_block(position, scoring.window, block)
-        last = (position + count - 1) // block
-        sums = jax.lax.fori_loop(first, last + 1, attend_turn, sums)
+        sums = jax.lax.fori_loop(first, last // block + 1, attend_turn, sums)
         result = jnp.moveaxis(sums.result().reshape(heads, size, group, width), 0, 1)
         return jax.lax.dynamic_update_slice_in_dim(out, result, token, axis=0)
 
@@ -271,10 +280,13 @@ def _first_block(
 
 
 def _seen(
-    keys: Int[Array, "*#queries s"], positions: Int[Array, "*queries"], window: int | None
+    keys: Int[Array, "*#queries s"],
+    positions: Int[Array, "*queries"],
+    ends: Int[Array, "*queries"],
+    window: int | None,
 ) -> Bool[Array, "*queries s"]:
-    """Which keys, given by their positions, each query sees."""
-    seen = keys <= positions[..., None]
+    """Which keys, given by their positions, each query sees: from its window's to its last one."""
+    seen = keys <= ends[..., None]
     return seen if window is None else seen & (keys > positions[..., None] - window)
 
 

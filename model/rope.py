@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 from model.config import RopeConfig
 
 Angles = tuple[Float[Array, "B T half"], Float[Array, "B T half"]]
+_WITH_AXES = 3
 
 
 def _inverse_powers(theta: float, width: int) -> np.ndarray:
@@ -113,10 +114,17 @@ def long_rope(
     return _config(plain / np.asarray(factors, np.float32), attention_factor)
 
 
-def rope_angles(positions: Int[Array, "B T"], rope: RopeConfig) -> Angles:
-    """Cosine and sine of each position's angles, scaled, float32."""
+def rope_angles(positions: Int[Array, "*axes B T"], rope: RopeConfig) -> Angles:
+    """Cosine and sine of each position's angles, scaled, float32.
+
+    Positions may have three axes, for embeddings that say which of them turns each pair.
+    """
     frequencies = jnp.asarray(rope.frequencies, jnp.float32)
-    angles = positions[..., None].astype(jnp.float32) * frequencies
+    if positions.ndim == _WITH_AXES:
+        each = jnp.moveaxis(positions[np.array(rope.axes)], 0, -1)
+    else:
+        each = positions[..., None]
+    angles = each.astype(jnp.float32) * frequencies
     return jnp.cos(angles) * rope.scale, jnp.sin(angles) * rope.scale
 
 

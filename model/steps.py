@@ -17,10 +17,11 @@ from jax.sharding import Mesh
 from jax.stages import Lowered
 from jaxtyping import Array, Float, Int, Num
 
-from model.axes import EMBED, TOKENS
+from model.axes import EMBED, LAYERS, ROWS, TOKENS
 from model.backends import attend_with
 from model.cache import Cache
 from model.config import ModelConfig
+from model.decoder import Sight
 from model.mesh import constrain
 from model.paged import StepView
 from model.parameters import Parameters, decoder_with
@@ -56,10 +57,27 @@ class StepInputs(NamedTuple):
             padding), and the page that holds that position.
         rows: of each row its slot (out of range for padding), where its tokens begin, and how many
             they are.
+        turns: what each token is rotated by on three axes; None for its position on all of them.
     """
 
     tokens: Int[Any, "4 N"]
     rows: Int[Any, "3 S"]
+    turns: Int[Any, "3 N"] | None = None
+
+
+class StepSight(NamedTuple):
+    """What a step's tokens of images take.
+
+    Attributes:
+        vectors: of images; of each what takes the place of a token's embedding, and then what is
+            added after each of the decoder's first blocks.
+        places: which of them stands for each token; −1 for none.
+        ends: see `StepView`.
+    """
+
+    vectors: Float[Any, "added V D"]
+    places: Int[Any, " N"]
+    ends: Int[Any, " N"] | None = None
 
 
 def step_inputs(
@@ -108,6 +126,7 @@ def forward(
     inputs: StepInputs,
     picks: Int[Array, " P"],
     adapters: Int[Array, " R"] | None = None,
+    sight: StepSight | None = None,
 ) -> tuple[Float[Array, "P D"], Float[Array, "N D"], Cache]:
     """Run a step.
 
@@ -120,27 +139,39 @@ def forward(
         picks: which tokens' hidden vectors are wanted, in any order and as often as wanted.
         adapters: the number of each slot's adapter, −1 for none, for a decoder that holds some;
             None for the decoder alone.
+        sight: of images; None for a step without tokens of any.
 
     Returns:
         The picked hidden vectors, those of all tokens, and the cache.
     """
-    (ids, rows, positions, pages), (slots, starts, counts) = inputs
+    (ids, rows, positions, pages), (slots, starts, counts), turns = inputs
     page_size = cache.layers[0].page_size
     of_tokens = jnp.where(positions < 0, cache.tables.shape[0], slots[rows])
     entries = jnp.maximum(positions, 0) // page_size
     tables = cache.tables.at[of_tokens, entries].set(pages, mode="drop")
     tokens = jnp.where(ids == LAST, last_token.at[of_tokens].get(mode="clip"), ids)
-    view = StepView(tables.at[slots].get(mode="clip"), starts, counts, rows, positions)
+    ends = None if sight is None else sight.ends
+    view = StepView(tables.at[slots].get(mode="clip"), starts, counts, rows, positions, ends)
     attend = attend_with(cache.layers[0], view)
     decoder = decoder_with(config, parameters)
     if adapters is not None:
         adapters = adapters.at[of_tokens].get(mode="fill", fill_value=-1)[:, None]
-    hidden, layers = decoder(tokens[:, None], positions[:, None], attend, cache.layers, adapters)
+    seen = None if sight is None else _sight(sight)
+    turned = (positions if turns is None else turns)[..., None]
+    hidden, layers = decoder(tokens[:, None], turned, attend, cache.layers, adapters, seen)
     if layers is None:
         raise ValueError("a decoder over pages returns its pages")
     # Gathered before the picks: those of rows cut into parts would be summed over all of them.
     hidden = constrain(hidden[:, 0], (TOKENS, EMBED))
     return hidden[picks], hidden, Cache(layers, tables)
+
+
+def _sight(sight: StepSight) -> Sight:
+    is_image = sight.places >= 0
+    # Behind the last one, for a negative index counts from there.
+    places = jnp.where(is_image, sight.places, sight.vectors.shape[1])
+    vectors = sight.vectors.at[:, places].get(mode="fill", fill_value=0)
+    return Sight(is_image[:, None], constrain(vectors[:, :, None], (LAYERS, ROWS, TOKENS, EMBED)))
 
 
 def logits(

@@ -415,6 +415,16 @@ class ServeConfig:
         beyond="is computed in several steps",
         why="Whoever reads an answer waits for such a step; it is longer where more prompts wait.",
     )
+    image_cache_bytes: int = setting(
+        0,
+        group="Engine",
+        help="Device memory for what the model has seen in images, in bytes.",
+        metavar="BYTES",
+        low=0,
+        default_text="0: 256 MiB, and no more than as many tokens as the cache has",
+        beyond="is forgotten, and looked at anew when it comes again",
+        why="The memory of the device; one image at least.",
+    )
     host_cache_bytes: int = setting(
         0,
         group="Prompt cache",

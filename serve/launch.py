@@ -221,6 +221,7 @@ def _load(
         adapters=config.adapter_directories,
         host_cache_bytes=config.host_cache_bytes,
         page_directory=directory,
+        image_cache_bytes=config.image_cache_bytes,
     )
 
 

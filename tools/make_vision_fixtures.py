@@ -5,7 +5,9 @@
 As `make_parity_fixtures`, with which they share the tokenizer and what is recorded of a text.
 `expected_vision.safetensors` has what the tower made of images: their patches as bytes, in the
 order in which the library's processor lays them, their grids, and the vectors that the decoder
-takes, one image by itself and several in one call.
+takes, one image by itself and several in one call. `expected_seen.safetensors` has what the whole
+model made of prompts in which some of these images stand: of each its tokens, which images, the
+logits after every token and the greedy answer.
 """
 
 import copy
@@ -29,6 +31,16 @@ _VISION = {"hidden_size": 32, "intermediate_size": 48, "hidden_act": "gelu_pytor
 GRIDS = ((6, 6), (2, 10), (12, 4), (14, 18))
 # Images that go through one call of Gemma 3's.
 IMAGES = 3
+# Prompts: how many tokens of the text, or the number of an image.
+PROMPTS: dict[str, tuple[int | str, ...]] = {
+    "text": (20,),
+    "one": (12, "0", 8),
+    "several": (3, "2", 10, "1", 5, "0", 4),
+    "together": (6, "1", "2", 9),
+    "first": ("0", 12),
+    "last": (30, "2"),
+}
+GREEDY_LENGTH = 32
 
 
 @dataclass(frozen=True)
@@ -131,6 +143,87 @@ CHECKPOINTS: dict[str, Checkpoint] = {
 }
 
 
+def prompts(
+    model: Any, ids: list[int], lengths: list[int]
+) -> dict[str, tuple[list[int], list[int]]]:
+    """The tokens of each prompt, and the numbers of its images.
+
+    Args:
+        model: whose tokens stand around images.
+        ids: of the text.
+        lengths: vectors that each image becomes.
+    """
+    config = model.config
+    gemma = hasattr(config, "boi_token_index")
+    begin = config.boi_token_index if gemma else config.vision_start_token_id
+    end = config.eoi_token_index if gemma else config.vision_end_token_id
+    found: dict[str, tuple[list[int], list[int]]] = {}
+    for name, parts in PROMPTS.items():
+        tokens: list[int] = []
+        numbers: list[int] = []
+        text = iter(ids)
+        for part in parts:
+            if isinstance(part, int):
+                tokens += [next(text) for _ in range(part)]
+            else:
+                numbers.append(int(part))
+                tokens += [begin, *[config.image_token_id] * lengths[int(part)], end]
+        found[name] = tokens, numbers
+    return found
+
+
+def given(found: dict[str, torch.Tensor], numbers: list[int]) -> dict[str, Any]:
+    """Images by their numbers, as the model takes them."""
+    if not numbers:
+        return {}
+    if "pixels" in found:
+        return {"pixel_values": normalized(found["pixels"][numbers])}
+    counts = [rows * columns for rows, columns in GRIDS]
+    patches = found["patches"].split(counts)
+    return {
+        "pixel_values": normalized(torch.cat([patches[number] for number in numbers])),
+        "image_grid_thw": torch.tensor([(1, *GRIDS[number]) for number in numbers]),
+    }
+
+
+def see(model: Any, tokens: list[int], images: dict[str, Any]) -> torch.Tensor:
+    """Logits after every token, by one pass without a cache."""
+    whole = torch.tensor([tokens])
+    kinds = (whole == model.config.image_token_id).long()
+    gemma = hasattr(model.config, "boi_token_index")
+    name = "token_type_ids" if gemma else "mm_token_type_ids"
+    with torch.no_grad():
+        return model(whole, **{name: kinds}, **images, use_cache=False).logits[0].float()
+
+
+def record_seen(
+    name: str, model: Any, directory: Path, ids: list[int], found: dict[str, torch.Tensor]
+) -> None:
+    """Write what a model makes of prompts with images beside its checkpoint."""
+    each = found["vectors"].shape[1] if "pixels" in found else 0
+    lengths = [each or rows * columns // 4 for rows, columns in GRIDS]
+    expected: dict[str, np.ndarray] = {}
+    gaps: list[float] = []
+    for prompt, (tokens, numbers) in prompts(model, ids, lengths).items():
+        images, whole = given(found, numbers), list(tokens)
+        logits = after = see(model, whole, images)
+        for _ in range(GREEDY_LENGTH):
+            best = torch.topk(after[-1], 2)
+            gaps.append(float(best.values[0] - best.values[1]))
+            whole.append(int(best.indices[0]))
+            if whole[-1] == model.config.image_token_id:
+                raise ValueError(f"{name} answers {prompt} with the token of images")
+            after = see(model, whole, images)
+        expected |= {
+            f"{prompt}.tokens": np.array(tokens, np.int32),
+            f"{prompt}.images": np.array(numbers, np.int32),
+            f"{prompt}.logits": logits.numpy(),
+            f"{prompt}.greedy": np.array(whole[len(tokens) :], np.int32),
+        }
+    tqdm.write(f"{name}: smallest greedy margin with images {min(gaps):.1e}")
+    save_file(expected, directory / "expected_seen.safetensors")
+
+
 def make(name: str, checkpoint: Checkpoint, directory: Path, ids: list[int]) -> None:
     """Write one checkpoint's directory; `ids` are the text's."""
     config = getattr(transformers, f"{checkpoint.family}Config")(**checkpoint.config)
@@ -146,6 +239,7 @@ def make(name: str, checkpoint: Checkpoint, directory: Path, ids: list[int]) -> 
         found = checkpoint.look(model, np.random.default_rng(sum(name.encode())))
     largest = max(float(found[key].abs().max()) for key in found if found[key].is_floating_point())
     tqdm.write(f"{name}: vectors within ±{largest:.1f}")
+    record_seen(name, model, directory, ids, found)
     arrays = {key: value.contiguous().numpy() for key, value in found.items()}
     save_file(arrays, directory / "expected_vision.safetensors")
 

@@ -83,6 +83,16 @@ class VisionConfig:
         """Blocks after which vectors leave for the first layers of the decoder, one for each."""
         return ()
 
+    @property
+    def sees_ahead(self) -> bool:
+        """Whether in the decoder tokens of an image see all of it, what comes after them too."""
+        return False
+
+    @property
+    def has_axes(self) -> bool:
+        """Whether in the decoder tokens of an image are rotated by rows and columns."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Gemma3VisionConfig(VisionConfig):
@@ -119,6 +129,16 @@ class Gemma3VisionConfig(VisionConfig):
     def together(self) -> int:
         """Patches up to which images share a call: each attends to itself alone."""
         return self.sizes[-1]
+
+    @property
+    def sees_ahead(self) -> bool:
+        """See `VisionConfig`."""
+        return True
+
+    @property
+    def most_tokens(self) -> int:
+        """Vectors that an image becomes at most."""
+        return self.token_side**2
 
     def tokens(self, patches: int) -> int:
         """Vectors that so many patches become."""
@@ -173,6 +193,16 @@ class Qwen3VLVisionConfig(VisionConfig):
     def sizes(self) -> tuple[int, ...]:
         """Patches that a call takes, fewer ones being filled up: up to an image of 2048 x 2048."""
         return (1024, 2048, 4096, 8192, 16384)
+
+    @property
+    def has_axes(self) -> bool:
+        """See `VisionConfig`."""
+        return True
+
+    @property
+    def most_tokens(self) -> int:
+        """Vectors that an image becomes at most."""
+        return self.tokens(self.sizes[-1])
 
     @property
     def together(self) -> int:

@@ -55,19 +55,29 @@ def call_size(config: AnyVisionConfig, patches: int) -> int:
     )
 
 
-def calls(config: AnyVisionConfig, patches: Sequence[int]) -> list[list[int]]:
+def sizes_for(config: AnyVisionConfig, tokens: int) -> tuple[int, ...]:
+    """The sizes of calls that images of up to so many tokens each need."""
+    enough = next((size for size in config.sizes if config.tokens(size) >= tokens), None)
+    return tuple(size for size in config.sizes if enough is None or size <= enough)
+
+
+def calls(
+    config: AnyVisionConfig, patches: Sequence[int], most: int | None = None
+) -> list[list[int]]:
     """Which images go through the tower together: their numbers, call by call, in order.
 
     Args:
         config: the tower's.
         patches: how many each image has.
+        most: patches up to which images share a call, if not as many as may.
     """
+    together = config.together if most is None else min(most, config.together)
     found: list[list[int]] = []
     room = 0
     for index, count in enumerate(patches):
         if count > room:
             found.append([])
-            room = config.together
+            room = together
         found[-1].append(index)
         room -= count
     return found

@@ -11,6 +11,9 @@ import numpy as np
 from jaxtyping import Int, UInt32
 
 from model.steps import LAST, RowTokens, step_inputs
+from model.vision import inputs as tower
+from model.vision.config import AnyVisionConfig, Qwen3VLVisionConfig
+from model.vision.positions import ends, turns
 from sampling.batch import (
     Choice,
     bias_of,
@@ -22,6 +25,7 @@ from sampling.batch import (
     token_bits,
 )
 from serve.engine.config import EngineConfig, bucket
+from serve.engine.images import Look
 from serve.engine.plan import Mask, Pass, Place, Seat, StepPlan, Telling
 from serve.engine.sequence import Sequence
 
@@ -110,12 +114,20 @@ class CallMaker:
         vocab_size: ids are below this.
         table_width: pages that a row's table has room for.
         adapters: whether rows may have some.
+        vision: the tower's shape; None for a model that does not see.
     """
 
     def __init__(
-        self, config: EngineConfig, vocab_size: int, table_width: int, *, adapters: bool = False
+        self,
+        config: EngineConfig,
+        vocab_size: int,
+        table_width: int,
+        *,
+        adapters: bool = False,
+        vision: AnyVisionConfig | None = None,
     ) -> None:
         self._config = config
+        self._vision = vision
         self._has_adapters = adapters
         self._vocab_size = vocab_size
         self._table_width = table_width
@@ -126,6 +138,8 @@ class CallMaker:
         draws: list[tuple[Draw, list[Sequence]]] = []
         told: list[Told] = []
         telling_calls = 0
+        if plan.looks and self._vision is not None:
+            calls += self._looks(plan.looks, self._vision)
         for part in _parts(plan.loads):
             calls += self._loads(part)
         for part in _parts(plan.seats):
@@ -222,8 +236,12 @@ class CallMaker:
         total = sum(len(part.tokens) for part in parts)
         # In deterministic mode a program is for one kind of work: whatever comes with it.
         least = config.max_rows if config.deterministic and each.decode else total
-        size = bucket(max(total, least), config.token_buckets)
+        sees = any(chunk.seen for chunk in each.prefill)
+        size = bucket(max(total, least), config.seeing_buckets if sees else config.token_buckets)
         inputs, firsts = step_inputs(parts, size, config.max_rows, config.page_size)
+        if isinstance(self._vision, Qwen3VLVisionConfig):
+            turned = self._turns(each, parts, firsts, size, self._vision.merge)
+            inputs = inputs._replace(turns=turned)
         picks = np.zeros(config.max_rows, np.int32)
         # As `Pass.places` lists them: after a prompt's end, and after each token of the other rows.
         chunks = len(each.prefill)
@@ -233,12 +251,58 @@ class CallMaker:
         for first, part in zip(firsts[chunks:], parts[chunks:], strict=True):
             picked += range(first, first + len(part.tokens))
         picks[: len(picked)] = picked
-        adapters = self._adapters(each)
+        adapters = self._adapters(each, always=sees)
+        if sees:
+            taken = inputs, picks, adapters, *self._sight(each, firsts, inputs.tokens[2])
+            return Call("seeing", size, taken), firsts
         if adapters is None:
             return Call("forward", size, (inputs, picks)), firsts
         return Call("adapted", size, (inputs, picks, adapters)), firsts
 
-    def _adapters(self, each: Pass) -> Int[np.ndarray, " R"] | None:
+    def _looks(self, looks: list[Look], vision: AnyVisionConfig) -> list[Call]:
+        """Have the tower look at images, and keep what it makes of them."""
+        found: list[Call] = []
+        counts = [len(look.image.patches) for look in looks]
+        most = tower.sizes_for(vision, self._config.context_length)[-1]
+        # Deterministic, what is made of an image does not depend on who else is in the call.
+        for group in tower.calls(vision, counts, 0 if self._config.deterministic else most):
+            size = tower.call_size(vision, sum(counts[number] for number in group))
+            images = [(looks[number].image.patches, looks[number].image.grid) for number in group]
+            slots = np.full(vision.tokens(size), self._config.image_vectors, np.int32)
+            taken = np.concatenate([looks[number].slots for number in group])
+            slots[: len(taken)] = taken
+            found.append(Call("look", size, (tower.tower_inputs(vision, images, size), slots)))
+        return found
+
+    def _turns(
+        self, each: Pass, parts: list[RowTokens], firsts: list[int], size: int, merge: int
+    ) -> Int[np.ndarray, "3 N"]:
+        """What each token is rotated by on three axes."""
+        found = np.zeros((3, size), np.int32)
+        images = [chunk.images for chunk in each.prefill]
+        images += [row.sequence.request.images for row in each.decode]
+        for of_row, part, first in zip(images, parts, firsts, strict=True):
+            count = len(part.tokens)
+            found[:, first : first + count] = turns(of_row, merge, part.start, count)
+        return found
+
+    def _sight(
+        self, each: Pass, firsts: list[int], positions: Int[np.ndarray, " N"]
+    ) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"] | None]:
+        """Where the vector of each token lies, and the last position that each token sees."""
+        places, seen = np.full(len(positions), -1, np.int32), positions.copy()
+        for chunk, first in zip(each.prefill, firsts, strict=False):
+            count = len(chunk.tokens)
+            seen[first : first + count] = ends(chunk.images, chunk.start, count)
+            for image, slots in chunk.seen:
+                start = max(chunk.start, image.start)
+                end = min(chunk.start + count, image.start + image.tokens)
+                at = first + start - chunk.start
+                places[at : at + end - start] = slots[start - image.start : end - image.start]
+        ahead = self._vision is not None and self._vision.sees_ahead
+        return places, seen if ahead else None
+
+    def _adapters(self, each: Pass, *, always: bool) -> Int[np.ndarray, " R"] | None:
         """The adapter of each slot, −1 for none; None for a pass that has none to be adapted by."""
         if not self._has_adapters:
             return None
@@ -249,7 +313,8 @@ class CallMaker:
             if adapter is not None:
                 adapters[slot] = adapter
         # Deterministic, all take one program, or a row's bits would depend on its neighbours.
-        return adapters if self._config.deterministic or adapters.max() >= 0 else None
+        always = always or self._config.deterministic
+        return adapters if always or adapters.max() >= 0 else None
 
     def _draw(self, source: int, places: list[Place]) -> Draw:
         size = bucket(len(places), self._config.row_buckets)

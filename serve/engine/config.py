@@ -41,6 +41,10 @@ class EngineConfig:
         draft_tokens: rows bring drafts as far as a step has no more than so many tokens.
         host_cache_bytes: what pages that have left the pool may take of the host's memory.
         has_page_directory: whether pages may also go to a directory.
+        image_vectors: of images, that the device keeps for when they come again, at least those of
+            one image; 0 for a model that does not see.
+        whole_image: most tokens of an image whose tokens see each other, and so are computed in
+            one step; 0 where images may be cut.
     """
 
     context_length: int
@@ -59,6 +63,8 @@ class EngineConfig:
     draft_tokens: int = 16
     host_cache_bytes: int = 0
     has_page_directory: bool = False
+    image_vectors: int = 0
+    whole_image: int = 0
 
     def __post_init__(self) -> None:
         for name in ("context_length", "max_rows", "queue_limit", "flex_patience"):
@@ -80,6 +86,12 @@ class EngineConfig:
             raise EngineConfigError(
                 f"prefill_beside is {beside}; it must be a power of two from {MIN_PREFILL_BUCKET} "
                 f"to prefill_chunk, which is {self.prefill_chunk}"
+            )
+        if self.deterministic and self.whole_image > self.prefill_chunk:
+            raise EngineConfigError(
+                f"prefill_chunk is {self.prefill_chunk}; in deterministic mode it must be at least "
+                f"{self.whole_image}, for the tokens of an image are computed together "
+                f"(--prefill-chunk)"
             )
         if self.num_pages * self.page_size > MOST_CACHE_TOKENS:
             raise EngineConfigError(
@@ -147,6 +159,19 @@ class EngineConfig:
         most = min(max(self.prefill_chunk, 2 * self.max_rows), self.max_rows * self.context_length)
         sizes = (1, *_doubling(4, most))
         return tuple(dict.fromkeys(max(size, self.least_rows) for size in sizes))
+
+    @property
+    def seeing_buckets(self) -> tuple[int, ...]:
+        """Numbers of tokens of a step with images that are compiled.
+
+        The largest has room for a whole image beside all rows.
+        """
+        if self.deterministic:
+            return self.chunk_buckets
+        most = self.token_buckets[-1]
+        large = [size for size in self.token_buckets if size >= 4 * MIN_PREFILL_BUCKET]
+        beside = self.max_rows + min(self.whole_image, self.context_length)
+        return tuple(sorted({*large, *_doubling(most, beside)}))
 
     def prompt_tokens(self, running: int, waiting: int) -> int:
         """How many tokens of prompts a step computes at most.

@@ -20,6 +20,7 @@ from sampling.params import BAN
 from serve.engine.cache_tiers import CacheTiers
 from serve.engine.compilations import CompilationCounter
 from serve.engine.config import EngineConfig
+from serve.engine.images import check_images
 from serve.engine.intake import Intake
 from serve.engine.masks import MaskMaker
 from serve.engine.moves import Gathered, Moves
@@ -172,7 +173,8 @@ class Engine:
             ValueError: prompt and answer cannot fit the context, the prompt is empty, there are
                 more choices than rows and queue hold together, the bias or the stop ids name one
                 that is not the model's, every token is banned, more end ids are to be banned
-                than a row has room for, or there is no such adapter.
+                than a row has room for, there is no such adapter, or images are not such as the
+                model's tower takes, or not where the prompt has their tokens.
         """
         if self._state is not EngineState.READY:
             raise EngineUnavailableError(self._state)
@@ -190,6 +192,7 @@ class Engine:
         adapters = len(self.info.adapters)
         if request.adapter is not None and not 0 <= request.adapter < adapters:
             raise ValueError(f"adapter is {request.adapter}; there are {adapters}, numbered from 0")
+        check_images(request.images, request.prompt, self.info.vision, self._config)
         check_end_ids(request.sampling, request.end_ids, self._config.end_ids)
         vocab, sampling = self.info.vocab_size, request.sampling
         named = [("logit_bias", token) for token, _ in sampling.logit_bias]

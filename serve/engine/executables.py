@@ -29,6 +29,7 @@ from jax.sharding import Mesh
 
 from model.backends import Backend
 from model.config import ModelConfig
+from model.vision.config import AnyVisionConfig
 from serve.engine.compile_cache import UNFINISHED, KeptPrograms, delete_abandoned, reason
 from serve.engine.config import EngineConfig
 from serve.engine.fingerprint import versions
@@ -173,7 +174,13 @@ class Executables:
                 self._unwritten.append(error)
 
 
-def facts_of(model: ModelConfig, config: EngineConfig, backend: Backend, mesh: Mesh) -> str:
+def facts_of(
+    model: ModelConfig,
+    config: EngineConfig,
+    backend: Backend,
+    mesh: Mesh,
+    vision: AnyVisionConfig | None = None,
+) -> str:
     """In text, what decides over all programs of an engine beside their names and arguments."""
     client = mesh.devices.flat[0].client
     # What only the host's side of the engine reads.
@@ -209,6 +216,7 @@ def facts_of(model: ModelConfig, config: EngineConfig, backend: Backend, mesh: M
         "model": model,
         "engine": shapes,
         "attention": backend,
+        "vision": vision,
     }
     return "\n".join(f"{name}: {value!r}" for name, value in facts.items())
 

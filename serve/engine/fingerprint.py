@@ -15,6 +15,7 @@ import jax
 
 from model.foreign import ADAPTER_CONFIG
 from model.loading import LoadedModel
+from model.vision.config import AnyVisionConfig
 from model.weights.formats import identifying_files
 from serve.distribution import DISTRIBUTION, installed_version
 from serve.engine.config import EngineConfig
@@ -26,7 +27,11 @@ _LIBRARIES = ("jax", "jaxlib", "flax")
 
 
 def fingerprint(
-    directory: Path, model: LoadedModel, config: EngineConfig, adapters: Iterable[Path] = ()
+    directory: Path,
+    model: LoadedModel,
+    config: EngineConfig,
+    adapters: Iterable[Path] = (),
+    vision: AnyVisionConfig | None = None,
 ) -> str:
     """`fp_` and ten hexadecimal digits over weights, shapes, mesh, kernels, platform, versions.
 
@@ -35,6 +40,7 @@ def fingerprint(
         model: what was loaded of it.
         config: the engine's settings.
         adapters: directories of its adapters.
+        vision: the shape of its tower, if it sees.
     """
     device = jax.devices()[0]
     facts: dict[str, Any] = {
@@ -54,6 +60,8 @@ def fingerprint(
     }
     if digests := [adapter_digest(each) for each in adapters]:
         facts["adapters"] = digests
+    if vision is not None:
+        facts["vision"] = [repr(vision), config.seeing_buckets]
     return f"fp_{_digest(json.dumps(facts, sort_keys=True), directory)}"
 
 

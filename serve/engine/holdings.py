@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from serve.engine.cache_tiers import CacheTiers, Found
 from serve.engine.config import EngineConfig
 from serve.engine.pages import PagePool
-from serve.engine.prefix_cache import PrefixCache, page_name, page_names
+from serve.engine.prefix_cache import PrefixCache, page_images, page_name, page_names
+from serve.engine.prompt_images import image_across
 from serve.engine.retention import Group
 from serve.engine.sequence import Sequence
 
@@ -136,13 +137,19 @@ class Holdings:
         config = self._config
         known = len(sequence.names) * config.page_size
         if known + config.page_size <= len(sequence.tokens):
-            sequence.names = page_names(sequence.tokens, config.page_size, sequence.root)
+            images = sequence.request.images
+            sequence.names = page_names(sequence.tokens, config.page_size, sequence.root, images)
         usable = sequence.spareable // config.page_size
         pages = self._prefixes.find(sequence.names[:usable])
         found = self._cache_tiers.find(sequence.arrival, sequence.names[len(pages) : usable])
         if config.deterministic and whole_chunks:
-            count = len(pages) + len(found)
-            count -= count % (config.prefill_chunk // config.page_size)
+            count, chunk = len(pages) + len(found), config.prefill_chunk // config.page_size
+            count -= count % chunk
+            # Nor does a chunk begin within an image that is never cut.
+            while config.whole_image and image_across(
+                sequence.request.images, count * config.page_size
+            ):
+                count -= chunk
             del found[max(0, count - len(pages)) :], pages[count:]
         return _Prefix(pages, found)
 
@@ -208,8 +215,9 @@ class Holdings:
                 start = index * config.page_size
                 names = sequence.names
                 parent = names[-1] if names else sequence.root
-                page_tokens = sequence.tokens[start : start + config.page_size]
-                sequence.names.append(page_name(parent, page_tokens))
+                end = start + config.page_size
+                images = page_images(sequence.request.images, start, end)
+                sequence.names.append(page_name(parent, sequence.tokens[start:end], images))
             self._prefixes.add(sequence.names[index], sequence.pages[index])
             sequence.registered = index + 1
 

@@ -12,10 +12,14 @@ from jax.experimental.multihost_utils import process_allgather
 from model.axes import KV_HEADS
 from model.cache import bytes_per_token
 from model.config import ModelConfig
-from model.loading import LoadedModel, load_end_ids, load_tokenizer, open_model
+from model.loading import LoadedModel, OpenedModel, load_end_ids, load_tokenizer, open_model
 from model.mesh import parts_on
 from model.parameters import count_parameters
 from model.tokenizer import Tokenizer
+from model.vision.config import AnyVisionConfig
+from model.vision.loading import OpenedTower, open_tower, read_vision
+from model.vision.parameters import count_tower_parameters
+from model.weights.orbax import DIRECTORY
 from sampling.params import END_IDS
 from serve.engine.cache_tiers import CacheTiers
 from serve.engine.compile_cache import keep_programs
@@ -55,6 +59,8 @@ _HOST_SHARE = 0.125
 # tokens for each row.
 _HOST_CONTEXTS, _HOST_ROW_TOKENS = 2, 256
 DEVICE_SHARE = 0.85
+# What vectors of images may take of a device, unless a person says otherwise.
+_IMAGE_CACHE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,7 @@ def load_engine(
     adapters: Mapping[str, Path] | None = None,
     host_cache_bytes: int = 0,
     page_directory: PageDirectory | None = None,
+    image_cache_bytes: int = 0,
 ) -> LoadedEngine:
     """Load a checkpoint and build its engine.
 
@@ -125,6 +132,8 @@ def load_engine(
         adapters: directories of adapters, by the names that requests may ask for.
         host_cache_bytes: see `EngineConfig`.
         page_directory: keeps pages over restarts.
+        image_cache_bytes: what vectors of images may take of a device, so that one which comes
+            again is not looked at again; 0 for 256 MiB, and no more than the cache has tokens.
 
     Raises:
         CheckpointError: the directory cannot be served, or an adapter's with it.
@@ -165,12 +174,16 @@ def load_engine(
         host_cache_bytes=host_cache_bytes,
         has_page_directory=page_directory is not None,
     )
+    tower = _open_tower(directory, opened, dtype)
+    if tower is not None:
+        config = _seeing(config, tower, image_cache_bytes)
+    vision = tower and tower.config
     check_host_cache(config, host_memory())
-    needs, there = needs_of(opened, config), capacity(opened.mesh)
+    needs, there = needs_of(opened, config, vision), capacity(opened.mesh)
     check_fits(needs, there)
     warn_if_not_free(needs, there)
     with refused_if_exhausted(model_in_words(opened), SMALLER_WEIGHTS):
-        model = opened.load()
+        model, loaded_tower = opened.load(), tower and tower.load()
     if model.backend.fallback:
         logger.warning("attention runs in plain JAX, slower: %s", model.backend.fallback)
     model = replace(model, config=model.config.for_context(length))
@@ -179,14 +192,58 @@ def load_engine(
     info = EngineInfo(
         context_length=length,
         vocab_size=model.config.vocab_size,
-        fingerprint=fingerprint(directory, model, config, (adapters or {}).values()),
-        description=_description(model, config),
+        fingerprint=fingerprint(directory, model, config, (adapters or {}).values(), vision),
+        description=_description(model, config, vision),
         most_choices=config.most_choices,
         adapters=() if model.adapters is None else model.adapters.names,
+        vision=vision,
     )
-    runner = Runner(model, config, followers, kept)
+    runner = Runner(model, config, followers, kept, loaded_tower)
     cache_tiers = _cache_tiers(model, config, page_directory, info.fingerprint)
     return LoadedEngine(Engine(runner, config, info, cache_tiers), runner, tokenizer, end_ids)
+
+
+def _open_tower(directory: Path, opened: OpenedModel, dtype: str) -> OpenedTower | None:
+    """The tower of a model that sees, None for one of text, or where it cannot see here."""
+    vision = read_vision(directory)
+    if vision is None:
+        return None
+    if reason := _blindness(directory, opened, vision):
+        logger.warning("images are refused, and text is served: %s", reason)
+        return None
+    return open_tower(directory, opened.mesh, dtype)
+
+
+def _blindness(directory: Path, opened: OpenedModel, vision: AnyVisionConfig) -> str:
+    """Why a model that could see does not; empty if it does."""
+    if jax.process_count() > 1:
+        return "they are for a server of one process"
+    if (directory / DIRECTORY).is_dir():
+        return "parlance convert left out of this checkpoint what sees; give it as it was published"
+    if vision.sees_ahead and opened.backend.layout == "combined":
+        return (
+            "tokens of an image see those after them, which the TPU's attention kernel does not "
+            "compute"
+        )
+    return ""
+
+
+def _seeing(config: EngineConfig, tower: OpenedTower, image_cache_bytes: int) -> EngineConfig:
+    """The settings of an engine whose model sees."""
+    vision = tower.config
+    each = (1 + len(vision.deepstack)) * vision.out_dim * tower.dtype.itemsize
+    largest = min(vision.most_tokens, config.context_length)
+    if image_cache_bytes and image_cache_bytes < largest * each:
+        raise EngineConfigError(
+            f"image_cache_bytes is {image_cache_bytes}, and an image takes {largest * each}; give "
+            f"room for one at least, or 0 for what suits (--image-cache-bytes)"
+        )
+    room = (image_cache_bytes or _IMAGE_CACHE_BYTES) // each
+    return replace(
+        config,
+        image_vectors=max(largest, min(room, config.num_pages * config.page_size)),
+        whole_image=vision.most_tokens if vision.sees_ahead else 0,
+    )
 
 
 def _cache_tiers(
@@ -240,7 +297,9 @@ def _cached_bytes(model: LoadedModel) -> int:
     return bytes_per_token(model.config, backend.layout, model.page_dtype, backend.heads)
 
 
-def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
+def _description(
+    model: LoadedModel, config: EngineConfig, vision: AnyVisionConfig | None
+) -> dict[str, str]:
     device = jax.devices()[0]
     mesh = ", ".join(f"{name}={size}" for name, size in model.mesh.shape.items())
     gibibytes = config.num_pages * config.page_size * _cached_bytes(model) / 2**30
@@ -257,4 +316,9 @@ def _description(model: LoadedModel, config: EngineConfig) -> dict[str, str]:
     }
     if (adapters := model.adapters) is not None:
         described["adapters"] = f"{', '.join(adapters.names)}, as rank {adapters.shape.rank}"
+    if vision is not None:
+        count = count_tower_parameters(vision) / 1e6
+        described["vision tower"] = (
+            f"{count:.1f} M parameters, vectors of {config.image_vectors} tokens are kept"
+        )
     return described

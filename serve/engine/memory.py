@@ -23,11 +23,13 @@ from model.loading import LoadedModel, OpenedModel
 from model.mesh import replicated
 from model.parameters import abstract_parameters, adapter_specs, bits_of
 from model.small import form_in_words
+from model.vision.config import AnyVisionConfig
+from model.vision.parameters import tower_bytes
 from sampling.batch import empty_rows
 from serve.engine.cache_tiers import MOST_LEAVING_BYTES
 from serve.engine.config import EngineConfig, EngineConfigError
 from serve.engine.host_memory import HostMemory, host_memory
-from serve.engine.programs import cache_sizes
+from serve.engine.programs import cache_sizes, vectors_shape
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ LOWER_ROWS = "lower rows (--rows)"
 LOWER_CACHE = "lower cache_tokens (--cache-tokens)"
 LOWER_CHUNK = "lower prefill_chunk (--prefill-chunk)"
 LOWER_HOST_CACHE = "lower host_cache_bytes (--host-cache-bytes)"
+LOWER_IMAGES = "lower image_cache_bytes (--image-cache-bytes)"
 LOWER_PAGE = "lower page_size (--page-size)"
 FEWER_ADAPTERS = "give fewer adapters (--adapter), or such of a lower rank"
 SMALLER_WEIGHTS = (
@@ -103,8 +106,10 @@ def working_bytes(program: Any) -> int:
     return memory.temp_size_in_bytes + max(0, made)
 
 
-def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Need]:
-    """What an engine keeps from its start on."""
+def needs_of(
+    model: OpenedModel | LoadedModel, config: EngineConfig, vision: AnyVisionConfig | None = None
+) -> list[Need]:
+    """What an engine keeps from its start on, with a tower of the shape `vision` if it sees."""
     whole = replicated(model.mesh)
     sizes = cache_sizes(config, model.page_dtype, model.backend)
     cache, _ = abstract_cache(model.config, model.mesh, **sizes)
@@ -130,7 +135,19 @@ def needs_of(model: OpenedModel | LoadedModel, config: EngineConfig) -> list[Nee
             LOWER_ROWS,
         ),
         *adapters,
+        *([] if vision is None else _sight_needs(model, config, vision)),
         *_tier_needs(model, config),
+    ]
+
+
+def _sight_needs(
+    model: OpenedModel | LoadedModel, config: EngineConfig, vision: AnyVisionConfig
+) -> list[Need]:
+    tower = tower_bytes(vision, model.dtype, model.mesh)
+    vectors = bytes_of(vectors_shape(vision, config, model.dtype, model.mesh))
+    return [
+        Need(f"the vision tower in {model.dtype}", tower, SMALLER_WEIGHTS),
+        Need(f"vectors of {config.image_vectors} tokens of images", vectors, LOWER_IMAGES),
     ]
 
 
@@ -189,7 +206,9 @@ def _smaller_cache(config: EngineConfig) -> str:
 
 def program_in_words(program: str, size: int) -> tuple[str, str]:
     """What to call a program, and what to do if it needs too much memory."""
-    if program in ("forward", "adapted"):
+    if program == "look":
+        return f"looking at {size} patches of images", SMALLER_WEIGHTS
+    if program in ("forward", "adapted", "seeing"):
         return f"a step of {size} tokens", LOWER_CHUNK
     if program == "prompt_logprobs":
         return f"log-probabilities at {size} places of a prompt", SMALLER_WEIGHTS

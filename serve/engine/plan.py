@@ -1,5 +1,6 @@
 """What one engine step does: the scheduler writes it, the runner executes it and answers."""
 
+from collections.abc import Sequence as Listed
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -8,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.engine.drafts import Draft
+from serve.engine.images import Look
+from serve.engine.prompt_images import PromptImage
 from serve.engine.sequence import Sequence
 from serve.engine.types import PromptLogprobs, TokenLogprobs
 
@@ -41,6 +44,8 @@ class PrefillChunk:
             choices that fork from it.
         telling: what is to be told of the prompt, if anything.
         adapter: that the tokens run through; None for the model alone.
+        images: of the whole prompt.
+        seen: those of them that have tokens in the chunk.
     """
 
     slot: int
@@ -50,6 +55,8 @@ class PrefillChunk:
     sampling: list[Sequence] = field(default_factory=list[Sequence])
     telling: Telling | None = None
     adapter: int | None = None
+    images: Listed[PromptImage] = ()
+    seen: list[Look] = field(default_factory=list[Look])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +162,14 @@ class StepPlan:
         seats: those of them whose first tokens are computed, or will be in this step.
         passes: one, unless the engine is deterministic.
         copies: pages to copy, and where to: a fork's partly filled last one.
+        looks: images of which the tower makes vectors, before all else.
     """
 
     loads: list[Sequence]
     seats: list[Seat]
     passes: list[Pass]
     copies: list[tuple[int, int]]
+    looks: list[Look] = field(default_factory=list[Look])
 
     @property
     def prefill(self) -> list[PrefillChunk]:

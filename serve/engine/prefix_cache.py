@@ -1,15 +1,19 @@
 """Finding full pages again by the tokens in and before them.
 
 A page's name is a digest chained over its tokens and the name of the page before it, so
-equal names mean equal prefixes from the first token on, of the same adapter, among those who share
-prompts. Knows names and page numbers; who holds a page is `pages.py`'s knowledge.
+equal names mean equal prefixes from the first token on, with equal images, of the same adapter,
+among those who share prompts. Knows names and page numbers; who holds a page is `pages.py`'s
+knowledge.
 """
 
 from array import array
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from serve.engine.prompt_images import PromptImage, images_within
+
 ROOT = b""
+_OF_IMAGES = b"images"
 
 
 def root_of(adapter: int | None, scope: bytes = ROOT) -> bytes:
@@ -23,17 +27,44 @@ def root_of(adapter: int | None, scope: bytes = ROOT) -> bytes:
     return scope if adapter is None else page_name(scope, [-1 - adapter])
 
 
-def page_name(parent: bytes, tokens: Sequence[int]) -> bytes:
-    """The name of the page with `tokens`, after the page named `parent`."""
-    return blake2b(parent + array("q", tokens).tobytes(), digest_size=16).digest()
+def page_name(
+    parent: bytes, tokens: Sequence[int], images: Sequence[tuple[int, bytes]] = ()
+) -> bytes:
+    """The name of the page with `tokens`, after the page named `parent`.
+
+    Args:
+        parent: name of the page before.
+        tokens: of the page.
+        images: that have tokens in the page: where each begins, counted from the page's first
+            token, and its digest.
+    """
+    held = parent + array("q", tokens).tobytes()
+    if not images:
+        return blake2b(held, digest_size=16).digest()
+    # What a page of text is named by is never what one with images is.
+    name = blake2b(held, digest_size=16, person=_OF_IMAGES)
+    for start, digest in images:
+        name.update(array("q", [start, len(digest)]).tobytes() + digest)
+    return name.digest()
 
 
-def page_names(tokens: Sequence[int], page_size: int, root: bytes = ROOT) -> list[bytes]:
+def page_images(images: Sequence[PromptImage], start: int, end: int) -> list[tuple[int, bytes]]:
+    """The images of a page that has the tokens from `start` to `end`, as `page_name` takes them."""
+    return [(each.start - start, each.digest) for each in images_within(images, start, end)]
+
+
+def page_names(
+    tokens: Sequence[int],
+    page_size: int,
+    root: bytes = ROOT,
+    images: Sequence[PromptImage] = (),
+) -> list[bytes]:
     """Names of all full pages of a sequence after `root`, in order."""
     names: list[bytes] = []
     name = root
     for end in range(page_size, len(tokens) + 1, page_size):
-        name = page_name(name, tokens[end - page_size : end])
+        start = end - page_size
+        name = page_name(name, tokens[start:end], page_images(images, start, end))
         names.append(name)
     return names
 

@@ -23,6 +23,9 @@ from model.config import AdapterShape, ModelConfig
 from model.mesh import replicated
 from model.paged import KEYS_PER_TURN
 from model.parameters import Parameters, Shape
+from model.vision.config import AnyVisionConfig
+from model.vision.inputs import TowerInputs, abstract_inputs, sizes_for
+from model.vision.tower import look
 from sampling.batch import (
     Rows,
     bias_of,
@@ -50,12 +53,16 @@ class DeviceState(NamedTuple):
         cache: pages and page tables.
         rows: the sampler's.
         adapters: the weights of adapters, if there are any.
+        tower: the weights of the vision tower, if there is one.
+        vectors: of images.
     """
 
     parameters: dict[str, Shape]
     cache: Cache
     rows: Rows
     adapters: Mapping[str, Shape] | None = None
+    tower: Mapping[str, Shape] | None = None
+    vectors: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +111,21 @@ def cache_sizes(config: EngineConfig, dtype: jnp.dtype, backend: Backend) -> dic
     }
 
 
+def vectors_shape(
+    vision: AnyVisionConfig, config: EngineConfig, dtype: jnp.dtype, mesh: Mesh
+) -> jax.ShapeDtypeStruct:
+    """[added, V, D]: what is kept of images; see `steps.StepSight`."""
+    shape = (1 + len(vision.deepstack), config.image_vectors, vision.out_dim)
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=replicated(mesh))
+
+
 def program_specs(
     model: ModelConfig,
     config: EngineConfig,
     mesh: Mesh,
     device: DeviceState,
     adapters: AdapterShape | None = None,
+    vision: AnyVisionConfig | None = None,
 ) -> dict[tuple[str, int], ProgramSpec]:
     """Every program of every bucket, by name and size, those that compile longest first.
 
@@ -120,13 +136,15 @@ def program_specs(
         device: what they keep.
         adapters: of which rows may have one. A step whose rows have none is `forward`, and knows
             nothing of adapters; with some it is `adapted`.
+        vision: the shape of the tower, for a model that sees. A step with images is `seeing`,
+            whatever adapters its rows have.
     """
     whole = replicated(mesh)
 
     def array(shape: tuple[int, ...], dtype: Any = jnp.int32) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
 
-    parameters, cache, rows, adapted = device
+    parameters, cache, rows, adapted, tower, vectors = device
     vocab, width = model.vocab_size, table_width(config)
     cache_out: Any = jax.tree.map(lambda x: x.sharding, cache)
     rows_out: Any = jax.tree.map(lambda _: whole, rows)
@@ -142,16 +160,32 @@ def program_specs(
     (norm,) = jax.tree.leaves(parameters["norm.weight"])
     dtype = norm.dtype
     picked = array((config.max_rows, model.embed_dim), dtype)
+    has_axes = vision is not None and vision.has_axes
+
+    def step_inputs(size: int) -> steps.StepInputs:
+        turns = array((3, size)) if has_axes else None
+        return steps.StepInputs(array((4, size)), array((3, min(size, config.max_rows))), turns)
+
+    out = (whole, whole, cache_out)
     for size in reversed(config.token_buckets):
-        inputs = steps.StepInputs(array((4, size)), array((3, min(size, config.max_rows))))
-        out = (whole, whole, cache_out)
-        step = partial(_forward, model)
+        inputs, step = step_inputs(size), partial(_forward, model)
         if adapted is None or not config.deterministic:
             add("forward", size, step, 1, out, parameters, cache, last, inputs, picks)
         if adapted is not None:
             step = partial(_forward, replace(model, adapters=adapters))
             both, slots = {**parameters, **adapted}, array((config.max_rows,))
             add("adapted", size, step, 1, out, both, cache, last, inputs, picks, slots)
+    if vision is not None and vectors is not None:
+        step = partial(_seeing, replace(model, adapters=adapters))
+        both, slots = {**parameters, **(adapted or {})}, adapted and array((config.max_rows,))
+        for size in reversed(config.seeing_buckets):
+            places, ends = array((size,)), array((size,)) if vision.sees_ahead else None
+            sight = (slots, vectors, places, ends)
+            add("seeing", size, step, 1, out, both, cache, last, step_inputs(size), picks, *sight)
+        seer = partial(_look, vision)
+        for size in reversed(sizes_for(vision, config.context_length)):
+            patches, slots = abstract_inputs(vision, size, whole), array((vision.tokens(size),))
+            add("look", size, seer, 1, whole, tower, vectors, patches, slots)
     for size in reversed(config.row_buckets):
         where, logits = array((2, size)), array((size, vocab), jnp.float32)
         step = partial(draw, model)
@@ -194,6 +228,34 @@ def _forward(
     picked, hidden, cache = steps.forward(model, *inputs)
     padded = jnp.pad(hidden, ((0, -len(hidden) % PLACES), (0, 0)))
     return picked, jnp.split(padded, len(padded) // PLACES), cache
+
+
+def _seeing(
+    model: ModelConfig,
+    parameters: Parameters,
+    cache: Cache,
+    last_token: Int[Array, " R"],
+    inputs: steps.StepInputs,
+    picks: Int[Array, " P"],
+    adapters: Int[Array, " R"] | None,
+    *sight: Any,
+) -> tuple[Float[Array, "R D"], list[Float[Array, "P D"]], Cache]:
+    """`_forward` of a step that has tokens of images."""
+    seen = steps.StepSight(*sight)
+    return _forward(model, parameters, cache, last_token, inputs, picks, adapters, seen)
+
+
+def _look(
+    vision: AnyVisionConfig,
+    parameters: Parameters,
+    vectors: Float[Array, "added V D"],
+    inputs: TowerInputs,
+    slots: Int[Array, " T"],
+) -> Float[Array, "added V D"]:
+    """The vectors with those of a call's images in their slots."""
+    made = look(vision, parameters, inputs)
+    both = jnp.concatenate([made.vectors[None], made.deepstack]).astype(vectors.dtype)
+    return vectors.at[:, slots].set(both, mode="drop")
 
 
 def draw(

@@ -1,5 +1,6 @@
 """Pictures of a prompt, as they come to the engine. Imports no JAX."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,3 +24,13 @@ class PromptImage:
     patches: NDArray[np.uint8]
     grid: tuple[int, int]
     digest: bytes
+
+
+def images_within(images: Sequence[PromptImage], start: int, end: int) -> Iterator[PromptImage]:
+    """Those that have tokens from `start` on and before `end`."""
+    return (each for each in images if each.start < end and start < each.start + each.tokens)
+
+
+def image_across(images: Sequence[PromptImage], place: int) -> PromptImage | None:
+    """The image that has tokens before and behind a place, if there is one."""
+    return next(images_within(images, place, place), None)

@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -25,6 +26,7 @@ from model.loading import LoadedModel
 from model.mesh import replicated
 from model.parameters import Parameters, Shape
 from model.steps import take_pages
+from model.vision.tower import LoadedTower
 from sampling.batch import Rows, empty_rows
 from serve.engine.calls import Call, CallMaker, Draw, Drawing, Forward
 from serve.engine.compile_cache import KeptPrograms
@@ -33,6 +35,7 @@ from serve.engine.executables import Executables, Program, can_keep, facts_of
 from serve.engine.host_memory import usable_cores
 from serve.engine.memory import (
     LOWER_CACHE,
+    LOWER_IMAGES,
     LOWER_ROWS,
     capacity,
     check_fits,
@@ -49,6 +52,7 @@ from serve.engine.programs import (
     cache_sizes,
     program_specs,
     table_width,
+    vectors_shape,
 )
 from serve.engine.sequence import Sequence
 from serve.engine.types import PromptLogprobs, TokenLogprobs
@@ -194,6 +198,7 @@ class Runner:
         config: the engine's settings.
         followers: of this runner, if it is the first of several.
         kept: where compiled programs are kept, if they are.
+        tower: that sees for the model; None for one of text.
     """
 
     def __init__(
@@ -202,15 +207,21 @@ class Runner:
         config: EngineConfig,
         followers: Followers | None = None,
         kept: KeptPrograms | None = None,
+        tower: LoadedTower | None = None,
     ) -> None:
         self._model = model
+        self._tower = tower
         self._config = config
         self._table_width = table_width(config)
         self._programs: dict[tuple[str, int], Program] = {}
         adapters = {} if model.adapters is None else model.adapters.parameters
         self._adapted = {**model.parameters, **adapters}
         self._calls = CallMaker(
-            config, model.config.vocab_size, self._table_width, adapters=bool(adapters)
+            config,
+            model.config.vocab_size,
+            self._table_width,
+            adapters=bool(adapters),
+            vision=tower and tower.config,
         )
         self._followers = followers
         self._kept = kept
@@ -229,9 +240,16 @@ class Runner:
                 out_shardings=replicated(model.mesh),
             )
             self._rows: Rows = jax.block_until_ready(make_rows())
+        # Of images, in slots that `images.py` gives out.
+        self._vectors: jax.Array | None = None if tower is None else self._no_vectors(tower)
 
     def _cache_refused_if_exhausted(self) -> AbstractContextManager[None]:
         return refused_if_exhausted(f"a cache of {self._config.cache_tokens} tokens", LOWER_CACHE)
+
+    def _no_vectors(self, tower: LoadedTower) -> jax.Array:
+        spec = vectors_shape(tower.config, self._config, tower.dtype, tower.mesh)
+        with refused_if_exhausted(f"vectors of {spec.shape[1]} tokens of images", LOWER_IMAGES):
+            return jnp.zeros(spec.shape, spec.dtype, device=spec.sharding)
 
     def _make_cache(self) -> Cache:
         model = self._model
@@ -279,7 +297,8 @@ class Runner:
             self._executables.tell()
         if self._kept is not None:
             self._kept.tell()
-        needs = [*needs_of(self._model, self._config), hungriest(self._programs)]
+        vision = self._tower and self._tower.config
+        needs = [*needs_of(self._model, self._config, vision), hungriest(self._programs)]
         check_fits(needs, capacity(self._model.mesh))
         if self._followers is not None:
             self._followers.wait_until_ready()
@@ -297,18 +316,20 @@ class Runner:
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.format), parameters
             )
 
-        adapters = model.adapters
+        adapters, tower = model.adapters, self._tower
         device = DeviceState(
             placed(model.parameters),
             like(self._cache),
             like(self._rows),
             adapters and placed(adapters.parameters),
+            tower and placed(tower.parameters),
+            like(self._vectors),
         )
-        shape = adapters and adapters.shape
-        specs = program_specs(model.config, self._config, model.mesh, device, shape)
+        shape, vision = adapters and adapters.shape, tower and tower.config
+        specs = program_specs(model.config, self._config, model.mesh, device, shape, vision)
         if self._kept is None or not can_keep(model.mesh):
             return {key: Job(_compiling(*key), spec.compile) for key, spec in specs.items()}
-        facts = facts_of(model.config, self._config, model.backend, model.mesh)
+        facts = facts_of(model.config, self._config, model.backend, model.mesh, vision)
         self._executables = Executables(self._kept, facts, model.mesh)
         return {
             key: Job(
@@ -404,6 +425,15 @@ class Runner:
                 last = self._rows.last_token
                 picked, hidden, self._cache = program(parameters, self._cache, last, *call.inputs)
                 self._picked.append(picked)
+            case "seeing":
+                last, (*inputs, places, ends) = self._rows.last_token, call.inputs
+                picked, hidden, self._cache = program(
+                    self._adapted, self._cache, last, *inputs, self._vectors, places, ends
+                )
+                self._picked.append(picked)
+            case "look":
+                tower = None if self._tower is None else self._tower.parameters
+                self._vectors = program(tower, self._vectors, *call.inputs)
             case "prompt_logprobs":
                 part, tokens = call.inputs
                 self._told.append(program(parameters, hidden[part], tokens))

@@ -19,6 +19,7 @@ from serve.engine.cache_tiers import CacheTiers
 from serve.engine.config import EngineConfig
 from serve.engine.giving_way import CONSIDERED, GivingWay
 from serve.engine.holdings import Holdings
+from serve.engine.images import Images
 from serve.engine.plan import (
     DecodeRow,
     Pass,
@@ -86,6 +87,7 @@ class Scheduler:
         self._cache_tiers = cache_tiers or CacheTiers()
         self._holdings = Holdings(config, self._cache_tiers)
         self._speculation = Speculation(config, self._holdings, holding)
+        self._images = Images(config)
         self._queue = TieredQueue(config.flex_patience)
         self._turns = Turns(config.page_size, self._queue.rows)
         self._slots = Slots(config.max_rows)
@@ -149,6 +151,7 @@ class Scheduler:
         if not decode and not prefill:
             return None
         self._steps += 1
+        plan.looks.extend(self._images.take_looks())
         margin = len(self._slots.running)
         decode = self._speculation.with_drafts(decode, prefill, margin)
         plan.passes.extend(self._passes(prefill, decode))
@@ -213,6 +216,7 @@ class Scheduler:
         left |= {turn.sequence: turn.left for turn in islice(turns, slots)}
         whole = budget = self._config.prompt_tokens(running, len(left))
         admitting = True
+        self._images.begin_step()
         for sequence in self._turns.order(left):
             if sequence.standing > last:
                 break
@@ -223,7 +227,7 @@ class Scheduler:
                     continue
             elif sequence.phase is not Phase.PREFILLING:
                 continue  # Taken along by a fork just now.
-            end = self._chunk_end(sequence, start, budget)
+            end = self._chunk_end(sequence, start, budget, alone=budget == whole)
             if end <= start:
                 break
             if waits:
@@ -274,17 +278,22 @@ class Scheduler:
         self._seat(sequence, Phase.PREFILLING)
         return True
 
-    def _chunk_end(self, sequence: Sequence, start: int, budget: int) -> int:
+    def _chunk_end(self, sequence: Sequence, start: int, budget: int, *, alone: bool) -> int:
         """Where the chunk ends that begins at `start`; there if nothing can be computed.
 
         In deterministic mode how a prompt is cut depends on the prompt alone: chunks end at
-        multiples of `prefill_chunk`, whatever else the step holds.
+        multiples of `prefill_chunk`, whatever else the step holds. An image that must not be cut
+        may be longer than the budget, if no other prompt is in the step.
         """
-        if not self._config.deterministic:
-            return min(start + budget, len(sequence.tokens))
-        size = self._config.prefill_chunk
-        end = min((start // size + 1) * size, len(sequence.tokens))
-        return end if end - start <= budget else start
+        if budget <= 0:
+            return start
+        size, images = self._config.prefill_chunk, sequence.request.images
+        deterministic = self._config.deterministic
+        end = (start // size + 1) * size if deterministic else start + budget
+        end = self._images.chunk_end(images, start, min(end, len(sequence.tokens)))
+        if not self._images.fits(images, start, end):
+            return start
+        return end if end - start <= budget or (alone and not deterministic) else start
 
     def _plan_chunk(
         self, sequence: Sequence, end: int, chunks: list[PrefillChunk], plan: StepPlan
@@ -298,6 +307,8 @@ class Scheduler:
             sequence.pages,
             telling=self._telling(sequence, start, end),
             adapter=sequence.request.adapter,
+            images=sequence.request.images,
+            seen=self._images.hold(sequence.request.images, start, end),
         )
         chunks.append(chunk)
         sequence.computed = end

@@ -9,7 +9,8 @@ import numpy as np
 
 from serve.engine.config import EngineConfig
 from serve.engine.moves import Gathered, Moves
-from serve.engine.plan import Pass, Place, Sampled, StepPlan, StepResult, Telling
+from serve.engine.plan import Pass, Place, PrefillChunk, Sampled, StepPlan, StepResult, Telling
+from serve.engine.prompt_images import PromptImage, image_across, images_within
 from serve.engine.types import GenerationRequest, PromptLogprobs
 
 VOCAB = 97
@@ -23,9 +24,23 @@ def continuation(tokens: list[int], choice: int) -> int:
     return value % VOCAB
 
 
+def vector_of(image: PromptImage, index: int) -> int:
+    """What stands for a token of an image."""
+    return int.from_bytes(image.digest[:4]) + index
+
+
+def seen_prompt(request: GenerationRequest) -> list[int]:
+    """A prompt's tokens, with what stands for those of its images."""
+    tokens = list(request.prompt)
+    for image in request.images:
+        for index in range(image.tokens):
+            tokens[image.start + index] = vector_of(image, index)
+    return tokens
+
+
 def expected_answer(request: GenerationRequest, choice: int) -> list[int]:
     """What a choice must answer, without the end-of-turn token."""
-    tokens, answer = list(request.prompt), []
+    tokens, answer = seen_prompt(request), []
     while len(answer) < request.max_tokens:
         token = continuation(tokens, choice)
         if token in request.end_ids:
@@ -44,6 +59,8 @@ class PaperDevice:
         self.tables: dict[int, list[int]] = {}
         self.last: dict[int, int] = {}
         self.choice: dict[int, int] = {}
+        self.vectors = [-1] * config.image_vectors
+        self.looked: list[bytes] = []
 
     def write(self, slot: int, position: int, token: int) -> None:
         size = self.config.page_size
@@ -71,6 +88,10 @@ class PaperDevice:
         return gathered
 
     def execute(self, plan: StepPlan) -> StepResult:
+        for image, slots in plan.looks:
+            self.looked.append(image.digest)
+            for index, slot in enumerate(slots):
+                self.vectors[slot] = vector_of(image, index)
         for sequence in plan.loads:
             self.choice[sequence.slot] = sequence.choice
         for seat in plan.seats:
@@ -103,8 +124,9 @@ class PaperDevice:
     def compute(self, each: Pass) -> None:
         """All at once: every token is written before any is read."""
         for chunk in each.prefill:
-            assert 1 <= len(chunk.tokens) <= self.config.prefill_chunk
-            for offset, token in enumerate(chunk.tokens):
+            most = max(self.config.prefill_chunk, self.config.whole_image)
+            assert 1 <= len(chunk.tokens) <= most
+            for offset, token in enumerate(self.seen(chunk)):
                 self.enter(chunk.slot, chunk.start + offset, chunk.table)
                 self.write(chunk.slot, chunk.start + offset, token)
         for row in each.decode:
@@ -114,9 +136,25 @@ class PaperDevice:
                 self.write(slot, row.position + offset, token)
         total = sum(1 + len(row.drafted) for row in each.decode)
         total += sum(len(chunk.tokens) for chunk in each.prefill)
-        assert total <= self.config.token_buckets[-1]
+        sees = any(chunk.seen for chunk in each.prefill)
+        buckets = self.config.seeing_buckets if sees else self.config.token_buckets
+        assert total <= buckets[-1]
         assert len(each.decode) + len(each.prefill) <= self.config.max_rows
         assert not (self.config.deterministic and each.prefill and each.decode)
+
+    def seen(self, chunk: PrefillChunk) -> list[int]:
+        """A chunk's tokens, with what stands for those of images."""
+        tokens, end = list(chunk.tokens), chunk.start + len(chunk.tokens)
+        within = list(images_within(chunk.images, chunk.start, end))
+        assert [image for image, _ in chunk.seen] == within
+        if self.config.whole_image:
+            assert image_across(chunk.images, end) is None
+        for image, slots in chunk.seen:
+            for index, slot in enumerate(slots):
+                place = image.start + index - chunk.start
+                if 0 <= place < len(tokens):
+                    tokens[place] = self.vectors[slot]
+        return tokens
 
     def told(self, slot: int, start: int, telling: Telling) -> PromptLogprobs:
         """As a log-probability, what the device makes of the text up to each place."""

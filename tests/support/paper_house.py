@@ -1,6 +1,6 @@
 """A scheduler and a paper device, which together answer requests step by step."""
 
-from support.paper_device import PaperDevice, continuation, expected_answer
+from support.paper_device import PaperDevice, continuation, expected_answer, seen_prompt
 
 from sampling.params import SamplingParams
 from serve.engine.cache_tiers import CacheTiers
@@ -108,7 +108,7 @@ class House:
         assert all(len(part.tokens) for part in parts)
         assert [token for part in parts for token in part.tokens] == prompt[1:]
         assert [value for part in parts for value in part.logprobs] == [
-            continuation(prompt[:length], 0) for length in range(1, len(prompt))
+            continuation(seen_prompt(request)[:length], 0) for length in range(1, len(prompt))
         ]
         assert self.cached[request.id] == 0
 
