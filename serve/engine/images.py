@@ -2,7 +2,8 @@
 
 Vectors lie in slots that any image may take, so that room is never in pieces. What is decided while
 a step is planned may be overwritten by any step that is planned after it: the device runs them in
-order. Knows images by their digests, and nothing of towers.
+order. Knows images by their digests, among those who share prompts: how soon an answer comes tells
+nobody else what was shown. Knows nothing of towers.
 """
 
 from collections import OrderedDict
@@ -16,6 +17,7 @@ from model.vision.config import AnyVisionConfig
 from model.vision.inputs import call_size, check_image
 from serve.engine.config import EngineConfig
 from serve.engine.prompt_images import PromptImage, image_across, images_within
+from serve.engine.types import GenerationRequest
 
 
 class Look(NamedTuple):
@@ -55,27 +57,27 @@ class Images:
         looks, self._looks = self._looks, []
         return looks
 
-    def chunk_end(self, images: Sequence[PromptImage], start: int, end: int) -> int:
+    def chunk_end(self, request: GenerationRequest, start: int, end: int) -> int:
         """Where a chunk ends that could go from `start` to `end`: depends on the prompt alone.
 
         Where tokens of an image see all of it, none is cut; an image that begins the chunk may
         have it end behind `end`. All of the chunk's images have room at the same time.
         """
-        across = image_across(images, end) if self._whole else None
+        across = image_across(request.images, end) if self._whole else None
         if across is not None:
             end = across.start if across.start > start else across.start + across.tokens
-        return self._reached(images, start, end, self._room, ())
+        return self._reached(request, start, end, self._room, ())
 
-    def fits(self, images: Sequence[PromptImage], start: int, end: int) -> bool:
+    def fits(self, request: GenerationRequest, start: int, end: int) -> bool:
         """Whether `hold` finds room beside what other chunks of the step need."""
-        if not images:
+        if not request.images:
             return True
-        kept = sum(len(slots) for digest, slots in self._slots.items() if digest in self._used)
-        return self._reached(images, start, end, self._room - kept, self._used) == end
+        kept = sum(len(self._slots[key]) for key in self._used)
+        return self._reached(request, start, end, self._room - kept, self._used) == end
 
     def _reached(
         self,
-        images: Sequence[PromptImage],
+        request: GenerationRequest,
         start: int,
         end: int,
         room: int,
@@ -83,30 +85,34 @@ class Images:
     ) -> int:
         """How far a chunk comes with room for so many vectors beside those that are there."""
         counted = set(there)
-        for image in images_within(images, start, end):
-            if image.digest not in counted:
-                counted.add(image.digest)
+        for image in images_within(request.images, start, end):
+            key = request.cache_scope + image.digest
+            if key not in counted:
+                counted.add(key)
                 room -= image.tokens
             if room < 0:
                 return max(start, image.start)
         return end
 
-    def hold(self, images: Sequence[PromptImage], start: int, end: int) -> list[Look]:
+    def hold(self, request: GenerationRequest, start: int, end: int) -> list[Look]:
         """The images of a chunk, whose vectors are there when the step runs. `fits` has said so."""
-        return [self._held(image) for image in images_within(images, start, end)]
+        return [
+            self._held(request.cache_scope + image.digest, image)
+            for image in images_within(request.images, start, end)
+        ]
 
-    def _held(self, image: PromptImage) -> Look:
-        slots = self._slots.get(image.digest)
-        self._used.add(image.digest)
+    def _held(self, key: bytes, image: PromptImage) -> Look:
+        slots = self._slots.get(key)
+        self._used.add(key)
         if slots is not None:
-            self._slots.move_to_end(image.digest)
+            self._slots.move_to_end(key)
             return Look(image, slots)
-        unused = iter([digest for digest in self._slots if digest not in self._used])
+        unused = iter([other for other in self._slots if other not in self._used])
         while len(self._free) < image.tokens:
             self._free += self._slots.pop(next(unused)).tolist()
         taken = [self._free.pop() for _ in range(image.tokens)]
         look = Look(image, np.array(taken, np.int32))
-        self._slots[image.digest] = look.slots
+        self._slots[key] = look.slots
         self._looks.append(look)
         return look
 

@@ -1,6 +1,5 @@
 """What one engine step does: the scheduler writes it, the runner executes it and answers."""
 
-from collections.abc import Sequence as Listed
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -55,7 +54,7 @@ class PrefillChunk:
     sampling: list[Sequence] = field(default_factory=list[Sequence])
     telling: Telling | None = None
     adapter: int | None = None
-    images: Listed[PromptImage] = ()
+    images: tuple[PromptImage, ...] = ()
     seen: list[Look] = field(default_factory=list[Look])
 
 

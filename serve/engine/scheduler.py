@@ -287,11 +287,11 @@ class Scheduler:
         """
         if budget <= 0:
             return start
-        size, images = self._config.prefill_chunk, sequence.request.images
-        deterministic = self._config.deterministic
+        size, deterministic = self._config.prefill_chunk, self._config.deterministic
+        request = sequence.request
         end = (start // size + 1) * size if deterministic else start + budget
-        end = self._images.chunk_end(images, start, min(end, len(sequence.tokens)))
-        if not self._images.fits(images, start, end):
+        end = self._images.chunk_end(request, start, min(end, len(sequence.tokens)))
+        if not self._images.fits(request, start, end):
             return start
         return end if end - start <= budget or (alone and not deterministic) else start
 
@@ -307,8 +307,8 @@ class Scheduler:
             sequence.pages,
             telling=self._telling(sequence, start, end),
             adapter=sequence.request.adapter,
-            images=sequence.request.images,
-            seen=self._images.hold(sequence.request.images, start, end),
+            images=tuple(sequence.request.images),
+            seen=self._images.hold(sequence.request, start, end),
         )
         chunks.append(chunk)
         sequence.computed = end

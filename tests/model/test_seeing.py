@@ -19,7 +19,7 @@ from model.cache import Cache, CombinedPages, empty_cache
 from model.loading import load_model
 from model.mesh import make_mesh
 from model.paged import StepView
-from model.steps import RowTokens, StepSight, forward, logits, step_inputs
+from model.steps import RowTokens, StepInputs, StepSight, forward, logits, step_inputs
 from model.vision.positions import ends, turns
 
 PAGE, TABLE, SIZE, VECTORS = 8, 16, 96, 96
@@ -33,7 +33,6 @@ class Reader:
         self.gemma = fixture == GEMMA
         self.fixture = fixture
         self.model = load_model(FIXTURES / fixture, make_mesh(), "float32")
-        self.parameters = self.model.parameters
         self._step = jax.jit(self._stepped)
 
     def _stepped(self, parameters, cache, inputs, sight):
@@ -64,8 +63,10 @@ class Reader:
         all_of = np.concatenate([np.zeros((1 + layers, 0, width)), *of], axis=1)
         return np.pad(all_of, ((0, 0), (0, VECTORS - all_of.shape[1]), (0, 0))).astype(np.float32)
 
-    def read(self, cache: Cache, prompt: SeenPrompt, tokens: list[int], start: int):
-        """Logits after tokens of the second row, beside one of the first."""
+    def taken(
+        self, cache: Cache, prompt: SeenPrompt, tokens: list[int], start: int
+    ) -> tuple[StepInputs, StepSight, slice]:
+        """A step of tokens of the second row, beside one of the first; and where they are in it."""
         table = np.asarray(cache.tables)
         beside = RowTokens(0, 3, [7], table[0])
         inputs, firsts = step_inputs([RowTokens(1, start, tokens, table[1]), beside], SIZE, 2, PAGE)
@@ -83,8 +84,20 @@ class Reader:
         if not self.gemma:
             turned[:, first:end] = turns(prompt.images, 2, start, len(tokens))
             inputs = inputs._replace(turns=turned)
-        found, cache = self._step(self.parameters, cache, inputs, sight)
-        return np.asarray(found)[first:end], cache
+        return inputs, sight, slice(first, end)
+
+    def run(self, cache: Cache, inputs: StepInputs, sight: StepSight) -> tuple[np.ndarray, Cache]:
+        """Logits after all tokens of a step."""
+        found, cache = self._step(self.model.parameters, cache, inputs, sight)
+        return np.asarray(found), cache
+
+    def read(
+        self, cache: Cache, prompt: SeenPrompt, tokens: list[int], start: int
+    ) -> tuple[np.ndarray, Cache]:
+        """Logits after tokens of the second row."""
+        inputs, sight, here = self.taken(cache, prompt, tokens, start)
+        found, cache = self.run(cache, inputs, sight)
+        return found[here], cache
 
     def whole(self, prompt: SeenPrompt) -> np.ndarray:
         return self.read(self.empty(), prompt, prompt.tokens, 0)[0]
@@ -153,19 +166,54 @@ def test_images_are_longer_than_windows():
     assert len(prompt.tokens) > 2 * window_of(GEMMA)
 
 
-def test_an_image_is_seen(fixture):
-    """Another image in its place changes what comes after it, and not what came before."""
-    prompt = seen_prompt(fixture, "one")
-    whole = reader(fixture)
-    other = whole.vectors(prompt)[:, ::-1]
-    whole.vectors, kept = lambda _: other, whole.vectors
-    try:
-        found = whole.whole(prompt)
-    finally:
-        whole.vectors = kept
+def other_image(inputs: StepInputs, sight: StepSight):
+    return inputs, sight._replace(vectors=sight.vectors[:, ::-1])
+
+
+def by_index(inputs: StepInputs, sight: StepSight):
+    return inputs._replace(turns=np.tile(np.maximum(inputs.tokens[2], 0), (3, 1))), sight
+
+
+def seeing_back_only(inputs: StepInputs, sight: StepSight):
+    return inputs, sight._replace(ends=np.maximum(inputs.tokens[2], 0))
+
+
+def scaled(inputs: StepInputs, sight: StepSight):
+    """As Gemma's embeddings are."""
+    return inputs, sight._replace(vectors=sight.vectors * np.float32(32**0.5))
+
+
+def another_layer(inputs: StepInputs, sight: StepSight):
+    return inputs, sight._replace(vectors=sight.vectors[[0, 2, 1]])
+
+
+def without_deepstack(inputs: StepInputs, sight: StepSight):
+    return inputs, sight._replace(vectors=sight.vectors * np.array([1, 0, 0])[:, None, None])
+
+
+@pytest.mark.parametrize(
+    ("fixture", "change"),
+    [
+        (GEMMA, other_image),
+        (GEMMA, seeing_back_only),
+        (GEMMA, scaled),
+        (QWEN, other_image),
+        (QWEN, by_index),
+        (QWEN, another_layer),
+        (QWEN, without_deepstack),
+    ],
+)
+def test_the_prompts_show_what_a_decoder_makes_of_images(fixture, change):
+    """Each part changes what comes from an image on by far more than is tolerated."""
+    prompt, model = seen_prompt(fixture, "one"), reader(fixture)
+    inputs, sight, here = model.taken(model.empty(), prompt, prompt.tokens, 0)
+    inputs, sight = change(inputs, sight)
+    sight = sight._replace(vectors=sight.vectors.astype(np.float32))
+    found = model.run(model.empty(), inputs, sight)[0][here]
     first = prompt.images[0].start
     assert_same(found[:first], prompt.logits[:first])
-    assert np.abs(found[first:] - prompt.logits[first:]).max() > 0.1
+    assert np.abs(found[first:] - prompt.logits[first:]).max() > 0.05
+    assert np.abs(found[-1] - prompt.logits[-1]).max() > 100 * TOLERANCE
 
 
 def test_the_tpu_kernel_refuses_tokens_that_see_ahead():

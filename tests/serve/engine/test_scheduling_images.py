@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from support.paper_device import VOCAB
 from support.paper_house import House, house
 
+from sampling.params import SamplingParams
 from serve.engine.config import EngineConfig, EngineConfigError
 from serve.engine.images import Images
 from serve.engine.prefix_cache import page_name, page_names
 from serve.engine.prompt_images import PromptImage, image_across, images_within
+from serve.engine.types import GenerationRequest
 
 IMAGE = VOCAB - 1
 
@@ -38,6 +40,11 @@ def prompt_of(*parts: int | str, lengths: dict[str, int] | None = None):
             images.append(image_of(part, len(tokens), count))
             tokens += [IMAGE] * count
     return tokens, images
+
+
+def asked(*parts: int | str, lengths: dict[str, int] | None = None) -> GenerationRequest:
+    prompt, images = prompt_of(*parts, lengths=lengths)
+    return GenerationRequest("r", prompt, SamplingParams(), 1, images=images)
 
 
 def seeing(**fields) -> House:
@@ -223,15 +230,24 @@ def test_any_prompts_with_images(rng: random.Random, deterministic: bool, whole:
 
 def test_room_is_counted_once_for_each_picture():
     images = Images(EngineConfig(64, 256, image_vectors=12))
-    cats = [image_of("cat", 0, 12), image_of("cat", 12, 12)]
+    cats, dog = asked("cat", "cat", lengths={"cat": 12}), asked("dog", lengths={"dog": 1})
     assert images.chunk_end(cats, 0, 24) == 24
     assert images.fits(cats, 0, 24)
     first, second = images.hold(cats, 0, 24)
     assert first.slots.tolist() == second.slots.tolist()
-    assert not images.fits([image_of("dog", 0, 1)], 0, 1)
+    assert not images.fits(dog, 0, 1)
     images.begin_step()
-    assert images.fits([image_of("dog", 0, 1)], 0, 1)
-    assert images.chunk_end([image_of("dog", 0, 6), image_of("cat", 6, 12)], 0, 18) == 6
+    assert images.fits(dog, 0, 1)
+    assert images.chunk_end(asked("dog", "cat", lengths={"cat": 12}), 0, 18) == 6
+
+
+def test_what_others_were_shown_is_not_told_by_time():
+    h = seeing()
+    for number, scope in enumerate((b"mine", b"yours", b"mine")):
+        ask(h, f"{number}", 9, "cat", 5, cache_scope=scope)
+        h.run()
+    assert len(h.device.looked) == 2
+    assert [h.cached[f"{number}"] for number in range(3)] == [0, 0, 16]
 
 
 def test_images_within_and_across():
