@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.prompts_seen import FIXTURES, NAMES, SeenPrompt, seen_prompt, window_of
-from support.towers import GEMMA, QWEN, seen
+from support.prompts_seen import NAMES, SeenPrompt, seen_prompt, window_of
+from support.towers import FIXTURES, GEMMA, QWEN, seen
 
 from model.backends import attend_with
 from model.cache import Cache, CombinedPages, empty_cache

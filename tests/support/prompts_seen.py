@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import numpy as np
 from safetensors.numpy import load_file
-from support.towers import FIXTURES, GEMMA, seen
+from support.towers import FIXTURES, seen
 
 from model.families.registry import read_config
 from model.vision.loading import read_vision
@@ -58,6 +58,3 @@ def window_of(fixture: str) -> int:
     """The shortest window of a model's layers."""
     layers = read_config(FIXTURES / fixture).layers
     return min((layer.window for layer in layers if layer.window), default=0)
-
-
-__all__ = ["FIXTURES", "GEMMA", "NAMES", "SeenPrompt", "seen_prompt", "window_of"]

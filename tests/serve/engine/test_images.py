@@ -4,6 +4,8 @@ How prompts are cut and whose vectors are kept, `test_scheduling_images.py` test
 """
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,9 +13,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.engines import bridged, events_of, request
-from support.prompts_seen import FIXTURES, NAMES, SeenPrompt, seen_prompt
+from support.on_eight_devices import environment
+from support.prompts_seen import NAMES, SeenPrompt, seen_prompt
 from support.tiny import merged, tiny_adapters
-from support.towers import GEMMA, QWEN, load_tower
+from support.towers import FIXTURES, GEMMA, QWEN, load_tower
 
 from model.loading import LoadedModel, load_model
 from model.mesh import make_mesh
@@ -211,3 +214,11 @@ def test_a_model_of_text_refuses_images():
     prompt = seen_prompt(QWEN, "one")
     with pytest.raises(ValueError, match="this model sees none"):
         check_images(prompt.images, prompt.tokens, None, EngineConfig(64, 64))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("fixture", [GEMMA, QWEN])
+def test_a_mesh_changes_no_answer(fixture):
+    command = [sys.executable, "-m", "support.seeing_on_eight_devices", fixture]
+    subprocess.run(command, env=environment(), check=True, timeout=250)
