@@ -165,6 +165,7 @@ async def test_rows_that_are_put_back_are_computed_anew():
     assert found == [each.greedy for each in prompts]
 
 
+@pytest.mark.slow
 async def test_each_row_sees_through_its_own_adapter():
     model = model_of(QWEN)
     adapted = replace(model, adapters=tiny_adapters(2, config=model.config))

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.executors import AtOnce
 from support.paper_device import VOCAB
 from support.paper_house import House, house
 
 from sampling.params import SamplingParams
+from serve.engine.cache_tiers import CacheTiers
 from serve.engine.config import EngineConfig, EngineConfigError
 from serve.engine.images import Images
+from serve.engine.page_mover import PageMover
 from serve.engine.prefix_cache import page_name, page_names
 from serve.engine.prompt_images import PromptImage, image_across, images_within
 from serve.engine.types import GenerationRequest
@@ -47,8 +50,8 @@ def asked(*parts: int | str, lengths: dict[str, int] | None = None) -> Generatio
     return GenerationRequest("r", prompt, SamplingParams(), 1, images=images)
 
 
-def seeing(**fields) -> House:
-    return house(**({"image_vectors": 16, "prefill_chunk": 16} | fields))
+def seeing(cache_tiers: CacheTiers | None = None, **fields) -> House:
+    return house(cache_tiers, **({"image_vectors": 16, "prefill_chunk": 16} | fields))
 
 
 def ask(h: House, name: str, *parts: int | str, tokens: int = 5, lengths=None, **fields) -> None:
@@ -95,6 +98,24 @@ def test_another_picture_never_shares_pages():
     # Of the page before the one in which the images begin.
     assert h.cached["dog"] == 8
     assert h.cached["cat"] == 24
+    assert len(h.device.looked) == 2
+
+
+def test_pages_with_images_come_back_from_host_memory():
+    page = 32
+    tiers = CacheTiers(100 * page, page, None, PageMover(None, AtOnce()))
+    h = seeing(tiers, cache_tokens=64, context_length=48)
+    ask(h, "first", 9, "cat", 21, tokens=1)
+    h.run()
+    for number in range(2):
+        h.submit(f"other {number}", list(range(number, 40 + number)), tokens=1)
+        h.run()
+    for name, image in (("dog", "dog"), ("again", "cat")):
+        ask(h, name, 9, image, 21, tokens=1)
+        h.run()
+    h.check_answers()
+    assert (h.cached["dog"], h.cached["again"]) == (8, 32)
+    assert h.scheduler.stats().cache.moved["from_host"]
     assert len(h.device.looked) == 2
 
 
