@@ -240,7 +240,7 @@ class CallMaker:
         size = bucket(max(total, least), config.seeing_buckets if sees else config.token_buckets)
         inputs, firsts = step_inputs(parts, size, config.max_rows, config.page_size)
         if isinstance(self._vision, Qwen3VLVisionConfig):
-            turned = self._turns(each, parts, firsts, size, self._vision.merge)
+            turned = _turns(each, parts, firsts, inputs.tokens[2], self._vision.merge)
             inputs = inputs._replace(turns=turned)
         picks = np.zeros(config.max_rows, np.int32)
         # As `Pass.places` lists them: after a prompt's end, and after each token of the other rows.
@@ -272,18 +272,6 @@ class CallMaker:
             taken = np.concatenate([looks[number].slots for number in group])
             slots[: len(taken)] = taken
             found.append(Call("look", size, (tower.tower_inputs(vision, images, size), slots)))
-        return found
-
-    def _turns(
-        self, each: Pass, parts: list[RowTokens], firsts: list[int], size: int, merge: int
-    ) -> Int[np.ndarray, "3 N"]:
-        """What each token is rotated by on three axes."""
-        found = np.zeros((3, size), np.int32)
-        images = [chunk.images for chunk in each.prefill]
-        images += [row.sequence.request.images for row in each.decode]
-        for of_row, part, first in zip(images, parts, firsts, strict=True):
-            count = len(part.tokens)
-            found[:, first : first + count] = turns(of_row, merge, part.start, count)
         return found
 
     def _sight(
@@ -357,6 +345,24 @@ class CallMaker:
             for part in parts
         ]
         return told, calls
+
+
+def _turns(
+    each: Pass,
+    parts: list[RowTokens],
+    firsts: list[int],
+    positions: Int[np.ndarray, " N"],
+    merge: int,
+) -> Int[np.ndarray, "3 N"]:
+    """What each token is rotated by on three axes: of a row without images its position."""
+    found = np.tile(positions, (3, 1))
+    images = [chunk.images for chunk in each.prefill]
+    images += [row.sequence.request.images for row in each.decode]
+    for of_row, part, first in zip(images, parts, firsts, strict=True):
+        if of_row:
+            count = len(part.tokens)
+            found[:, first : first + count] = turns(of_row, merge, part.start, count)
+    return found
 
 
 def _parts(items: list[_Item]) -> Iterator[list[_Item]]:
