@@ -247,7 +247,7 @@ def _seeing(
 
 def _look(
     vision: AnyVisionConfig,
-    parameters: Parameters,
+    parameters: Mapping[str, Array],
     vectors: Float[Array, "added V D"],
     inputs: TowerInputs,
     slots: Int[Array, " T"],

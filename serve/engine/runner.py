@@ -8,7 +8,7 @@ any more. On several hosts each has a runner: the first host's executes plans, a
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from functools import cached_property, partial
@@ -24,7 +24,8 @@ from model.cache import Cache, cache_sharding, empty_cache
 from model.freed import release_memory
 from model.loading import LoadedModel
 from model.mesh import replicated
-from model.parameters import Parameters, Shape
+from model.parameters import Shape
+from model.small import Weight
 from model.steps import take_pages
 from model.vision.tower import LoadedTower
 from sampling.batch import Rows, empty_rows
@@ -311,9 +312,10 @@ class Runner:
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree
             )
 
-        def placed(parameters: Parameters) -> dict[str, Shape]:
+        def placed(parameters: Mapping[str, Weight]) -> dict[str, Shape]:
             return jax.tree.map(
-                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.format), parameters
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.format),
+                dict(parameters),
             )
 
         adapters, tower = model.adapters, self._tower

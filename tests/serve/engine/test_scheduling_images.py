@@ -213,6 +213,8 @@ def test_deterministic_cuts_depend_on_the_prompt_alone():
     alone = deterministic_cuts()
     assert alone == [0, 10, 22, 32, 48, 54]
     assert deterministic_cuts((4, "owl"), ("dog", 30), (3, "cat", 2)) == alone
+    # What is found up to a place within an image is not begun from there.
+    assert deterministic_cuts((10, "cat", 2), (1,)) == alone
     # Those which found pages begin at one of these places.
     begun = deterministic_cuts((1,), (10, "cat", 11, "dog", 12))
     assert set(begun) < set(alone)
