@@ -187,8 +187,8 @@ def test_a_step_is_in_the_order_that_attention_relies_on():
         RowTokens(2, 3, [4], [11]),
         RowTokens(0, 9, [LAST], [12, 13, 14]),
     ]
-    (tokens, rows), firsts = step_inputs(parts, 8, 4, 4)
-    assert firsts == [2, 1, 0]
+    (tokens, rows, turns), firsts = step_inputs(parts, 8, 4, 4)
+    assert (firsts, turns) == ([2, 1, 0], None)
     assert tokens.tolist() == [
         [LAST, 4, 1, 2, 3, 0, 0, 0],
         [0, 1, 2, 2, 2, 0, 0, 0],
