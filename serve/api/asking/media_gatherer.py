@@ -10,7 +10,6 @@ straight to the engine.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from serve.api.asking.media import AskedMedia, Piece, Shown
@@ -19,6 +18,7 @@ from serve.api.wire.errors import ApiError, invalid
 from serve.api.wire.faults import echo
 from serve.api.wire.media import FileContent, FilePart, ImagePart
 from serve.media.documents.block import block
+from serve.media.documents.document import Document
 from serve.media.documents.file_data import unpacked
 from serve.media.documents.names import shown_name
 from serve.media.documents.reader import DocumentReader
@@ -133,33 +133,32 @@ class MediaGatherer:
             if len(made) == MOST_FILES:
                 reason = f"a request may have {MOST_FILES} files"
                 raise PartError(each.place, MediaError(reason, "array_above_max_length"))
-            made[each.place] = await self._file(each.place, each.part.file, owner)
-            characters += sum(len(piece) for piece in made[each.place] if isinstance(piece, str))
+            document = await self._document(each.place, each.part.file, owner)
+            characters += sum(len(page.text) for page in document.pages)
             most = self.documents.limits.characters
-            # What is written around texts does not count.
-            if len(made) > 1 and characters > most + 1000 * len(made):
+            if characters > most:
                 reason = f"the files of a request may have {most:,} characters together"
                 raise PartError(each.place, MediaError(reason, "file_too_large"))
+            made[each.place] = await self._shown(document)
         return made
 
-    async def _file(
-        self, place: str, file: FileContent, owner: str
-    ) -> list[str | list[PatchedImage]]:
+    async def _document(self, place: str, file: FileContent, owner: str) -> Document:
         async with self.room:
             name, declared, data = await self._opened(place, file, owner)
+            sees = self.images is not None
             try:
-                read = partial(self.documents.read, declared=declared)
-                document = await read(name, data, pictures=self.images is not None)
+                return await self.documents.read(name, data, declared=declared, pictures=sees)
             except MediaError as error:
                 raise PartError(place, error) from error
-            del data
-            pieces: list[str | list[PatchedImage]] = []
-            for piece in block(document):
-                if isinstance(piece, str):
-                    pieces.append(piece)
-                elif self.images is not None:
-                    pieces.append(await self.images.patches_of(Picture(piece)))
-            return pieces
+
+    async def _shown(self, document: Document) -> list[str | list[PatchedImage]]:
+        pieces: list[str | list[PatchedImage]] = []
+        for piece in block(document):
+            if isinstance(piece, str):
+                pieces.append(piece)
+            elif self.images is not None:
+                pieces.append(await self.images.patches_of(Picture(piece)))
+        return pieces
 
     async def _opened(self, place: str, file: FileContent, owner: str) -> tuple[str, str, bytes]:
         """A file's name, its declared type and its content."""
