@@ -28,7 +28,7 @@ class DataUrl:
 
     @property
     def most_bytes(self) -> int:
-        """Of the file, or some fewer."""
+        """Of the file, or up to two more."""
         return decoded_bytes(self.text, self.start)
 
     def image(self) -> bytes:

@@ -41,7 +41,7 @@ def head_of(text: str) -> DataUrlHead | None:
 
 
 def decoded_bytes(text: str, start: int = 0) -> int:
-    """Bytes that base64 stands for, or some fewer.
+    """Bytes that base64 stands for, or up to two more.
 
     Args:
         text: has it from `start` on.
