@@ -11,7 +11,7 @@ pictures, and the ids of their prompts.
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,20 +64,19 @@ class Family:
         named: tokens by the names under which the processor asks for them.
         template: of its own; "" for that of `text`.
         make: the processor, of a tokenizer.
+        asked: of it in each call.
     """
 
     text: str
     named: dict[str, str]
     template: str
     make: Callable[[Any], Any]
+    asked: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def _gemma(**scan: Any) -> Callable[[Any], Any]:
-    def make(tokenizer: Any) -> Any:
-        images = Gemma3ImageProcessorPil(size=GEMMA_SIZE, **scan)
-        return Gemma3Processor(images, tokenizer, image_seq_length=GEMMA_TOKENS)
-
-    return make
+def _gemma(tokenizer: Any) -> Any:
+    images = Gemma3ImageProcessorPil(size=GEMMA_SIZE)
+    return Gemma3Processor(images, tokenizer, image_seq_length=GEMMA_TOKENS)
 
 
 def _qwen(tokenizer: Any) -> Any:
@@ -93,8 +92,8 @@ _GEMMA_NAMED = {
     "image_token": "<image_soft_token>",
 }
 FAMILIES = {
-    "gemma3": Family("gemma3", _GEMMA_NAMED, "", _gemma()),
-    "gemma3-scanned": Family("gemma3", _GEMMA_NAMED, "", _gemma(**SCAN)),
+    "gemma3": Family("gemma3", _GEMMA_NAMED, "", _gemma),
+    "gemma3-scanned": Family("gemma3", _GEMMA_NAMED, "", _gemma, SCAN),
     "qwen3-vl": Family(
         "qwen3",
         {
@@ -147,7 +146,7 @@ def write(source: Path, directory: Path, family: Family) -> None:
         )
         sizes = [part for message in conversation for part in message if not isinstance(part, str)]
         images = [Image.new("RGB", size, (90, 10, 200)) for size in sizes] or None
-        made = processor(text=[text], images=images, add_special_tokens=False)
+        made = processor(text=[text], images=images, add_special_tokens=False, **family.asked)
         entries.append({"messages": messages, "sizes": sizes, "ids": list(made["input_ids"][0])})
     (directory / "expected.json").write_text(json.dumps(entries) + "\n", encoding="utf-8")
 

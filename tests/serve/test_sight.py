@@ -15,8 +15,14 @@ from serve.text.pictures import gemma3_form, qwen3_vl_form
 
 NAMES = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
 SHAPE: Any = {
-    "embed_dim": 32, "ffn_dim": 48, "num_heads": 2, "num_layers": 2, "out_dim": 64,
-    "image_token": 257, "begin_token": 256, "end_token": 258,
+    "embed_dim": 32,
+    "ffn_dim": 48,
+    "num_heads": 2,
+    "num_layers": 2,
+    "out_dim": 64,
+    "image_token": 257,
+    "begin_token": 256,
+    "end_token": 258,
 }
 GEMMA = Gemma3VisionConfig(**SHAPE, patch_size=14, patch_side=4, token_side=2)
 QWEN = Qwen3VLVisionConfig(**SHAPE, patch_size=16)

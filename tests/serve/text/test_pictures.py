@@ -64,7 +64,8 @@ def test_ids_are_the_references(name: str, entry: dict[str, Any]) -> None:
 def test_the_fixtures_have_pictures_of_several_views() -> None:
     assert views_of("gemma3-scanned", 1000, 300) == (16,) * 4
     assert views_of("gemma3", 1000, 300) == (16,)
-    assert len(set(CASES[5].values[1]["ids"])) > 20
+    numbers = [len(case.values[1]["ids"]) for case in CASES if "scanned" in str(case.id)]
+    assert max(numbers) > 100
 
 
 @pytest.mark.parametrize("name", FAMILIES)
