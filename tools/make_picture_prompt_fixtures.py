@@ -130,7 +130,7 @@ def write(source: Path, directory: Path, family: Family) -> None:
     )
     template = family.template or (source / "chat_template.jinja").read_text(encoding="utf-8")
     (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
-    tokenizer.backend_tokenizer.save(str(directory / "tokenizer.json"))
+    tokenizer.backend_tokenizer.save(str(directory / "tokenizer.json"), pretty=False)
     shutil.copy(source / "tokenizer_config.json", directory)
     processor = family.make(tokenizer)
     begin = json.loads((source / "tokenizer_config.json").read_text()).get("bos_token") or ""

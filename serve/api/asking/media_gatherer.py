@@ -126,26 +126,28 @@ class MediaGatherer:
     async def _files(self, parts: Sequence[AskedMedia], owner: str) -> "_Made":
         """One after the other, as they are read."""
         made: dict[str, list[str | list[PatchedImage]]] = {}
-        characters = 0
+        characters = pictures = 0
         for each in parts:
             if not isinstance(each.part, FilePart):
                 continue
             if len(made) == MOST_FILES:
                 reason = f"a request may have {MOST_FILES} files"
                 raise PartError(each.place, MediaError(reason, "array_above_max_length"))
-            document = await self._document(each.place, each.part.file, owner)
+            # Each is kept in memory until the model has seen it.
+            sees = self.images is not None and pictures < self.documents.limits.pictures
+            document = await self._document(each.place, each.part.file, owner, sees=sees)
             characters += sum(len(page.text) for page in document.pages)
             most = self.documents.limits.characters
             if characters > most:
                 reason = f"the files of a request may have {most:,} characters together"
                 raise PartError(each.place, MediaError(reason, "file_too_large"))
+            pictures += sum(page.picture is not None for page in document.pages)
             made[each.place] = await self._shown(document)
         return made
 
-    async def _document(self, place: str, file: FileContent, owner: str) -> Document:
+    async def _document(self, place: str, file: FileContent, owner: str, *, sees: bool) -> Document:
         async with self.room:
             name, declared, data = await self._opened(place, file, owner)
-            sees = self.images is not None
             try:
                 return await self.documents.read(name, data, declared=declared, pictures=sees)
             except MediaError as error:

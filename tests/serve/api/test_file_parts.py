@@ -106,6 +106,18 @@ async def test_pages_without_text_are_pictures_for_a_model_that_sees(make_house:
     ]
 
 
+async def test_a_request_has_pages_as_pictures_up_to_a_limit(make_house: Any) -> None:
+    scans = base64.b64encode(pdf(*[picture()] * 16)).decode()
+    house = seeing_house(make_house, context_length=100_000)
+    parts = [file(filename="a.pdf", file_data=scans), SCANNED]
+    prompt = await house.prompt_of(user(*parts))
+    assert len(house.engine.request.images) == 16
+    assert prompt.endswith(
+        "Page 2 cannot be read: it has no readable text.\n[[<|im_end|>]]\n"
+        "[[<|im_start|>]]assistant\n"
+    )
+
+
 async def test_pages_without_text_are_named_to_a_model_that_does_not_see(house: Any) -> None:
     prompt = await house.prompt_of(user(SCANNED))
     assert "Page 2 cannot be read: it has no readable text.\n" in prompt
