@@ -138,6 +138,18 @@ async def test_an_uploaded_file_is_its_owners_alone(storing: Any) -> None:
         assert answer[3].startswith(f"Invalid '{place}': you have no file '{given}'. It may have")
 
 
+async def test_a_file_that_goes_while_it_is_read_is_like_none(
+    storing: Any, monkeypatch: Any
+) -> None:
+    async def half(self: Any, file_id: str) -> bytes:
+        return b"Buy"
+
+    house = storing(settings={"api_keys": ("one",)})
+    name = await upload(house, "notes.txt", b"Buy milk.\n", "one")
+    monkeypatch.setattr("serve.api.http.uploaded.UploadedFiles.content", half)
+    assert (await refused(house, file(file_id=name), key="one"))[:2] == (400, "file_not_found")
+
+
 async def test_an_expired_file_is_like_none(storing: Any, monkeypatch: Any) -> None:
     house = storing(settings={"api_keys": ("one",)})
     name = await upload(house, "notes.txt", b"Buy milk.\n", "one")
