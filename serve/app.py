@@ -5,8 +5,9 @@ Knows nothing of how the engine, the tokenizer or the settings came to be.
 
 import asyncio
 import logging
+import os
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from quart import Quart, request
 
@@ -15,6 +16,7 @@ from serve.api.answering.answerer import Answerer
 from serve.api.asking.constraint import Constraints
 from serve.api.asking.conversation import ConversationRenderer
 from serve.api.asking.draft import Drafter
+from serve.api.asking.media import MediaRefusals
 from serve.api.asking.prepare import Preparer
 from serve.api.asking.worker_pool import WorkerPool
 from serve.api.exchange import exchange_of
@@ -33,6 +35,7 @@ from serve.api.http.models import ModelsEndpoint
 from serve.api.http.other_protocols import refuse_other_protocols
 from serve.api.http.routes import add_routes
 from serve.api.http.stored import StoredEndpoint
+from serve.api.http.uploaded import UploadedFiles
 from serve.api.settings import ApiSettings
 from serve.engine.types import EngineClient
 from serve.filter.content_filter import ContentFilter
@@ -40,7 +43,13 @@ from serve.filter.moderation import Moderation
 from serve.grammar.after_thoughts import ThoughtMarkers
 from serve.grammar.banned_words import WordBans
 from serve.grammar.compiler import GrammarCompiler, GrammarLimits
+from serve.media import extra
+from serve.media.documents.limits import DocumentLimits
+from serve.media.documents.reader import DocumentReader
+from serve.media.fetcher import FetchLimits, ImageFetcher
+from serve.media.limits import PictureLimits
 from serve.metrics import Metrics
+from serve.sight import Sight
 from serve.store.errors import StoreStartError
 from serve.store.metrics import StoreMetrics
 from serve.store.store import Store, StoreSettings
@@ -49,9 +58,15 @@ from serve.text.render import Renderer
 from serve.text.thoughts.detect import choose as choose_thoughts
 from serve.text.thoughts.reading import check_together
 
+if TYPE_CHECKING:
+    from serve.api.asking.media_gatherer import MediaGatherer
+
 __all__ = ["StoreStartError", "check_settings", "create_app"]
 
 logger = logging.getLogger(__name__)
+
+# Pictures that are decoded side by side, on cores that compute tokens too.
+_MOST_PICTURE_THREADS = 4
 
 
 def create_app(
@@ -62,6 +77,7 @@ def create_app(
     settings: ApiSettings,
     metrics: Metrics,
     content_filter: ContentFilter | None = None,
+    sight: Sight | None = None,
 ) -> Quart:
     """The ASGI application.
 
@@ -73,6 +89,7 @@ def create_app(
         settings: of the HTTP side.
         metrics: shown at `/metrics`; the engine reports its steps to the same object.
         content_filter: what requests and answers may not say; None for anything.
+        sight: how the model sees, if it does; `renderer` writes pictures as it says.
     """
     app = Quart("parlance", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -98,6 +115,7 @@ def create_app(
             metrics,
             store,
             content_filter,
+            sight,
         ),
         models=ModelsEndpoint(settings),
         health=HealthEndpoint(engine, settings, metrics),
@@ -162,6 +180,7 @@ def _chat_endpoint(
     metrics: Metrics,
     store: Store | None,
     content_filter: ContentFilter | None,
+    sight: Sight | None,
 ) -> ChatEndpoint:
     info = engine.info
     limits = GrammarLimits(settings.max_grammar_bytes, settings.grammar_seconds)
@@ -184,7 +203,10 @@ def _chat_endpoint(
         *(grammars, call_format, tokenizer.controls, bans, markers),
         in_channels=thoughts is not None and thoughts.in_channels,
     )
-    drafter = Drafter(conversations, info, end_ids, settings, thoughts, content_filter)
+    media_refusals, gatherer = _media(app, settings, store, sight)
+    drafter = Drafter(
+        conversations, info, end_ids, settings, thoughts, content_filter, media_refusals
+    )
     workers = WorkerPool(drafter, settings.max_body_bytes)
     app.before_serving(workers.start)
     app.after_serving(workers.close)
@@ -192,10 +214,44 @@ def _chat_endpoint(
     if moderation is not None:
         app.after_serving(moderation.close)
     on_filtered = partial(metrics.count_filtered, "input")
-    preparer = Preparer(drafter, workers, constraints, settings, on_filtered, moderation)
+    preparer = Preparer(drafter, workers, constraints, settings, on_filtered, moderation, gatherer)
     answerer = Answerer(
         *(settings, info.fingerprint, tokenizer, call_format, thoughts, metrics),
         content_filter,
         moderation,
     )
     return ChatEndpoint(engine, preparer, answerer, Keeper(store, settings), settings)
+
+
+def _media(
+    app: Quart, settings: ApiSettings, store: Store | None, sight: Sight | None
+) -> "tuple[MediaRefusals, MediaGatherer | None]":
+    """What reads pictures and files, and why some are not taken."""
+    if reason := extra.missing():
+        return MediaRefusals(reason, reason), None
+    # They need the extra.
+    from serve.api.asking.media_gatherer import MediaGatherer
+    from serve.media.gather import ImageGatherer
+    from serve.media.reader import PictureReader
+
+    images = None
+    if sight is not None:
+        limits = PictureLimits(settings.max_image_bytes, settings.max_image_pixels)
+        reader = PictureReader(limits, min(_MOST_PICTURE_THREADS, os.cpu_count() or 1))
+        app.after_serving(reader.close)
+        fetching = FetchLimits(settings.max_image_bytes)
+        fetcher = ImageFetcher(fetching) if settings.fetch_images else None
+        if fetcher is not None:
+            app.after_serving(fetcher.close)
+        images = ImageGatherer(reader, fetcher, sight.process, most=settings.max_images)
+    documents = DocumentReader(
+        DocumentLimits(
+            bytes=settings.max_document_bytes,
+            pages=settings.max_document_pages,
+            characters=settings.max_document_characters,
+        )
+    )
+    app.after_serving(documents.close)
+    files = None if store is None else UploadedFiles(store.files, settings)
+    unseen = "" if images else "the model that is served does not see"
+    return MediaRefusals(images=unseen), MediaGatherer.of(images, documents, files)

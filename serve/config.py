@@ -333,6 +333,68 @@ class ServeConfig:
         beyond="429 `queue_full` with `Retry-After`",
         why="Whoever would wait for long learns it at once.",
     )
+    fetch_images: bool = setting(
+        False,
+        group="Limits",
+        help="Fetch images that requests name by http or https, from addresses of the public "
+        "internet alone.",
+    )
+    max_images: int = setting(
+        64,
+        group="Limits",
+        help="Most images of a request, without the pages of its files.",
+        metavar="COUNT",
+        low=1,
+        high=1024,
+        beyond="400 `array_above_max_length`",
+        why="Each is decoded, and kept in memory until the model has seen it.",
+    )
+    max_image_bytes: int = setting(
+        20 * 1024 * 1024,
+        group="Limits",
+        help="Largest file of an image, in bytes; one in a request is bounded by max_body_bytes "
+        "too, and takes a third more there.",
+        metavar="BYTES",
+        low=1024,
+        beyond="413 `image_file_too_large`",
+        why="It is held in memory while it is decoded.",
+    )
+    max_image_pixels: int = setting(
+        50_000_000,
+        group="Limits",
+        help="Most pixels of an image.",
+        metavar="PIXELS",
+        low=1024,
+        beyond="413 `image_too_large`",
+        why="A small file may unfold to any size; a pixel takes up to 14 bytes while it does.",
+    )
+    max_document_bytes: int = setting(
+        16 * 1024 * 1024,
+        group="Limits",
+        help="Largest file that is shown to the model, in bytes.",
+        metavar="BYTES",
+        low=1024,
+        beyond="413 `file_too_large`",
+        why="It is held in memory while it is read.",
+    )
+    max_document_pages: int = setting(
+        100,
+        group="Limits",
+        help="Most pages of a PDF that is shown to the model.",
+        metavar="COUNT",
+        low=1,
+        beyond="413 `file_too_large`",
+        why="Each takes time to read, and as many tokens as a page has.",
+    )
+    max_document_characters: int = setting(
+        400_000,
+        group="Limits",
+        help="Most characters of the files of a request together.",
+        metavar="COUNT",
+        low=1,
+        beyond="413 `file_too_large`",
+        why="They would not fit the context; to find that out takes time.",
+    )
     rate_limit: str = setting(
         "",
         group="Limits",

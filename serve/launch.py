@@ -49,6 +49,7 @@ from serve.model_places import find_model
 from serve.protocol.serving import UnknownHypercornError, check_hypercorn
 from serve.protocol.settings import HttpConfig
 from serve.server import ListenError, Server, http_config, listen
+from serve.sight import Sight, SightError, sight_of
 from serve.text.render import Renderer
 from serve.text.template import TemplateError
 from serve.text.template_files import load_chat_template
@@ -64,6 +65,7 @@ _CORRECTABLE = (
     HostsError,
     ListenError,
     MeshError,
+    SightError,
     StoreStartError,
     TemplateError,
     TokenizerError,
@@ -87,6 +89,7 @@ class _Prepared:
     renderer: Renderer
     end_ids: frozenset[int]
     content_filter: ContentFilter | None
+    sight: Sight | None
 
 
 def launch(config: ServeConfig) -> int:
@@ -242,9 +245,10 @@ def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
     tokenizer = loaded.tokenizer
     texts = config.tokenizer_directory
     template = load_chat_template(texts, tokenizer.named, config.chat_template)
-    renderer = Renderer(tokenizer, template)
+    sight = sight_of(loaded.engine.info.vision, config.model, tokenizer)
+    renderer = Renderer(tokenizer, template, sight.form if sight else None)
     end_ids = renderer.end_ids(loaded.end_ids)
-    return _Prepared(config, api, http, port, loaded, renderer, end_ids, content_filter)
+    return _Prepared(config, api, http, port, loaded, renderer, end_ids, content_filter, sight)
 
 
 def _page_directory(config: ServeConfig) -> PageDirectory | None:
@@ -281,6 +285,13 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         store_bytes=config.store_bytes,
         max_file_bytes=config.max_file_bytes,
         max_files_bytes=config.max_files_bytes,
+        fetch_images=config.fetch_images,
+        max_images=config.max_images,
+        max_image_bytes=config.max_image_bytes,
+        max_image_pixels=config.max_image_pixels,
+        max_document_bytes=config.max_document_bytes,
+        max_document_pages=config.max_document_pages,
+        max_document_characters=config.max_document_characters,
         share_cache_between_keys=config.share_cache_between_keys,
     )
 
@@ -317,6 +328,7 @@ async def _serve(prepared: _Prepared, followers: Leader | None, began: float) ->
         prepared.api,
         metrics,
         prepared.content_filter,
+        prepared.sight,
     )
 
     def start() -> None:

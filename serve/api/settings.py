@@ -71,6 +71,13 @@ class ApiSettings:
         store_bytes: that all completions and files may have.
         max_file_bytes: a longer file is refused with 413.
         max_files_bytes: that the files of one API key may have.
+        fetch_images: whether pictures that requests name by an address of the web are fetched.
+        max_images: that one request may have, without the pages of its files.
+        max_image_bytes: of a picture's file.
+        max_image_pixels: of a picture.
+        max_document_bytes: of a file that is shown to the model.
+        max_document_pages: of such a PDF.
+        max_document_characters: of such a file, and of all of a request.
         share_cache_between_keys: find pages of a prompt also where another key sent it.
         keeps_pages: whether there is a directory of pages, for requests to be kept in.
         cache_scope_key: keys the hash of an API key under which its pages are found. The default
@@ -119,6 +126,13 @@ class ApiSettings:
     store_bytes: int = 10 * 2**30
     max_file_bytes: int = 64 * 2**20
     max_files_bytes: int = 2**30
+    fetch_images: bool = False
+    max_images: int = 64
+    max_image_bytes: int = 20 * 2**20
+    max_image_pixels: int = 50_000_000
+    max_document_bytes: int = 16 * 2**20
+    max_document_pages: int = 100
+    max_document_characters: int = 400_000
     share_cache_between_keys: bool = False
     keeps_pages: bool = False
     cache_scope_key: bytes = field(default_factory=_random_key, repr=False)

@@ -1,17 +1,15 @@
 """What stands in `image_url.url`: a picture itself, or where it is."""
 
-import binascii
-import re
 from dataclasses import dataclass
 
 import httpx
 
+from serve.media.data_url import decoded, decoded_bytes, head_of
 from serve.media.errors import MediaError
 from serve.media.image_kinds import ALLOWED, MEDIA_TYPES, kind_of
 
 # A server takes no longer ones either.
 _LONGEST_URL = 8_192
-_DATA_URL = re.compile(r"data:([^;,]*);base64,", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -20,16 +18,18 @@ class DataUrl:
 
     Attributes:
         media_type: what it is said to be, in small letters.
-        base64: the file.
+        text: the URL.
+        start: index of the first character of its base64.
     """
 
     media_type: str
-    base64: str
+    text: str
+    start: int
 
     @property
     def most_bytes(self) -> int:
-        """Of the file, or some fewer."""
-        return len(self.base64) // 4 * 3
+        """Of the file, or up to two more."""
+        return decoded_bytes(self.text, self.start)
 
     def image(self) -> bytes:
         """The file.
@@ -38,7 +38,7 @@ class DataUrl:
             MediaError: it is not written in base64, or it is not what it is said to be.
         """
         try:
-            data = binascii.a2b_base64(self.base64, strict_mode=True)
+            data = decoded(self.text, self.start)
         except ValueError as error:
             raise MediaError(
                 "the data of this URL is not valid base64 (RFC 4648, with padding and without "
@@ -78,16 +78,16 @@ def parse_address(text: str) -> DataUrl | WebUrl:
 
 
 def _data_url(text: str) -> DataUrl:
-    found = _DATA_URL.match(text)
-    if found is None:
+    head = head_of(text)
+    if head is None or not head.is_base64 or ";" in head.declared:
         raise _no_address("this data URL is not of the form data:image/png;base64,…")
-    media_type = found[1].lower()
+    media_type = head.declared.lower()
     if media_type not in MEDIA_TYPES:
         raise MediaError(
             f"this data URL has the media type {shortened(media_type)!r}: {ALLOWED}",
             "unsupported_image_media_type",
         )
-    return DataUrl(media_type, text[found.end() :])
+    return DataUrl(media_type, text, head.end)
 
 
 def web_url(text: str) -> httpx.URL:

@@ -89,6 +89,10 @@ class ImageGatherer:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def patches_of(self, picture: Picture) -> list[PatchedImage]:
+        """The patches of a picture that is decoded already."""
+        return await self._reader.run(lambda: self._process(picture, "auto"))
+
     def _refuse_more(self, parts: Sequence[ImagePart]) -> NoReturn:
         reason = f"a request may have {self._most} images; this one has {len(parts)}"
         raise PartError(parts[self._most].place, MediaError(reason, "array_above_max_length"))

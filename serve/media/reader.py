@@ -44,9 +44,13 @@ class PictureReader:
             return make(read_picture(file, self.limits, stopped=left.is_set))
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await self.run(work)
         finally:
             left.set()
+
+    async def run(self, work: Callable[[], Made]) -> Made:
+        """What is made on one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def close(self) -> None:
         """End the threads, when they have done what they do."""

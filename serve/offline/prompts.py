@@ -13,14 +13,17 @@ from pydantic import ValidationError, model_validator
 
 from model.tokenizer import Tokenizer
 from serve.api.asking.conversation import template_messages
+from serve.api.asking.media import MediaRefusals, asked_media
 from serve.api.asking.no_effect import without_effect
 from serve.api.asking.validation import first_fault
+from serve.api.wire.errors import ApiError
 from serve.api.wire.messages import Message, check_tool_answers
 from serve.api.wire.strict import Strict
 from serve.text.calls.history import with_system, with_system_of_user
 from serve.text.render import Renderer
 from serve.text.template import ConversationError
 
+_NO_MEDIA = MediaRefusals(*["scripts show the model text only"] * 2)
 Prompt = str | Sequence[Mapping[str, object]]
 
 
@@ -114,8 +117,11 @@ def _template_messages(
     listed = list(messages) if isinstance(messages, tuple) else messages
     try:
         told = _Conversation.model_validate({"messages": listed}).messages
+        asked_media(told, _NO_MEDIA)
     except ValidationError as error:
         raise ValueError(first_fault(error).message) from error
+    except ApiError as error:
+        raise ValueError(error.message) from error
     if paths := without_effect(told, (), shows_thoughts=bool(thoughts)):
         warnings.warn(f"fields of a conversation that change nothing: {paths}", stacklevel=4)
     return template_messages(told, thoughts)

@@ -13,13 +13,15 @@ token where all of its characters have one.
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import cast
 
 from model.tokenizer import Tokenizer
 from serve.text.calls.own import unused_characters
+from serve.text.pictures import PictureForm, Views, starts
 from serve.text.spellings import spelling_pattern
 from serve.text.template import ChatTemplate, ConversationError, TemplateError
-from serve.text.written import Written
+from serve.text.written import Written, concat
 from serve.text.written import own as template_words
 
 # Unicode's property White_Space, which is what tokenizers mean by it; str.strip knows more.
@@ -34,6 +36,7 @@ _CHARACTERS_EACH = 8
 # Where a text is cut off, its last tokens may be others than in the whole.
 _AT_THE_CUT = 64
 _NONE: Mapping[str, str] = {}
+_NO_COUNTS: Iterator[int] = iter(())
 
 # Marks: of no template's characters, of its own, and of a format's own, which form no spelling
 # together with a template's.
@@ -59,11 +62,15 @@ class Renderer:
     Attributes:
         tokenizer: the tokenizer.
         template: the template.
+        pictures: how prompts write pictures; None for a model that does not see.
     """
 
-    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, template: ChatTemplate, pictures: PictureForm | None = None
+    ) -> None:
         self.tokenizer = tokenizer
         self.template = template
+        self.pictures = pictures
         self._strips: Mapping[int | None, tuple[bool, bool]] = {**tokenizer.strips}
         self._control = spelling_pattern(tokenizer.controls)
 
@@ -77,24 +84,26 @@ class Renderer:
         continue_final_message: bool = False,
         variables: Mapping[str, object] | None = None,
         most: int | None = None,
+        pictures: Sequence[Views] = (),
     ) -> list[int]:
         """The prompt of a conversation.
 
         Args:
             messages: in the form that templates expect; content is a string, or a list of
                 parts `{"type": "text", "text": …}`, which are joined for templates that take
-                strings only.
+                strings only, and `{"type": "image"}`.
             tools: definitions for the template to show, if any.
             own: character of the messages or tools → the control token that it stands for.
             add_generation_prompt: end with the opening of the assistant's turn.
             continue_final_message: end amid the last message, with the last of its words.
             variables: see `ChatTemplate.render`.
             most: tokens that are wanted. A conversation that has far more is not cut to its end.
+            pictures: the views of each part that is an image, in their order.
 
         Raises:
             ConversationError: the template cannot render the conversation, it renders to
-                nothing or without the words to go on from, or what it renders to has a lone
-                surrogate.
+                nothing or without the words to go on from or without its pictures, or what it
+                renders to has a lone surrogate.
             TooLongError: it is far longer than `most`.
         """
         end = ""
@@ -112,8 +121,11 @@ class Renderer:
         for character, spelling in own.items():
             apart = _APART if spelling in self.tokenizer.controls else _NOBODYS
             text = text.replace(character, Written(spelling, apart * len(spelling)))
+        if pictures:
+            text = self._with_pictures(text, pictures)
+        counts = chain.from_iterable(pictures)
         try:
-            ids = self._ids(text, most)
+            ids = self._ids(text, most, counts)
         except TooLongError:
             raise
         except ValueError as error:
@@ -121,6 +133,12 @@ class Renderer:
         if not ids:
             raise ConversationError("the messages render to an empty prompt; send some text")
         return ids
+
+    def starts(self, prompt: Sequence[int], pictures: Sequence[Views]) -> list[int]:
+        """Where in a rendered prompt the tokens of each view begin."""
+        if self.pictures is None:
+            return []
+        return starts(prompt, self.tokenizer.controls[self.pictures.token], pictures)
 
     def own_ids(self, words: str) -> list[int]:
         """The ids of what a template could write at the end of a prompt."""
@@ -159,7 +177,43 @@ class Renderer:
         end = self._control.match(text.rpartition(said)[2].lstrip())
         return frozenset({self.tokenizer.controls[end[0]]} if end and said in text else ())
 
-    def _ids(self, rendered: Written, most: int | None, *, begins: bool = True) -> list[int]:
+    def _with_pictures(self, rendered: Written, pictures: Sequence[Views]) -> Written:
+        """What a template rendered, with each of its marks written as the picture's views."""
+        form, plain = self.pictures, rendered.plain()
+        marks = [
+            match
+            for match in self._controls(plain, rendered.marks)
+            if form and match[0] == form.mark
+        ]
+        if form is None or len(marks) != len(pictures):
+            raise ConversationError(
+                f"the model's chat template shows {len(marks)} of the conversation's "
+                f"{len(pictures)} images; send messages without images, or have the server "
+                f"started with a template that shows them"
+            )
+        pieces: list[str] = []
+        position = 0
+        for match, views in zip(marks, pictures, strict=True):
+            pieces += [rendered[position : match.start()], template_words(form.written(views))]
+            position = match.end()
+        return concat([*pieces, rendered[position:]])
+
+    def _ids(
+        self,
+        rendered: Written,
+        most: int | None,
+        counts: Iterator[int] = _NO_COUNTS,
+        *,
+        begins: bool = True,
+    ) -> list[int]:
+        """The ids of a text.
+
+        Args:
+            rendered: the text.
+            most: see `render`.
+            counts: how many ids each token of a picture stands for.
+            begins: whether it is the prompt's beginning.
+        """
         plain = rendered.plain()
         ids: list[int] = []
         position, before = 0, _STRIPS_NOTHING
@@ -178,7 +232,8 @@ class Renderer:
                     self._check_length(text, left, most, len(ids), at_start=at_start)
                 ids += self.tokenizer.encode(text, at_start=at_start)
             if match and control is not None:
-                ids.append(control)
+                stands = self.pictures is not None and match[0] == self.pictures.token
+                ids += [control] * (next(counts, 1) if stands else 1)
                 position, before = match.end(), after
         return ids
 

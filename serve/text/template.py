@@ -152,6 +152,8 @@ class ChatTemplate:
         content = fields.get("content")
         if isinstance(content, list) and not self.takes_parts:
             parts = cast("list[dict[str, str]]", content)
+            if any("text" not in part for part in parts):
+                raise ConversationError("the model's chat template takes text only, and no images")
             fields["content"] = "".join(part["text"] for part in parts)
         elif isinstance(content, str) and not self.takes_strings:
             fields["content"] = [{"type": "text", "text": content}]

@@ -29,6 +29,7 @@ from serve.filter.content_filter import ContentFilter
 from serve.metrics import Metrics
 from serve.protocol.serving import serve
 from serve.protocol.settings import HttpConfig
+from serve.sight import Sight
 from serve.text.render import Renderer
 from serve.text.template import ChatTemplate
 
@@ -296,6 +297,7 @@ def make_house() -> Callable[..., House]:
         pieces: Sequence[bytes] = (),
         content_filter: ContentFilter | None = None,
         controls: Sequence[str] = (),
+        sight: Sight | None = None,
         **engine: Any,
     ) -> House:
         tokenizer = ByteTokenizer(pieces, ("<|im_start|>", "<|im_end|>", "</s>", *controls))
@@ -303,7 +305,7 @@ def make_house() -> Callable[..., House]:
         metrics = Metrics()
         app = create_app(
             fake,
-            Renderer(tokenizer, ChatTemplate(template)),
+            Renderer(tokenizer, ChatTemplate(template), sight.form if sight else None),
             tokenizer,
             frozenset({tokenizer.controls["<|im_end|>"]}),
             ApiSettings(model_id="tiny", aliases=("gpt-4o",), created=1_700_000_000)
@@ -313,6 +315,7 @@ def make_house() -> Callable[..., House]:
             ),
             metrics,
             content_filter,
+            sight,
         )
         return House(app, fake, tokenizer, metrics)
 

@@ -332,6 +332,8 @@ def test_log_probabilities_only_when_asked_for(model):
 
 # --- refusals and endings ------------------------------------------------------------------
 
+PICTURE = {"type": "image_url", "image_url": {"url": "https://a.example/a.png"}}
+
 
 @pytest.mark.parametrize(
     ("prompts", "fields", "message"),
@@ -345,6 +347,7 @@ def test_log_probabilities_only_when_asked_for(model):
         ([[{"role": "owner", "content": "x"}]], {}, r"prompts\[0\]: .*'owner'"),
         ([[{"role": "user", "text": "x"}]], {}, r"prompts\[0\]: .*messages\[0\]"),
         ([[{"role": "tool", "content": "x", "tool_call_id": "1"}]], {}, "must answer a tool call"),
+        ([[{"role": "user", "content": [PICTURE]}]], {}, "scripts show the model text only"),
         (["\ud800"], {}, r"prompts\[0\]: the text has a lone surrogate"),
         (["a b " * 64], {}, r"prompts\[0\]: the prompt has \d+ tokens, and the context of 128"),
         (["Hello"], {"n": 0}, "n is 0; it must be at least 1"),

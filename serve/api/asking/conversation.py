@@ -4,7 +4,7 @@ Owns what is added to a conversation on its way: the schema in words, and histor
 the model's own form. Knows nothing of how templates or tokenizers work.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,15 +12,25 @@ from typing import Any
 from serve.api.asking.answer_form import AnswerForm
 from serve.api.asking.asked_tools import AskedTools
 from serve.api.asking.bounds import context_exceeded
+from serve.api.asking.media import Piece, Shown, part_place
 from serve.api.wire.errors import invalid
-from serve.api.wire.messages import AssistantMessage, Message, TextPart, ToolMessage
+from serve.api.wire.media import FilePart
+from serve.api.wire.messages import (
+    AssistantMessage,
+    Message,
+    RefusalPart,
+    TextPart,
+    ToolMessage,
+)
 from serve.text.calls.format import CallFormat
 from serve.text.calls.history import with_system, with_system_of_user
+from serve.text.pictures import Views
 from serve.text.render import Renderer, TooLongError
 from serve.text.template import ConversationError
 from serve.text.verbosity import VERBOSITY, said_in_words
 
 _OF_CALLS = ("tool_calls", "function_call", "tool_call_id")
+_NOTHING: Shown = {}
 # What templates are told of a call.
 _FUNCTION = {"name", "arguments"}
 _CALL: Any = {"id": True, "type": True, "function": _FUNCTION, "custom": {"name", "input"}}
@@ -67,6 +77,8 @@ class ConversationRenderer:
         ending: Ending = _OPEN,
         *,
         verbosity: str | None = None,
+        shown: Shown = _NOTHING,
+        pictures: Sequence[Views] = (),
     ) -> list[int]:
         """The token ids of a conversation.
 
@@ -77,14 +89,17 @@ class ConversationRenderer:
             most: ids that are wanted; see `Renderer.render`.
             ending: of the prompt.
             verbosity: `low`, `medium` or `high`, if asked for.
+            shown: what stands for parts that are pictures or files.
+            pictures: the views of all pictures among it, in their order.
 
         Raises:
             ApiError: 400; the model's template cannot render the conversation, or it is far
                 longer than `most`.
         """
         try:
-            told = template_messages(messages, self.renderer.template.thoughts)
-            return self._render(told, form, tools, most, ending, verbosity)
+            told = template_messages(messages, self.renderer.template.thoughts, shown)
+            render = partial(self.renderer.render, most=most, pictures=pictures)
+            return self._render(render, told, form, tools, ending, verbosity)
         except TooLongError as error:
             raise context_exceeded(f"more than {error.most}", error.most) from error
         except ConversationError as error:
@@ -92,10 +107,10 @@ class ConversationRenderer:
 
     def _render(
         self,
+        renderer: Callable[..., list[int]],
         messages: Sequence[Mapping[str, object]],
         form: AnswerForm | None,
         tools: AskedTools | None,
-        most: int | None,
         ending: Ending,
         verbosity: str | None,
     ) -> list[int]:
@@ -119,10 +134,9 @@ class ConversationRenderer:
             fitted = self.call_format.for_template(told, () if tools is None else tools.tools)
             told, shown, own = fitted.messages, fitted.tools, fitted.own
         render = partial(
-            self.renderer.render,
+            renderer,
             tools=shown,
             own=own,
-            most=most,
             add_generation_prompt=ending.add_generation_prompt,
             continue_final_message=ending.continue_final_message,
             variables=variables,
@@ -136,20 +150,26 @@ class ConversationRenderer:
             return render(with_system_of_user(told))
 
 
-def template_messages(messages: Sequence[Message], thoughts: str = "") -> list[dict[str, object]]:
+def template_messages(
+    messages: Sequence[Message], thoughts: str = "", shown: Shown = _NOTHING
+) -> list[dict[str, object]]:
     """The messages as `Renderer.render` takes them.
 
-    Content is a string, or a list of text parts where parts were sent; absent fields are absent.
+    Content is a string, or a list of parts where parts were sent; absent fields are absent.
 
     Args:
         messages: of the request.
         thoughts: the field in which the template takes what an assistant thought, if any.
+        shown: what stands for parts that are pictures or files.
     """
-    return [_for_template(message, thoughts) for message in messages]
+    return [
+        _for_template(message, thoughts, _shown_content(index, message, shown))
+        for index, message in enumerate(messages)
+    ]
 
 
-def _for_template(message: Message, thoughts: str) -> dict[str, object]:
-    fields: dict[str, Any] = {"role": message.role, "content": _content(message)}
+def _for_template(message: Message, thoughts: str, content: object) -> dict[str, object]:
+    fields: dict[str, Any] = {"role": message.role, "content": content}
     if isinstance(message, AssistantMessage):
         if message.tool_calls:
             fields["tool_calls"] = [call.model_dump(include=_CALL) for call in message.tool_calls]
@@ -164,15 +184,41 @@ def _for_template(message: Message, thoughts: str) -> dict[str, object]:
     return fields
 
 
-def _content(message: Message) -> str | list[dict[str, str]]:
+def _shown_content(index: int, message: Message, shown: Shown) -> str | list[dict[str, str]]:
     content = message.content
     refusal = (isinstance(message, AssistantMessage) and message.refusal) or ""
     if not isinstance(content, list):
         return (content or "") + refusal
-    texts = [part.text if isinstance(part, TextPart) else part.refusal for part in content]
+    pieces: list[Piece] = []
+    after_file = False
+    for number, part in enumerate(content):
+        if isinstance(part, TextPart):
+            added: Sequence[Piece] = [part.text]
+        elif isinstance(part, RefusalPart):
+            added = [part.refusal]
+        else:
+            added = shown[part_place(index, number)]
+        is_file = isinstance(part, FilePart)
+        if is_file or after_file:
+            _add_lines(pieces, added)
+        else:
+            pieces += added
+        after_file = is_file
     if refusal:
-        texts.append(refusal)
-    return [{"type": "text", "text": text} for text in texts]
+        pieces.append(refusal)
+    return [
+        {"type": "text", "text": piece} if isinstance(piece, str) else {"type": "image"}
+        for piece in pieces
+    ]
+
+
+def _add_lines(pieces: list[Piece], added: Sequence[Piece]) -> None:
+    """Go on with the text before, on a line of its own: templates may trim each part."""
+    if pieces and added and isinstance(pieces[-1], str) and isinstance(added[0], str):
+        line_end = "" if pieces[-1].endswith("\n") else "\n"
+        pieces[-1] += line_end + added[0]
+        added = added[1:]
+    pieces += added
 
 
 def _is_of_calls(messages: Sequence[Mapping[str, object]]) -> bool:

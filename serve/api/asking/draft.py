@@ -20,6 +20,7 @@ from serve.api.asking.content_coding import Body, decoded
 from serve.api.asking.conversation import ConversationRenderer, Ending
 from serve.api.asking.filtered import check_texts, texts
 from serve.api.asking.json_body import parse_object
+from serve.api.asking.media import AskedMedia, MediaRefusals, Shown, asked_media, views
 from serve.api.asking.model_name import adapter_of
 from serve.api.asking.no_effect import without_effect
 from serve.api.asking.reasoning import UNASKED, AskedThoughts, asked_effort, begun
@@ -32,6 +33,8 @@ from serve.api.wire.request import ChatRequest
 from serve.engine.types import EngineInfo, GenerationRequest
 from serve.filter.content_filter import ContentFilter
 from serve.text.thoughts.format import ThoughtFormat
+
+_ALL_TAKEN = MediaRefusals()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Prepared:
         to_store: what is stored of it, if anything.
         thoughts: what may be thought before the answers.
         to_moderate: texts that are to be judged elsewhere, each after its path.
+        picture_starts: where in the prompt the tokens of each view of its pictures begin.
     """
 
     wire: ChatRequest
@@ -59,11 +63,23 @@ class Prepared:
     to_store: ToStore | None = None
     thoughts: AskedThoughts = UNASKED
     to_moderate: Sequence[tuple[str, str]] = ()
+    picture_starts: Sequence[int] = ()
 
     @property
     def may_refuse(self) -> bool:
         """Whether an answer may be a refusal instead of what is asked for."""
         return isinstance(self.form, AnswerSchema) and self.form.may_refuse
+
+
+@dataclass(frozen=True, slots=True)
+class MediaWanted:
+    """A request, as far as it can be read before its pictures and files are.
+
+    Attributes:
+        parts: these, in their order.
+    """
+
+    parts: Sequence[AskedMedia]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +93,7 @@ class Drafter:
         settings: of the HTTP side.
         thoughts: how the model marks them, if it has any.
         content_filter: what no request may say; None for anything.
+        media_refusals: why pictures and files are not taken, if so.
     """
 
     conversations: ConversationRenderer
@@ -85,9 +102,20 @@ class Drafter:
     settings: ApiSettings
     thoughts: ThoughtFormat | None = None
     content_filter: ContentFilter | None = None
+    media_refusals: MediaRefusals = _ALL_TAKEN
 
-    def draft(self, body: Body, completion_id: str) -> Prepared:
+    def draft(
+        self, body: Body, completion_id: str, shown: Shown | None = None
+    ) -> Prepared | MediaWanted:
         """The request in `body` but for its constraint, under the name `completion_id`.
+
+        Args:
+            body: of the request.
+            completion_id: names the request.
+            shown: what stands for its pictures and files; None where they are not yet read.
+
+        Returns:
+            the request; or, if it has pictures or files and they are not yet read, these.
 
         Raises:
             ApiError: 400 or 404, the first thing that is wrong with it; 413, it unfolds to more
@@ -118,7 +146,12 @@ class Drafter:
             form = form.refusable()
         check_sizes(form, tools, self.settings.max_grammar_bytes)
         if self.content_filter is not None:
-            check_texts(wire.messages, self.content_filter)
+            check_texts(wire.messages, self.content_filter, shown or {})
+        media = asked_media(wire.messages, self.media_refusals)
+        if media and shown is None:
+            return MediaWanted(media)
+        shown = shown or {}
+        pictures = views(media, shown)
         context = self.info.context_length
         ending = Ending(
             wire.add_generation_prompt is not False,
@@ -126,7 +159,11 @@ class Drafter:
             effort.variables,
         )
         prompt = self.conversations.prompt(
-            wire.messages, form, tools, context, ending, verbosity=wire.verbosity
+            wire.messages,
+            *(form, tools, context, ending),
+            verbosity=wire.verbosity,
+            shown=shown,
+            pictures=pictures,
         )
         prompt, thoughts = begun(prompt, self.thoughts, effort, ending, renderer)
         most = token_bound(wire, len(prompt), context, self.settings.max_answer_tokens)
@@ -156,8 +193,9 @@ class Drafter:
             *(_without_prompt(wire), submission, form, tools, no_effect, banned, stored),
             thoughts=thoughts,
             to_moderate=(
-                tuple(texts(wire.messages)) if self.settings.moderation is not None else ()
+                tuple(texts(wire.messages, shown)) if self.settings.moderation is not None else ()
             ),
+            picture_starts=renderer.starts(prompt, pictures),
         )
 
 

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
+from serve.api.asking.media import Shown
 from serve.api.wire.errors import ApiError
-from serve.api.wire.messages import AssistantMessage, Message, TextPart
+from serve.api.wire.media import MediaPart
+from serve.api.wire.messages import AssistantMessage, Message, RefusalPart, TextPart
 from serve.filter.content_filter import ContentFilter
 from serve.thought_fields import THOUGHTS
+
+_NOTHING: Shown = {}
 
 
 class FilteredError(ApiError):
@@ -30,28 +34,45 @@ class FilteredError(ApiError):
         self.category = category
 
 
-def check_texts(messages: Sequence[Message], content_filter: ContentFilter) -> None:
+def check_texts(
+    messages: Sequence[Message], content_filter: ContentFilter, shown: Shown = _NOTHING
+) -> None:
     """Search all that a conversation says; arguments of calls are no text.
 
+    Args:
+        messages: of the request.
+        content_filter: what is kept out.
+        shown: what stands for parts that are files.
+
     Raises:
-        FilteredError: at the first message with a match.
+        FilteredError: at the first message or file with a match.
     """
-    for param, text in texts(messages):
+    for param, text in texts(messages, shown):
         if (found := content_filter.found_in(text)) is not None:
             raise FilteredError(found.name, param)
 
 
-def texts(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
-    """What messages say, each text with its path; parts as the one text that they make."""
+def texts(messages: Sequence[Message], shown: Shown = _NOTHING) -> Iterator[tuple[str, str]]:
+    """What messages and files say, each text with its path; parts as the one text that they make.
+
+    A file's text is one of its own: nothing is put together from it and what stands beside.
+    """
     for index, message in enumerate(messages):
         path, content = f"messages[{index}]", message.content
         if isinstance(content, list):
-            content = "".join(
-                part.text if isinstance(part, TextPart) else part.refusal for part in content
-            )
+            content = "".join(map(_said, content))
         if content:
             yield f"{path}.content", content
         if isinstance(message, AssistantMessage):
             for name in ("refusal", *THOUGHTS):
                 if text := getattr(message, name):
                     yield f"{path}.{name}", text
+    for place, pieces in shown.items():
+        if text := "".join(piece for piece in pieces if isinstance(piece, str)):
+            yield place, text
+
+
+def _said(part: TextPart | RefusalPart | MediaPart) -> str:
+    if isinstance(part, TextPart):
+        return part.text
+    return part.refusal if isinstance(part, RefusalPart) else ""

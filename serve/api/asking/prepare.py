@@ -6,15 +6,22 @@ Knows nothing of HTTP beyond the body, nor of how generation goes on.
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 from serve.api.asking.constraint import Constraints
 from serve.api.asking.content_coding import Body
-from serve.api.asking.draft import Drafter, Prepared
+from serve.api.asking.draft import Drafter, MediaWanted, Prepared
 from serve.api.asking.filtered import FilteredError
+from serve.api.asking.media import Shown, size
 from serve.api.asking.worker_pool import WorkerPool
 from serve.api.settings import ApiSettings
 from serve.api.wire.moderation import not_judged
+from serve.engine.prompt_images import PromptImage
 from serve.filter.moderation import CATEGORY, Moderation, ModerationError
+
+if TYPE_CHECKING:
+    # It needs an extra.
+    from serve.api.asking.media_gatherer import Gathered, MediaGatherer
 
 # Arrays and objects of a body that is drafted on the event loop. A message is one, or two with
 # its parts, and rendering it is most of what a short body takes: 60 µs each.
@@ -31,6 +38,7 @@ class Preparer:
         settings: of the HTTP side.
         on_filtered: told of the category of what a request may not say.
         moderation: judges what requests say; None for nobody.
+        gatherer: reads pictures and files; None where the drafter refuses them.
     """
 
     def __init__(
@@ -41,6 +49,7 @@ class Preparer:
         settings: ApiSettings,
         on_filtered: Callable[[str], None],
         moderation: Moderation | None = None,
+        gatherer: "MediaGatherer | None" = None,
     ) -> None:
         self._drafter = drafter
         self._workers = workers
@@ -48,23 +57,28 @@ class Preparer:
         self._settings = settings
         self._on_filtered = on_filtered
         self._moderation = moderation
+        self._gatherer = gatherer
         # Between two short bodies the event loop sees to the streams.
         self._one_by_one = asyncio.Lock()
 
-    async def prepare(self, body: Body, completion_id: str, caller: str) -> Prepared:
+    async def prepare(
+        self, body: Body, completion_id: str, caller: str, owner: str = ""
+    ) -> Prepared:
         """The request in `body`, ready for the engine under the name `completion_id`.
 
         Args:
             body: of the request.
             completion_id: names the request.
             caller: whose it is; callers with long bodies take turns.
+            owner: whose uploaded files it may name.
 
         Raises:
-            ApiError: 400 or 404, the first thing that is wrong with it; 413, it takes too much to
-                be read; 429, too many long ones wait; 503, nobody judged what it says.
+            ApiError: 400 or 404, the first thing that is wrong with it; 413, it or one of its files
+                takes too much to be read; 429, too many long ones wait; 503, nobody judged what it
+                says, or its uploaded files cannot be read.
         """
         try:
-            prepared = await self._drafted(body, completion_id, caller)
+            prepared = await self._whole(body, completion_id, caller, owner)
             await self._moderate(prepared)
         except FilteredError as error:
             self._on_filtered(error.category)
@@ -87,17 +101,43 @@ class Preparer:
             if flag:
                 raise FilteredError(CATEGORY, param)
 
-    async def _drafted(self, body: Body, completion_id: str, caller: str) -> Prepared:
-        if not self._is_short(body):
-            return await self._workers.draft(body, completion_id, caller)
+    async def _whole(self, body: Body, completion_id: str, caller: str, owner: str) -> Prepared:
+        """The request with its pictures and files, if it has any: it is drafted again with them."""
+        drafted = await self._drafted(body, completion_id, caller, None)
+        if isinstance(drafted, Prepared):
+            return drafted
+        if self._gatherer is None:
+            raise RuntimeError("the drafter takes pictures or files, and nobody reads them")
+        gathered = await self._gatherer.gather(drafted.parts, owner)
+        # Of a picture its data is the larger part.
+        del drafted
+        whole = await self._drafted(body, completion_id, caller, gathered.shown)
+        prepared = cast("Prepared", whole)
+        return _with_images(prepared, gathered)
+
+    async def _drafted(
+        self, body: Body, completion_id: str, caller: str, shown: Shown | None
+    ) -> Prepared | MediaWanted:
+        if not self._is_short(body, shown or {}):
+            return await self._workers.draft(body, completion_id, caller, shown)
         async with self._one_by_one:
             await asyncio.sleep(0)
-            return self._drafter.draft(body, completion_id)
+            return self._drafter.draft(body, completion_id, shown)
 
-    def _is_short(self, body: Body) -> bool:
+    def _is_short(self, body: Body, shown: Shown) -> bool:
         # A few bytes may unfold to many.
         return (
             not body.codings
-            and len(body.data) <= self._settings.process_body_bytes
+            and len(body.data) + size(shown) <= self._settings.process_body_bytes
             and body.data.count(b"{") + body.data.count(b"[") <= MOST_CONTAINERS_HERE
         )
+
+
+def _with_images(prepared: Prepared, gathered: "Gathered") -> Prepared:
+    """The request, with its pictures at their places in the prompt."""
+    images = [
+        PromptImage(start, image.tokens, image.patches, image.grid, image.digest)
+        for start, image in zip(prepared.picture_starts, gathered.images, strict=True)
+    ]
+    submission = replace(prepared.submission, images=images)
+    return replace(prepared, submission=submission, picture_starts=())

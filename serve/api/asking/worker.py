@@ -1,8 +1,9 @@
 """The process that drafts long bodies, so that only it is busy with them.
 
 `worker_pool.py` starts a process with `main`. Takes what it is to run with and a `Drafter`, then
-bodies one at a time, each after the name of its completion and its codings; answers with what was
-made of it, or what is wrong. A body whose time is up ends the process with SIGPROF.
+bodies one at a time, each after the name of its completion and its codings, and with what stands
+for its pictures and files; answers with what was made of it, or what is wrong. A body whose time
+is up ends the process with SIGPROF.
 """
 
 import gc
@@ -14,7 +15,8 @@ from array import array
 from dataclasses import dataclass, replace
 
 from serve.api.asking.content_coding import Body
-from serve.api.asking.draft import Drafter, Prepared
+from serve.api.asking.draft import Drafter, MediaWanted, Prepared
+from serve.api.asking.media import Shown
 from serve.api.wire.errors import ApiError
 from serve.helper import settle_in, step_back
 
@@ -67,7 +69,7 @@ class Failed:
     reason: str
 
 
-Reply = Drafted | ApiError | Failed
+Reply = Drafted | MediaWanted | ApiError | Failed
 
 
 def main() -> None:
@@ -85,22 +87,23 @@ def main() -> None:
         try:
             completion_id, *codings = connection.recv_bytes().decode().split(" ")
             body = Body(connection.recv_bytes(), tuple(codings))
+            shown: Shown | None = pickle.loads(connection.recv_bytes())  # noqa: S301
         except EOFError:
             return
         # Counts what this process computes: on a busy machine a body takes no more of that.
         signal.setitimer(signal.ITIMER_PROF, limits.seconds)
-        reply = pickle.dumps(_reply(drafter, body, completion_id))
+        reply = pickle.dumps(_reply(drafter, body, completion_id, shown))
         signal.setitimer(signal.ITIMER_PROF, 0)
-        del body
+        del body, shown
         try:
             connection.send_bytes(reply)
         except OSError:
             return
 
 
-def _reply(drafter: Drafter, body: Body, completion_id: str) -> Reply:
+def _reply(drafter: Drafter, body: Body, completion_id: str, shown: Shown | None) -> Reply:
     try:
-        prepared = drafter.draft(body, completion_id)
+        prepared = drafter.draft(body, completion_id, shown)
     except ApiError as refused:
         return refused.with_traceback(None)
     except MemoryError:
@@ -108,6 +111,8 @@ def _reply(drafter: Drafter, body: Body, completion_id: str) -> Reply:
     # Whatever it is: the server answers and logs it, and this process goes on.
     except Exception:  # noqa: BLE001
         return Failed(traceback.format_exc())
+    if isinstance(prepared, MediaWanted):
+        return prepared
     submission = prepared.submission
     prompt, prediction = array("i", submission.prompt), array("i", submission.prediction)
     emptied = replace(prepared, submission=replace(submission, prompt=(), prediction=()))

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from serve.api.asking.content_coding import Body
-from serve.api.asking.draft import Prepared
-from serve.api.asking.worker import Failed, Reply
+from serve.api.asking.draft import MediaWanted, Prepared
+from serve.api.asking.media import Shown
+from serve.api.asking.worker import Drafted, Failed, Reply
 from serve.api.wire.errors import ApiError
 from serve.helper import Helper, is_of_memory
 
@@ -54,7 +55,9 @@ class Worker:
         with self._starting:
             return self._helper or self._started()
 
-    def draft(self, body: Body, completion_id: str) -> Prepared:
+    def draft(
+        self, body: Body, completion_id: str, shown: Shown | None = None
+    ) -> Prepared | MediaWanted:
         """As `Drafter.draft`, in the process. For one thread at a time; blocks.
 
         A body amid which the process ends for no reason of the body's is tried once more.
@@ -68,14 +71,14 @@ class Worker:
         with self._lock:
             self._busy_with = completion_id
         try:
-            reply = self._ask(body, completion_id)
+            reply = self._ask(body, completion_id, shown)
         finally:
             with self._lock:
                 self._busy_with = ""
         if isinstance(reply, ApiError):
             raise reply
         if not isinstance(reply, Failed):
-            return reply.whole()
+            return reply.whole() if isinstance(reply, Drafted) else reply
         if not reply.reason:
             raise _too_much("memory")
         raise RuntimeError(f"a long request could not be read:\n{reply.reason}")
@@ -94,13 +97,14 @@ class Worker:
             if self._helper is not None:
                 self._helper.kill()
 
-    def _ask(self, body: Body, completion_id: str) -> Reply:
+    def _ask(self, body: Body, completion_id: str, shown: Shown | None) -> Reply:
         # Beside the one that it ends in, the process may be one that was given up before.
         for _ in range(3):
             helper = self.start()
             try:
                 helper.connection.send_bytes(" ".join((completion_id, *body.codings)).encode())
                 helper.connection.send_bytes(body.data)
+                helper.connection.send_bytes(pickle.dumps(shown))
                 answer = helper.connection.recv_bytes()
             except (EOFError, OSError):
                 self._ended(helper)

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from serve.api.asking.content_coding import Body
-from serve.api.asking.draft import Drafter, Prepared
+from serve.api.asking.draft import Drafter, MediaWanted, Prepared
+from serve.api.asking.media import Shown, size
 from serve.api.asking.waiting_room import MOST_WAITING_BODIES, WaitingRoom
 from serve.api.asking.worker import WorkerLimits
 from serve.api.asking.worker_handle import AbandonedError, Worker
@@ -56,7 +57,9 @@ class WorkerPool:
         self._workers = [Worker(self._parts) for _ in range(count)]
         self._idle = list(self._workers)
 
-    async def draft(self, body: Body, completion_id: str, caller: str) -> Prepared:
+    async def draft(
+        self, body: Body, completion_id: str, caller: str, shown: Shown | None = None
+    ) -> Prepared | MediaWanted:
         """As `Drafter.draft`, in a process, when it is the caller's turn.
 
         Whoever is cancelled frees the place at once.
@@ -65,12 +68,12 @@ class WorkerPool:
             ApiError: as `Worker.draft` and `WaitingRoom.take` tell it.
             RuntimeError: the process fails.
         """
-        size = len(body.data)
-        large = size > LARGE_BODY_BYTES or bool(body.codings)
-        await self._waiting_room.take(caller, size, large=large)
+        weight = len(body.data) + size(shown or {})
+        large = weight > LARGE_BODY_BYTES or bool(body.codings)
+        await self._waiting_room.take(caller, weight, large=large)
         worker = self._idle.pop()
         job = asyncio.get_running_loop().run_in_executor(
-            self._threads, worker.draft, body, completion_id
+            self._threads, worker.draft, body, completion_id, shown
         )
 
         def free(_: object) -> None:

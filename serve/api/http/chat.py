@@ -18,7 +18,7 @@ from serve.api.asking.prepare import Prepared, Preparer
 from serve.api.exchange import Exchange, exchange_of
 from serve.api.http.callers import Caller, address_of
 from serve.api.http.json_request import json_body
-from serve.api.http.keeping import Keeper
+from serve.api.http.keeping import Keeper, owner_of
 from serve.api.http.rate_limits import RateLimits
 from serve.api.http.service_tiers import ServiceTiers
 from serve.api.settings import ApiSettings
@@ -69,7 +69,9 @@ class ChatEndpoint:
         caller = Caller(exchange.key, address_of(request.scope))
         self._rate_limits.take_request(caller.counted(), exchange)
         body = await json_body(request)
-        prepared = await self._preparer.prepare(body, completion_id, caller.counted())
+        prepared = await self._preparer.prepare(
+            body, completion_id, caller.counted(), owner_of(exchange)
+        )
         # A plain answer may take minutes: the body is not held meanwhile.
         del body
         exchange.body_used()

@@ -27,7 +27,8 @@ CONTRACT: tuple[Row, ...] = (
         "1 to 2,048 messages",
         "The conversation. Roles `developer`, `system`, `user`, `assistant`, `tool` and "
         "`function`; content is a string or an array of up to 1,024 text parts, which are joined "
-        "unless the model's template goes through parts. "
+        "unless the model's template goes through parts. Among a user's parts may be images "
+        "(`image_url`, if the model sees: docs/images.md) and files (`file`: docs/documents.md). "
         "`developer` is `system` where the model's template knows only that. `name`, "
         "`tool_calls`, `function_call` and `tool_call_id` reach the template in the form that the "
         "model's format of calls wants; a refusal of the assistant is rendered as its text. "

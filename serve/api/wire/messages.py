@@ -7,6 +7,7 @@ from annotated_types import Ge, MaxLen, MinLen
 from pydantic import BeforeValidator, Tag, model_validator
 
 from serve.api.wire.faults import TAG, echo, fault
+from serve.api.wire.media import FilePart, ImagePart
 from serve.api.wire.most import Most
 from serve.api.wire.no_effect import (
     Annotations,
@@ -106,6 +107,18 @@ _Content = Annotated[
     | Annotated[list[TextOnlyPart], MinLen(1), Most(MOST_PARTS), Tag(TAG + "array")],
     *string_or_array("content parts"),
 ]
+_UserPart = Annotated[
+    Annotated[TextPart, Tag(TAG + "text")]
+    | Annotated[ImagePart, Tag(TAG + "image_url")]
+    | Annotated[FilePart, Tag(TAG + "file")],
+    tag_of("type"),
+    kind("type", ["text", "image_url", "file"], ["input_audio"]),
+]
+_UserContent = Annotated[
+    Annotated[str, Tag(TAG + "string")]
+    | Annotated[list[_UserPart], MinLen(1), Most(MOST_PARTS), Tag(TAG + "array")],
+    *string_or_array("content parts"),
+]
 _AssistantPart = Annotated[
     Annotated[TextPart, Tag(TAG + "text")] | Annotated[RefusalPart, Tag(TAG + "refusal")],
     tag_of("type"),
@@ -160,7 +173,7 @@ class UserMessage(_Message):
     """What the user says."""
 
     role: Literal["user"]
-    content: _Content
+    content: _UserContent
     name: _Name | None = None
 
 

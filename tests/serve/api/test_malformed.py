@@ -97,7 +97,8 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     content([{"type": "text", "text": "x"}, {"type": "text"}], "[1].text", MISSING),
     content([{"type": "image_url", "image_url": {"url": "x"}}], "[0]", LATER),
     content([{"type": "input_audio", "input_audio": {}}], "[0]", LATER),
-    content([{"type": "text", "text": "x"}, {"type": "file", "file": {}}], "[1]", LATER),
+    content([{"type": "text", "text": "x"}, {"type": "file", "file": {}}], "[1].file.file_data",
+            MISSING),
     # Messages: the rest.
     message({**USER, "name": 1}, "name", TYPE),
     message({**USER, "foo": 1}, "foo", UNKNOWN),

@@ -4,14 +4,19 @@ import asyncio
 import json
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from serve.api.asking.content_coding import Body
-from serve.api.asking.draft import Prepared
+from serve.api.asking.draft import MediaWanted, Prepared
+from serve.api.asking.media import AskedMedia, Shown
+from serve.api.asking.media_gatherer import Gathered
 from serve.api.asking.prepare import MOST_CONTAINERS_HERE, Preparer
 from serve.api.asking.reasoning import UNASKED
 from serve.api.settings import ApiSettings
+from serve.api.wire.media import FileContent, FilePart
 from serve.engine.types import GenerationRequest
+from serve.media.patching import PatchedImage
 
 SETTINGS = ApiSettings("tiny")
 
@@ -19,23 +24,27 @@ SETTINGS = ApiSettings("tiny")
 class Reader:
     """Stands for the drafter and for the pool: notes what it is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, *parts: AskedMedia) -> None:
         self.given: list[tuple[object, ...]] = []
+        self._parts = parts
 
-    def _prepared(self, *given: object) -> Prepared:
+    def _drafted(self, shown: Shown | None, *given: object) -> Prepared | MediaWanted:
         self.given.append(given)
+        if self._parts and shown is None:
+            return MediaWanted(self._parts)
         submission = GenerationRequest(str(given[1]), [1], cast("Any", None), 1)
-        return Prepared(cast("Any", None), submission, None, None)
+        starts = [3] if self._parts else []
+        return Prepared(cast("Any", None), submission, None, None, picture_starts=starts)
 
 
 class Here(Reader):
-    def draft(self, body: Body, completion_id: str) -> Prepared:
-        return self._prepared(body, completion_id)
+    def draft(self, body: Body, completion_id: str, shown: Shown | None) -> Any:
+        return self._drafted(shown, body, completion_id)
 
 
 class There(Reader):
-    async def draft(self, body: Body, completion_id: str, caller: str) -> Prepared:
-        return self._prepared(body, completion_id, caller)
+    async def draft(self, body: Body, completion_id: str, caller: str, shown: Shown | None) -> Any:
+        return self._drafted(shown, body, completion_id, caller)
 
 
 class Unconstrained:
@@ -45,10 +54,23 @@ class Unconstrained:
         assert (form, tools, bad_words, thoughts) == (None, None, (), UNASKED)
 
 
-def preparer() -> tuple[Preparer, Here, There]:
-    here, there = Here(), There()
-    parts = cast("Any", (here, there, Unconstrained(), SETTINGS, lambda _: None))
-    return Preparer(*parts), here, there
+class Gatherer:
+    """Makes of every request a text of so many characters, and a picture."""
+
+    def __init__(self, characters: int) -> None:
+        self.image = PatchedImage.of(np.zeros((4, 3), np.uint8), (2, 2), 1)
+        self.characters = characters
+        self.asked: list[tuple[object, ...]] = []
+
+    async def gather(self, *asked: object) -> Gathered:
+        self.asked.append(asked)
+        return Gathered({"p": ["x" * self.characters, (1,)]}, [self.image])
+
+
+def preparer(*parts: AskedMedia, gatherer: Gatherer | None = None) -> tuple[Preparer, Here, There]:
+    here, there = Here(*parts), There(*parts)
+    made = cast("Any", (here, there, Unconstrained(), SETTINGS, lambda _: None, None, gatherer))
+    return Preparer(*made), here, there
 
 
 def messages(count: int) -> Body:
@@ -91,3 +113,17 @@ async def test_between_two_short_bodies_the_event_loop_sees_to_the_streams() -> 
     await asyncio.gather(*(prepares.prepare(Body(b"{}"), str(n), "") for n in range(5)))
     await streaming
     assert len(set(seen)) >= 4
+
+
+@pytest.mark.parametrize(("characters", "where"), [(100, 2), (5_000, 1)])
+async def test_pictures_and_files_are_read_between_two_drafts(characters: int, where: int) -> None:
+    part = AskedMedia("p", FilePart(type="file", file=FileContent(file_data="aGk=")))
+    gatherer = Gatherer(characters)
+    prepares, here, there = preparer(part, gatherer=gatherer)
+    prepared = await prepares.prepare(messages(1), "c", "me", "key")
+    # A long text of a file is cut into tokens elsewhere, whatever the body's length.
+    assert (len(here.given), len(there.given)) == (where, 2 - where)
+    assert gatherer.asked == [((part,), "key")]
+    [image] = prepared.submission.images
+    assert (image.start, image.tokens, image.grid) == (3, 1, (2, 2))
+    assert image.digest == gatherer.image.digest

@@ -1,0 +1,219 @@
+"""Makes of a request's pictures and files what the model is shown. Imports the extra `media`.
+
+    messages[0].content[1]  image_url →                            a picture's views
+    messages[0].content[2]  file      → "File …\\nPage 1 is …", a page's views, "Page 2 is blank."
+
+Texts and numbers of tokens go into the prompt, wherever it is rendered; patches stay here and go
+straight to the engine.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from serve.api.asking.media import AskedMedia, Piece, Shown
+from serve.api.asking.to_store import store_off
+from serve.api.wire.errors import ApiError, invalid
+from serve.api.wire.faults import echo
+from serve.api.wire.media import FileContent, FilePart, ImagePart
+from serve.media.documents.block import block
+from serve.media.documents.document import Document
+from serve.media.documents.file_data import unpacked
+from serve.media.documents.names import shown_name
+from serve.media.documents.reader import DocumentReader
+from serve.media.documents.transfer import Refused, error_of
+from serve.media.errors import MediaError
+from serve.media.gather import ImageGatherer, PartError
+from serve.media.gather import ImagePart as NamedImage
+from serve.media.patching import PatchedImage
+from serve.media.picture import Picture
+
+MOST_FILES = 32
+# Of all requests, whose bytes are in memory beside bodies: one that is read, and the next.
+_FILES_TOGETHER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What was made of a request's pictures and files.
+
+    Attributes:
+        shown: what stands for each part in the prompt.
+        images: every view of every picture, in the order of the prompt.
+    """
+
+    shown: Shown
+    images: Sequence[PatchedImage]
+
+
+class FileSource(Protocol):
+    """Uploaded files."""
+
+    async def size(self, owner: str, file_id: str) -> tuple[str, int] | None:
+        """The name of one of an owner's files, and its bytes; None where there is none.
+
+        Raises:
+            ApiError: 503; it cannot be found out.
+        """
+        ...
+
+    async def content(self, file_id: str) -> bytes:
+        """The content of a file that `size` has told of.
+
+        Raises:
+            ApiError: 503; it cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MediaGatherer:
+    """Reads what requests bring; belongs to one event loop.
+
+    Attributes:
+        images: makes patches of pictures; None for a model that does not see.
+        documents: reads files.
+        files: where uploaded files are kept, if they are.
+        room: turns at files.
+    """
+
+    images: ImageGatherer | None
+    documents: DocumentReader
+    files: FileSource | None
+    room: asyncio.Semaphore
+
+    @classmethod
+    def of(
+        cls, images: ImageGatherer | None, documents: DocumentReader, files: FileSource | None
+    ) -> "MediaGatherer":
+        """One with its room."""
+        return cls(images, documents, files, asyncio.Semaphore(_FILES_TOGETHER))
+
+    async def gather(self, parts: Sequence[AskedMedia], owner: str) -> Gathered:
+        """What stands for each part.
+
+        Args:
+            parts: of a request, in their order.
+            owner: whose uploaded files are read.
+
+        Raises:
+            ApiError: 400, one of them cannot be taken; 413, it is too large; 503, uploaded files
+                cannot be read.
+        """
+        try:
+            made = {**await self._files(parts, owner), **await self._pictures(parts)}
+        except PartError as error:
+            raise _refused(error) from error
+        pieces = [piece for part in parts for piece in made[part.place]]
+        return Gathered(
+            {part.place: [_told(piece) for piece in made[part.place]] for part in parts},
+            [image for piece in pieces if not isinstance(piece, str) for image in piece],
+        )
+
+    async def _pictures(self, parts: Sequence[AskedMedia]) -> "_Made":
+        named = [
+            NamedImage(each.place, each.part.image_url.url, each.part.image_url.detail or "auto")
+            for each in parts
+            if isinstance(each.part, ImagePart)
+        ]
+        # For a model that does not see drafters refuse pictures.
+        if not named or self.images is None:
+            return {}
+        views = await self.images.gather(named)
+        return {part.place: [images] for part, images in zip(named, views, strict=True)}
+
+    async def _files(self, parts: Sequence[AskedMedia], owner: str) -> "_Made":
+        """One after the other, as they are read."""
+        made: dict[str, list[str | list[PatchedImage]]] = {}
+        characters = pictures = 0
+        for each in parts:
+            if not isinstance(each.part, FilePart):
+                continue
+            if len(made) == MOST_FILES:
+                reason = f"a request may have {MOST_FILES} files"
+                raise PartError(each.place, MediaError(reason, "array_above_max_length"))
+            # Each is kept in memory until the model has seen it.
+            sees = self.images is not None and pictures < self.documents.limits.pictures
+            document = await self._document(each.place, each.part.file, owner, sees=sees)
+            characters += sum(len(page.text) for page in document.pages)
+            most = self.documents.limits.characters
+            if characters > most:
+                reason = f"the files of a request may have {most:,} characters together"
+                raise PartError(each.place, MediaError(reason, "file_too_large"))
+            pictures += sum(page.picture is not None for page in document.pages)
+            made[each.place] = await self._shown(document)
+        return made
+
+    async def _document(self, place: str, file: FileContent, owner: str, *, sees: bool) -> Document:
+        async with self.room:
+            name, declared, data = await self._opened(place, file, owner)
+            try:
+                return await self.documents.read(name, data, declared=declared, pictures=sees)
+            except MediaError as error:
+                raise PartError(place, error) from error
+
+    async def _shown(self, document: Document) -> list[str | list[PatchedImage]]:
+        pieces: list[str | list[PatchedImage]] = []
+        for piece in block(document):
+            if isinstance(piece, str):
+                pieces.append(piece)
+            elif self.images is not None:
+                pieces.append(await self.images.patches_of(Picture(piece)))
+        return pieces
+
+    async def _opened(self, place: str, file: FileContent, owner: str) -> tuple[str, str, bytes]:
+        """A file's name, its declared type and its content."""
+        most = self.documents.limits.bytes
+        if file.file_data is None:
+            name, data = await self._uploaded(place, file.file_id or "", owner, most)
+            return file.filename or name, "", data
+        name = file.filename or ""
+        try:
+            declared, data = await asyncio.to_thread(unpacked, file.file_data, most)
+        except MediaError as error:
+            told = error_of(shown_name(name), Refused(error.reason, error.code))
+            raise PartError(place, told) from error
+        return name, declared, data
+
+    async def _uploaded(self, place: str, file_id: str, owner: str, most: int) -> tuple[str, bytes]:
+        if self.files is None:
+            raise store_off(f"{place}.file.file_id")
+        found = await self.files.size(owner, file_id)
+        if found is None:
+            raise _unknown(place, file_id)
+        name, size = found
+        if size > most:
+            reason = f"has {size:,} bytes; {most:,} are allowed."
+            told = error_of(shown_name(name), Refused(reason, "file_too_large"))
+            raise PartError(place, told)
+        data = await self.files.content(file_id)
+        # It was deleted meanwhile.
+        if len(data) != size:
+            raise _unknown(place, file_id)
+        return name, data
+
+
+_Made = Mapping[str, list[str | list[PatchedImage]]]
+
+
+def _told(piece: str | list[PatchedImage]) -> Piece:
+    return piece if isinstance(piece, str) else tuple(image.tokens for image in piece)
+
+
+def _unknown(place: str, file_id: str) -> ApiError:
+    return invalid(
+        "file_not_found",
+        f"Invalid '{place}': you have no file {echo(file_id)}. It may have expired; upload it "
+        f"with POST /v1/files.",
+        place,
+    )
+
+
+def _refused(error: PartError) -> ApiError:
+    return ApiError(
+        413 if error.code.endswith("too_large") else 400,
+        f"Invalid '{error.place}': {error.reason.removesuffix('.')}.",
+        code=error.code,
+        param=error.place,
+    )
