@@ -49,7 +49,14 @@ def said(content: str) -> list[dict[str, object]]:
     return [{"role": "user", "content": content}]
 
 
-PROMPTS = ["The sun is", said("Hello"), "a b c d", said("Reverse the word planet"), "I am", "In the"]
+PROMPTS = [
+    "The sun is",
+    said("Hello"),
+    "a b c d",
+    said("Reverse the word planet"),
+    "I am",
+    "In the",
+]
 
 
 @pytest.fixture(scope="module")
