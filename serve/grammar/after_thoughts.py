@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from model.tokenizer import Tokenizer
 from serve.engine.types import Constraint, ConstraintError, Matcher
+from serve.text.thoughts.format import Beginning
 
 _Phase = Literal["undecided", "thinking", "closing", "after", "answering"]
 
@@ -147,6 +148,27 @@ class AfterThoughts:
         """Follows one choice from its beginning."""
         inner = None if self.inner is None else self.inner.matcher()
         return _Matcher(self, inner)
+
+
+def held_after_thoughts(
+    markers: ThoughtMarkers | None,
+    beginning: Beginning,
+    budget: int | None,
+    inner: Constraint | None,
+) -> Constraint | None:
+    """What holds answers to `inner` once the model has thought; None where any text will do.
+
+    Args:
+        markers: of the model; None for one without thoughts.
+        beginning: where answers stand when the model begins.
+        budget: see `AfterThoughts`.
+        inner: the same.
+    """
+    if markers is None or beginning == "answering":
+        return inner
+    if inner is None and budget is None:
+        return None
+    return AfterThoughts(markers, beginning == "thinking", budget, inner)
 
 
 class _Matcher:

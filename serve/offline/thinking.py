@@ -12,7 +12,7 @@ from serve.api.asking.reasoning import AskedThoughts, Effort, asked_effort, begu
 from serve.api.asking.sampling_fields import without_token
 from serve.api.wire.errors import ApiError
 from serve.engine.types import Constraint
-from serve.grammar.after_thoughts import AfterThoughts, ThoughtMarkers
+from serve.grammar.after_thoughts import ThoughtMarkers, held_after_thoughts
 from serve.text.calls.detect import detect as detect_calls
 from serve.text.calls.events import Parser
 from serve.text.render import Renderer
@@ -82,11 +82,9 @@ class Thinking:
             asked: of them; None where a string is gone on with.
             inner: what they must be, if anything.
         """
-        if asked is None or self._markers is None or asked.beginning == "answering":
+        if asked is None:
             return inner
-        if inner is None and asked.budget is None:
-            return None
-        return AfterThoughts(self._markers, asked.beginning == "thinking", asked.budget, inner)
+        return held_after_thoughts(self._markers, asked.beginning, asked.budget, inner)
 
     def parsers(
         self, asked: AskedThoughts | None, count: int, *, of_form: bool

@@ -16,7 +16,7 @@ from serve.api.asking.reasoning import AskedThoughts
 from serve.api.wire.errors import ApiError, invalid
 from serve.api.wire.faults import path_of
 from serve.engine.types import Constraint
-from serve.grammar.after_thoughts import AfterThoughts, ThoughtMarkers
+from serve.grammar.after_thoughts import ThoughtMarkers, held_after_thoughts
 from serve.grammar.banned_words import WordBans
 from serve.grammar.compiler import Compilation, Grammar, GrammarCompiler, check_size
 from serve.grammar.custom import check_ebnf, check_lark, check_regex
@@ -129,12 +129,7 @@ class Constraints:
                 call_format=call_format,
             )
             found = await asyncio.wrap_future(self.grammars.soon(job))
-        if self.markers is None or thoughts.beginning == "answering":
-            return found
-        if found is None and thoughts.budget is None:
-            return None
-        thinking = thoughts.beginning == "thinking"
-        return AfterThoughts(self.markers, thinking, thoughts.budget, found)
+        return held_after_thoughts(self.markers, thoughts.beginning, thoughts.budget, found)
 
     def _compiled(
         self,
