@@ -15,11 +15,12 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from model.attention import NO_SCORE, Scoring
 from model.axes import HEAD_DIM, KV_HEADS, TOKENS
-from model.cache import INT8, LayerCache, Pool, numbers, write
+from model.cache import INT8, CombinedPages, LayerCache, Pool, numbers, write
 from model.mesh import constrain
 
 KEYS_PER_TURN = 128
@@ -59,8 +60,7 @@ class StepView(NamedTuple):
         rows: row of each token; any for padding.
         positions: position of each token in its row; -1 for padding.
         ends: the last position that each token sees, its own or one behind it, of a token that is
-            computed in this step too; None where all see up to their own. Of a row of one token
-            it is its own.
+            computed in this step too; None where all see up to their own.
     """
 
     tables: Int[Array, "S M"]
@@ -153,7 +153,7 @@ def _start(sinks: Float[Array, "*#queries"] | None, shape: tuple[int, ...], widt
 
 def attend_flat(
     q: Float[Array, "N K G H"],
-    cache: LayerCache,
+    cache: Pool,
     view: StepView,
     scoring: Scoring,
     sizes: Sizes = FOR_ACCELERATORS,
@@ -172,7 +172,7 @@ def attend_flat(
 
 
 def _attend_singles(
-    q: Float[Array, "S K G H"], cache: LayerCache, view: StepView, scoring: Scoring, sizes: Sizes
+    q: Float[Array, "S K G H"], cache: Pool, view: StepView, scoring: Scoring, sizes: Sizes
 ) -> Float[Array, "S K G H"]:
     """The rows of one token; 0 for the others."""
     rows, heads, group, width = q.shape
@@ -194,7 +194,7 @@ def _attend_singles(
             index = (first + turn)[:, None]
             pages = index * block_pages + jnp.arange(block_pages)
             pages = jnp.take_along_axis(table, pages, axis=1, mode="clip")
-            keys, values = _read(cache, pages, apart=sizes.singly)
+            keys, values = _read(cache, pages, heads, width, apart=sizes.singly)
             scores = scoring.scores(jnp.einsum("krgh,krsh->krgs", ours, keys))
             seen = _seen(index * block + jnp.arange(block), position, position, scoring.window)
             return sums.after(scores, seen[:, None], values)
@@ -209,28 +209,37 @@ def _attend_singles(
 
 
 def with_blocks(
-    alone: Float[Array, "S K G H"],
+    known: Float[Array, "n K G H"],
     q: Float[Array, "N K G H"],
-    cache: LayerCache,
+    cache: Pool,
     view: StepView,
     scoring: Scoring,
     sizes: Sizes,
+    rows: Bool[Array, " S"] | None = None,
 ) -> Float[Array, "N K G H"]:
-    """What the first S tokens attend to if they are alone in their rows, and all the others.
+    """What is known of the first tokens, and what the tokens of some rows attend to.
 
-    Rows of several tokens go in blocks of queries; where there are none, nothing is computed. See
-    `attend_flat` for the arguments.
+    Those go in blocks of queries; where there are none, nothing is computed.
+
+    Args:
+        known: of the first tokens, as many as are given.
+        q: see `attend_flat`, and for the next four.
+        cache: see there.
+        view: see there.
+        scoring: see there.
+        sizes: see there.
+        rows: which; None for those of several tokens.
     """
     tokens, heads, group, width = q.shape
     if tokens == 1:
-        return alone.astype(q.dtype)
+        return known.astype(q.dtype)
     size = min(sizes.queries, tokens)
     block_pages = max(1, sizes.keys // cache.page_size)
     block = block_pages * cache.page_size
-    blocks = jnp.where(view.counts > 1, -(-view.counts // size), 0)
+    rows = view.counts > 1 if rows is None else rows
+    blocks = jnp.where(rows, -(-view.counts // size), 0)
     ends = jnp.cumsum(blocks)
-    # A block may reach beyond its row's tokens, into the next row's or behind the last: what it
-    # makes of those is overwritten by the next block, or cut off, or stands where padding is.
+    # A block may reach beyond its row's tokens, into the next row's or behind the last.
     queries = jnp.pad(q.astype(jnp.float32), ((0, size), (0, 0), (0, 0), (0, 0)))
     furthest = None if view.ends is None else jnp.pad(view.ends, (0, size))
 
@@ -252,7 +261,7 @@ def with_blocks(
         def attend_turn(index: jax.Array, sums: _Sums) -> _Sums:
             pages = index * block_pages + jnp.arange(block_pages)
             pages = view.tables[row].at[pages].get(mode="clip")[None]
-            keys, values = _read(cache, pages, apart=sizes.singly)
+            keys, values = _read(cache, pages, heads, width, apart=sizes.singly)
             scores = scoring.scores(jnp.einsum("kqh,ksh->kqs", ours, keys[:, 0]))
             seen = _seen(index * block + jnp.arange(block), positions, reach, scoring.window)
             return sums.after(scores, seen, values[:, 0])
@@ -262,10 +271,12 @@ def with_blocks(
         first = _first_block(position, scoring.window, block)
         sums = jax.lax.fori_loop(first, last // block + 1, attend_turn, sums)
         result = jnp.moveaxis(sums.result().reshape(heads, size, group, width), 0, 1)
+        before = jax.lax.dynamic_slice_in_dim(out, token, size)
+        result = jnp.where(jnp.arange(size)[:, None, None, None] < count, result, before)
         return jax.lax.dynamic_update_slice_in_dim(out, result, token, axis=0)
 
     out = jnp.pad(
-        alone.astype(jnp.float32), ((0, tokens + size - len(alone)), (0, 0), (0, 0), (0, 0))
+        known.astype(jnp.float32), ((0, tokens + size - len(known)), (0, 0), (0, 0), (0, 0))
     )
     return jax.lax.fori_loop(0, ends[-1], attend_block, out)[:tokens].astype(q.dtype)
 
@@ -302,9 +313,24 @@ def _sum(x: Float[Array, "*batch s"]) -> Float[Array, "*batch"]:
 
 
 def _read(
-    cache: LayerCache, pages: Int[Array, "r m"], *, apart: bool
+    cache: Pool, pages: Int[Array, "r m"], heads: int, width: int, *, apart: bool
 ) -> tuple[Float[Array, "K r s H"], Float[Array, "K r s H"]]:
-    """Keys and values in the given pages, in order and in float32."""
+    """Keys and values in the given pages, in order and in float32.
+
+    Args:
+        cache: a layer's pages.
+        pages: numbers of each row's.
+        heads: kv heads, K.
+        width: of a head, H.
+        apart: see `Sizes.singly`.
+    """
+    if isinstance(cache, CombinedPages):
+        held = cache.pages.at[pages].get(mode="promise_in_bounds")
+        # As they lie: else the TPU's compiler turns the whole pool around first.
+        held = with_layout_constraint(held, Layout(tuple(range(held.ndim)))).astype(jnp.float32)
+        held = held[..., : 2 * heads, :width].reshape(len(pages), -1, heads, 2, width)
+        keys, values = jnp.moveaxis(held, (3, 2), (0, 1))
+        return keys, values
     copied = partial(_copied, cache, pages)
     if apart:
         # XLA's CPU backend merges the copying with what reads it, and then copies number by
@@ -314,7 +340,7 @@ def _read(
         keys, values = jax.lax.cond(pages[0, 0] >= 0, copied, lambda: nothing)
     else:
         keys, values = copied()
-    shape = (len(cache.keys), len(pages), pages.shape[1] * cache.page_size, -1)
+    shape = (heads, len(pages), pages.shape[1] * cache.page_size, width)
     return keys.reshape(shape), values.reshape(shape)
 
 

@@ -1,12 +1,12 @@
 """Attention through page tables on TPU: JAX's ragged paged attention kernel.
 
 The kernel takes a step as it is: the rows' queries one row after another, and each row's length.
-Every device attends with its own heads, and its own part of the tokens, over its own part of the
+It lets no token see what comes after it: rows in which some do are attended in plain JAX. Every
+device attends with its own heads, and its own part of the tokens, over its own part of the
 pages. Where the kernel can run is `backends.py`'s knowledge.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -18,11 +18,11 @@ from jaxtyping import Array, Float, Int
 
 from model.attention import Scoring
 from model.axes import HEAD_DIM, HEAD_GROUP, KV_HEADS, PAGE, PAGES, ROWS, TOKENS
-from model.cache import CombinedPages, LayerCache, Pool
+from model.cache import CombinedPages, Pool
 from model.float8 import FP8, to_float8
 from model.kernels.ragged_sinks import ragged_paged_attention_with_sinks
 from model.mesh import partition
-from model.paged import StepView, attend_flat, token_slots
+from model.paged import Sizes, StepView, token_slots, with_blocks
 
 # The kernel holds two blocks of pages while it works on one; this leaves room for the rest
 # in the 16 MiB that a program gets of a core's vector memory.
@@ -34,9 +34,8 @@ QUERIES_PER_BLOCK = 32
 _WHOLE_GROUP = 8
 _MORE_MEMORY = 24 << 20
 
-AttendCombined = Callable[
-    [Float[Array, "N K G H"], CombinedPages, StepView, Scoring], Float[Array, "N K G H"]
-]
+# Of rows in plain JAX: an image is a block.
+AHEAD = Sizes(keys=512, queries=256)
 
 
 class RaggedAttention:
@@ -68,7 +67,7 @@ class RaggedAttention:
         ) -> tuple[jax.Array, CombinedPages]:
             pool = write_combined(pool, k, v, view)
             own = view if len(mine) == len(k) else view_of(view, mine)
-            attended = attend_combined(q[:, 0], pool, own, scoring._replace(sinks=sinks))
+            attended = attend_ahead(q[:, 0], pool, own, scoring._replace(sinks=sinks))
             return attended[:, None], pool
 
         tokens = jnp.arange(len(q))
@@ -100,12 +99,14 @@ def view_of(view: StepView, tokens: Int[Array, " n"]) -> StepView:
     counts = jnp.clip(view.starts + view.counts - first, 0, count) - starts
     starts = jnp.where(counts > 0, starts, count)
     before = jnp.argmax(counts > 0)
-    there = before + jnp.arange(len(starts))
+    there = before + jnp.arange(min(len(starts), count))
     tables, starts, counts = (
         column.at[there].get(mode="fill", fill_value=fill)
         for column, fill in ((view.tables, 0), (starts, count), (counts, 0))
     )
-    return StepView(tables, starts, counts, view.rows[tokens] - before, view.positions[tokens])
+    ends = None if view.ends is None else view.ends[tokens]
+    rows = view.rows[tokens] - before
+    return StepView(tables, starts, counts, rows, view.positions[tokens], ends)
 
 
 def write_combined(
@@ -120,6 +121,17 @@ def write_combined(
     flat = pool.pages.reshape(pages * page_size, combined, width)
     flat = flat.at[slots].set(both, mode="drop")
     return CombinedPages(flat.reshape(pool.pages.shape))
+
+
+def attend_ahead(
+    q: Float[Array, "N K G H"], pool: CombinedPages, view: StepView, scoring: Scoring
+) -> Float[Array, "N K G H"]:
+    """`attend_combined`, and in plain JAX rows in which tokens see what comes after them."""
+    attended = attend_combined(q, pool, view, scoring)
+    if view.ends is None:
+        return attended
+    ahead = jnp.zeros(len(view.counts), bool).at[view.rows].max(view.ends > view.positions)
+    return with_blocks(attended, q, pool, view, scoring, AHEAD, ahead)
 
 
 def attend_combined(
@@ -170,11 +182,3 @@ def _filled_up(values: jax.Array, last: tuple[int, int]) -> jax.Array:
     """With zeros behind the last two axes, up to so many."""
     room = [(0, most - size) for most, size in zip(last, values.shape[-2:], strict=True)]
     return jnp.pad(values, [(0, 0)] * (values.ndim - 2) + room)
-
-
-def reference_combined(
-    q: Float[Array, "N K G H"], pool: CombinedPages, view: StepView, scoring: Scoring
-) -> Float[Array, "N K G H"]:
-    """`attend_combined` by the plain backend."""
-    by_head = jnp.moveaxis(pool.pages[:, :, : 2 * q.shape[1], : q.shape[-1]], 2, 0)
-    return attend_flat(q, LayerCache(by_head[::2], by_head[1::2]), view, scoring)

@@ -1,7 +1,8 @@
 """Attention among the patches of an image, in both directions.
 
-Patches of several images lie side by side in one call; their numbers keep them apart. Queries go
-through in parts, so that what is held of scores stays small however many patches there are.
+Patches of several images lie side by side in one call; their numbers keep them apart. In plain JAX
+queries go through in parts, so that what is held of scores stays small however many patches there
+are; on TPU a kernel holds none.
 """
 
 import jax
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from model.attention import NO_SCORE
 from model.axes import HEAD_DIM, IMAGES, KV_HEADS, PATCHES, TOKENS
+from model.kernels import flash
 from model.mesh import constrain
 
 # Most scores of one head that are held at a time.
@@ -23,6 +25,18 @@ def attend_within_images(
     image: Int[Array, "B T"],
 ) -> Float[Array, "B T K H"]:
     """softmax(q · k / √H) · v over the patches that have the same number as the query's."""
+    if not flash.takes(q):
+        return _attend(q, k, v, image)
+    return jax.lax.platform_dependent(q, k, v, image, tpu=flash.attend_by_flash, default=_attend)
+
+
+def _attend(
+    q: Float[Array, "B T K H"],
+    k: Float[Array, "B T K H"],
+    v: Float[Array, "B T K H"],
+    image: Int[Array, "B T"],
+) -> Float[Array, "B T K H"]:
+    """`attend_within_images` in plain JAX."""
     # Devices divide the queries, and each needs all keys.
     whole = (IMAGES, TOKENS, KV_HEADS, HEAD_DIM)
     k, v = constrain(k, whole), constrain(v, whole)

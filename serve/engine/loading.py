@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 
@@ -60,7 +61,7 @@ _HOST_SHARE = 0.125
 _HOST_CONTEXTS, _HOST_ROW_TOKENS = 2, 256
 DEVICE_SHARE = 0.85
 # What vectors of images may take of a device, unless a person says otherwise.
-_IMAGE_CACHE_BYTES = 256 << 20
+IMAGE_CACHE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,7 @@ def load_engine(
     )
     tower = _open_tower(directory, opened, dtype)
     if tower is not None:
-        config = _seeing(config, tower, image_cache_bytes)
+        config = seeing(config, tower.config, tower.dtype, image_cache_bytes)
     vision = tower and tower.config
     check_host_cache(config, host_memory())
     needs, there = needs_of(opened, config, vision), capacity(opened.mesh)
@@ -208,37 +209,43 @@ def _open_tower(directory: Path, opened: OpenedModel, dtype: str) -> OpenedTower
     vision = read_vision(directory)
     if vision is None:
         return None
-    if reason := _blindness(directory, opened, vision):
+    if reason := _blindness(directory):
         logger.warning("images are refused, and text is served: %s", reason)
         return None
     return open_tower(directory, opened.mesh, dtype)
 
 
-def _blindness(directory: Path, opened: OpenedModel, vision: AnyVisionConfig) -> str:
+def _blindness(directory: Path) -> str:
     """Why a model that could see does not; empty if it does."""
     if jax.process_count() > 1:
         return "they are for a server of one process"
     if (directory / DIRECTORY).is_dir():
         return "parlance convert left out of this checkpoint what sees; give it as it was published"
-    if vision.sees_ahead and opened.backend.layout == "combined":
-        return (
-            "tokens of an image see those after them, which the TPU's attention kernel does not "
-            "compute"
-        )
     return ""
 
 
-def _seeing(config: EngineConfig, tower: OpenedTower, image_cache_bytes: int) -> EngineConfig:
-    """The settings of an engine whose model sees."""
-    vision = tower.config
-    each = (1 + len(vision.deepstack)) * vision.out_dim * tower.dtype.itemsize
+def seeing(
+    config: EngineConfig, vision: AnyVisionConfig, dtype: jnp.dtype, image_cache_bytes: int = 0
+) -> EngineConfig:
+    """The settings of an engine whose model sees.
+
+    Args:
+        config: those of one of text.
+        vision: the tower's shape.
+        dtype: of vectors.
+        image_cache_bytes: see `load_engine`.
+
+    Raises:
+        EngineConfigError: there is no room for an image.
+    """
+    each = (1 + len(vision.deepstack)) * vision.out_dim * dtype.itemsize
     largest = min(vision.most_tokens, config.context_length)
     if image_cache_bytes and image_cache_bytes < largest * each:
         raise EngineConfigError(
             f"image_cache_bytes is {image_cache_bytes}, and an image takes {largest * each}; give "
             f"room for one at least, or 0 for what suits (--image-cache-bytes)"
         )
-    room = (image_cache_bytes or _IMAGE_CACHE_BYTES) // each
+    room = (image_cache_bytes or IMAGE_CACHE_BYTES) // each
     return replace(
         config,
         image_vectors=max(largest, min(room, config.num_pages * config.page_size)),

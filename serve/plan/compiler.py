@@ -7,7 +7,7 @@ back; knows nothing of models.
 import importlib.util
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -116,7 +116,7 @@ def what_it_says() -> Generator[None]:
         raise CompilerError(f"the TPU's compiler ({compiler_name()}) fails: {said}") from error
 
 
-def compile_program(lowered: Lowered, loop_trips: int = 1) -> Compiled:
+def compile_program(lowered: Lowered, loop_trips: Sequence[int] = (1,)) -> Compiled:
     """Compile a traced program and read what came of it.
 
     Args:

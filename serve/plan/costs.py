@@ -14,11 +14,13 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from model.axes import EXPERTS, KV_HEADS, ROWS
-from model.cache import bytes_per_token, combined_heads
+from model.cache import LANES, bytes_per_token, combined_heads
 from model.config import LayerConfig, ModelConfig
 from model.kernels.ragged import QUERIES_PER_BLOCK
 from model.mesh import parts_on
 from model.parameters import ParameterSpec, held_bytes, parameter_specs
+from model.vision.config import AnyVisionConfig, Gemma3VisionConfig, Qwen3VLVisionConfig
+from model.vision.parameters import tower_bytes
 from serve.plan.chips import Chip
 from serve.plan.program_text import Exchange, ProgramText
 
@@ -141,6 +143,32 @@ def needs(
     room = combined_heads(config.held_kv_heads // heads, pages)
     paged_bytes = bytes_per_token(config, "combined", pages, room) * _paged(work, int(tokens))
     return Needs(weight_bytes, cache_bytes, paged_bytes, operations + attention, attention)
+
+
+def tower_needs(config: AnyVisionConfig, mesh: Mesh, dtype: jnp.dtype, size: int) -> Needs:
+    """What one device has to do for a tower's call of `size` patches."""
+    weight_bytes = tower_bytes(config, dtype, mesh)
+    operations = tower_operations(config, size) / mesh.size
+    # The kernel has heads filled up.
+    heads = config.num_heads * -(-config.head_dim // LANES) * LANES
+    attention = 4 * config.num_layers * size * _compared(config, size) * heads / mesh.size
+    return Needs(weight_bytes, 0.0, 0.0, operations, attention)
+
+
+def tower_operations(config: AnyVisionConfig, size: int) -> int:
+    """Multiplications and additions in the products of a tower's call of `size` patches."""
+    embed, patch = config.embed_dim, config.patch_values * config.embed_dim
+    block = 4 * embed**2 + 2 * embed * config.ffn_dim + 2 * _compared(config, size) * embed
+    last = embed * config.out_dim
+    if isinstance(config, Qwen3VLVisionConfig):
+        square = embed * config.merge**2
+        last = (1 + len(config.deepstack)) * square * (square + config.out_dim)
+    return 2 * (size * (patch + config.num_layers * block) + config.tokens(size) * last)
+
+
+def _compared(config: AnyVisionConfig, size: int) -> int:
+    """Patches that each is compared with in a call."""
+    return config.image_patches if isinstance(config, Gemma3VisionConfig) else size
 
 
 def _reached(spec: ParameterSpec, config: ModelConfig, tokens: int) -> tuple[float, float]:

@@ -32,11 +32,17 @@ from model.mesh import (
 from model.parameters import abstract_parameters, held_bytes, parameter_specs
 from model.small import form_on
 from model.vision.config import AnyVisionConfig
-from model.vision.parameters import tower_bytes
+from model.vision.parameters import abstract_tower_parameters, tower_bytes
 from sampling.batch import empty_rows
 from serve.engine.config import EngineConfig, least_rows
-from serve.engine.loading import DEVICE_SHARE
-from serve.engine.programs import DeviceState, ProgramSpec, cache_sizes, program_specs
+from serve.engine.loading import DEVICE_SHARE, IMAGE_CACHE_BYTES, seeing
+from serve.engine.programs import (
+    DeviceState,
+    ProgramSpec,
+    cache_sizes,
+    program_specs,
+    vectors_shape,
+)
 from serve.plan.chips import Slice
 from serve.plan.compiler import slice_devices
 from serve.plan.errors import PlanError
@@ -90,6 +96,7 @@ class Budget:
         hbm: that programs can use.
         weights: of the decoder.
         tower: weights of what sees.
+        vectors: of images, where it is not a small cache that bounds them.
         state: of the sampler's rows and the page tables.
         page: of one page, over all layers.
         pages_wanted: that hold every row's context.
@@ -99,6 +106,7 @@ class Budget:
     hbm: int
     weights: int
     tower: int
+    vectors: int
     state: int
     page: int
     pages_wanted: int
@@ -118,6 +126,7 @@ class Deployment:
         backend: of attention.
         engine: the settings that a server would have.
         budget: of each device.
+        tower: that sees for the model; None for one of text.
     """
 
     where: Slice
@@ -128,6 +137,7 @@ class Deployment:
     backend: Backend
     engine: EngineConfig
     budget: Budget
+    tower: AnyVisionConfig | None = None
 
     def programs(self) -> dict[tuple[str, int], ProgramSpec]:
         """What a server's runner would compile here."""
@@ -140,8 +150,12 @@ class Deployment:
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole),
             _rows(self.config, self.engine.max_rows),
         )
-        state = DeviceState(parameters, cache, rows)
-        return program_specs(self.config, self.engine, self.mesh, state)
+        tower = vectors = None
+        if self.tower is not None:
+            tower = abstract_tower_parameters(self.tower, self.dtype, self.mesh)
+            vectors = vectors_shape(self.tower, self.engine, self.dtype, self.mesh)
+        state = DeviceState(parameters, cache, rows, None, tower, vectors)
+        return program_specs(self.config, self.engine, self.mesh, state, vision=self.tower)
 
 
 def budget(config: ModelConfig, where: Slice, mesh: MeshShape, work: Workload) -> Budget:
@@ -164,10 +178,13 @@ def budget(config: ModelConfig, where: Slice, mesh: MeshShape, work: Workload) -
     page = work.page_size * token // heads
     wanted = work.rows * -(-work.context // work.page_size)
     state = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(_rows(held, work.rows)))
-    tower = 0 if work.tower is None else tower_bytes(work.tower, dtype, shape)
-    spare = where.chip.hbm - weights - tower - state
+    tower = vectors = 0
+    if work.tower is not None:
+        tower, vectors = tower_bytes(work.tower, dtype, shape), IMAGE_CACHE_BYTES
+    spare = where.chip.hbm - weights - tower - vectors - state
     possible = max(0, int(DEVICE_SHARE * spare)) // page
-    return Budget(where.chip.hbm, weights, tower, state, page, wanted, min(wanted, possible))
+    pages = min(wanted, possible)
+    return Budget(where.chip.hbm, weights, tower, vectors, state, page, wanted, pages)
 
 
 def _rows(config: ModelConfig, rows: int) -> Any:
@@ -231,9 +248,11 @@ def deploy(
         prefill_chunk=work.prefill_chunk,
         least_rows=least_rows("tpu"),
     )
+    if work.tower is not None:
+        engine = seeing(engine, work.tower, dtype)
     pages = work.page_dtype
     backend = backend_on(mesh, held, pages)
-    return Deployment(where, held, mesh, dtype, pages, backend, engine, takes)
+    return Deployment(where, held, mesh, dtype, pages, backend, engine, takes, work.tower)
 
 
 def does_not_fit(takes: Budget, where: Slice, work: Workload) -> str:

@@ -5,7 +5,7 @@ Knows how XLA spells programs, and nothing of models or chips.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # A computation begins with its name at the edge; ENTRY's is the one that runs.
@@ -98,12 +98,13 @@ class _Instruction:
     rest: str
 
 
-def read_program(text: str, loop_trips: int = 1) -> ProgramText:
+def read_program(text: str, loop_trips: Sequence[int] = (1,)) -> ProgramText:
     """Read a program.
 
     Args:
         text: of an optimized module.
-        loop_trips: how often loops run whose number of rounds the device finds.
+        loop_trips: how often loops run whose number of rounds the device finds: those that are in
+            no other such loop, those within one, and so on; the last is of all that are deeper.
     """
     computations: dict[str, list[_Instruction]] = {}
     entry, current = "", []
@@ -117,7 +118,7 @@ def read_program(text: str, loop_trips: int = 1) -> ProgramText:
 
 
 def _read(
-    name: str, computations: Mapping[str, list[_Instruction]], loop_trips: int
+    name: str, computations: Mapping[str, list[_Instruction]], loop_trips: Sequence[int]
 ) -> ProgramText:
     exchanges: list[Exchange] = []
     copies: list[Copy] = []
@@ -135,11 +136,12 @@ def _read(
             cycles += int(known[1]) if int(known[1]) < _UNKNOWN else 0
             unknown += int(known[1]) >= _UNKNOWN
         elif each.kind not in _WENT_ON:
-            times = 1
-            if each.kind == "while":
-                trips = _TRIPS.search(each.rest)
-                times = int(trips[1]) if trips else loop_trips
-            parts = [_read(part, computations, loop_trips) for part in _called(each)]
+            times, within = 1, loop_trips
+            if each.kind == "while" and (known := _TRIPS.search(each.rest)):
+                times = int(known[1])
+            elif each.kind == "while":
+                times, within = loop_trips[0], loop_trips[1:] or loop_trips
+            parts = [_read(part, computations, within) for part in _called(each)]
             for part in parts:
                 exchanges += part.exchanges * times
                 copies += part.copies * times

@@ -9,8 +9,9 @@ from model.vision.parameters import count_tower_parameters
 from serve.engine.memory import numbers_in_words
 from serve.plan.chips import Slice
 from serve.plan.compiler import compiler_name
+from serve.plan.costs import Estimate
 from serve.plan.deployment import Budget, Workload
-from serve.plan.plan import Plan, StepCost, copies_pages
+from serve.plan.plan import LookCost, Plan, StepCost, copies_pages
 
 _GIB = 2**30
 _NOTE = """\
@@ -44,13 +45,14 @@ def plan_text(plan: Plan, model: str, work: Workload) -> str:
     ]
     if work.tower is not None:
         count = count_tower_parameters(work.tower) / 1e9
-        facts.insert(1, ("tower", f"{count:.2f} B parameters; its programs are not compiled here"))
+        facts.insert(1, ("tower", f"{count:.2f} B parameters"))
     if config.kv_copies > 1:
         facts.append(("kv heads", f"each is held {config.kv_copies} times"))
+    sees = [("weights of the tower", budget.tower), ("vectors of images", budget.vectors)]
     memory = [
         ("weights", budget.weights),
         (f"pages: {budget.pages} of {work.page_size} tokens", budget.pages * budget.page),
-        *([] if work.tower is None else [("weights of the tower", budget.tower)]),
+        *(sees if work.tower else []),
         ("sampler's rows", budget.state),
         ("temporaries", plan.temporary),
         ("programs compiled here", plan.code),
@@ -67,7 +69,14 @@ def plan_text(plan: Plan, model: str, work: Workload) -> str:
     ]
     head = ("step", "floor", "estimate", "ratio", "fusions", "kernels", "copies", "exchanges")
     lines.append(_row((*head, "tokens/s")))
-    lines += [_row(_cells(step)) for step in plan.steps]
+    lines += [
+        _row(_cells(_name(step), step.floor, step.estimate, step.step.work.tokens))
+        for step in plan.steps
+    ]
+    lines += [
+        _row(_cells(f"look {look.size}", look.floor, look.estimate, look.tokens))
+        for look in plan.looks
+    ]
     lines += ["", "exchanges on one device"]
     lines += [f"  {_name(step):<14}{_exchanges(step)}" for step in plan.steps]
     warnings = [
@@ -100,16 +109,15 @@ def _name(step: StepCost) -> str:
     return f"{step.step.name} {step.step.work.tokens}"
 
 
-def _cells(step: StepCost) -> tuple[str, ...]:
-    cost = step.estimate
+def _cells(name: str, floor: float, cost: Estimate, tokens: int) -> tuple[str, ...]:
     parts = (cost.fusions, cost.kernels, cost.copies, cost.exchanges)
     return (
-        _name(step),
-        _ms(step.floor),
+        name,
+        _ms(floor),
         _ms(cost.total),
-        f"{cost.total / step.floor:.2f}",
+        f"{cost.total / floor:.2f}",
         *map(_ms, parts),
-        f"{step.step.work.tokens / cost.total:.0f}",
+        f"{tokens / cost.total:.0f}",
     )
 
 
@@ -153,6 +161,7 @@ def plan_json(plan: Plan, model: str, work: Workload) -> dict[str, Any]:
             "hbm": budget.hbm,
             "weights": budget.weights,
             "tower": budget.tower,
+            "vectors": budget.vectors,
             "pages": budget.pages * budget.page,
             "rows": budget.state,
             "temporaries": plan.temporary,
@@ -165,24 +174,41 @@ def plan_json(plan: Plan, model: str, work: Workload) -> dict[str, Any]:
             "tokens": budget.pages * work.page_size,
         },
         "steps": [_step_json(step, plan) for step in plan.steps],
+        "looks": [_look_json(look) for look in plan.looks],
+    }
+
+
+def _look_json(look: LookCost) -> dict[str, Any]:
+    return {
+        "size": look.size,
+        "tokens": look.tokens,
+        "floor": look.floor,
+        "estimate": _estimate_json(look.estimate),
+        "argument_bytes": look.program.argument_bytes,
+        "temporary_bytes": look.program.temporary_bytes,
+        "code_bytes": look.program.code_bytes,
+    }
+
+
+def _estimate_json(cost: Estimate) -> dict[str, float]:
+    return {
+        "total": cost.total,
+        "fusions": cost.fusions,
+        "kernels": cost.kernels,
+        "copies": cost.copies,
+        "exchanges": cost.exchanges,
     }
 
 
 def _step_json(step: StepCost, plan: Plan) -> dict[str, Any]:
-    cost, text, work = step.estimate, step.text, step.step.work
+    text, work = step.text, step.step.work
     return {
         "step": step.step.name,
         "size": work.tokens,
         "rows": work.rows,
         "prompt_tokens": work.prompt,
         "floor": step.floor,
-        "estimate": {
-            "total": cost.total,
-            "fusions": cost.fusions,
-            "kernels": cost.kernels,
-            "copies": cost.copies,
-            "exchanges": cost.exchanges,
-        },
+        "estimate": _estimate_json(step.estimate),
         "programs": [
             {
                 "program": name,
@@ -217,7 +243,7 @@ def proposals_text(found: list[tuple[Slice, Budget]], model: str, work: Workload
         pages = takes.pages * takes.page
         lines.append(
             f"{where.topology:<15}{where.devices:>8}"
-            f"{(takes.weights + takes.tower) / _GIB:>8.2f} GiB"
+            f"{(takes.weights + takes.tower + takes.vectors) / _GIB:>8.2f} GiB"
             f"{pages / _GIB:>8.2f} GiB{takes.hbm / _GIB:>8.2f} GiB"
         )
     return "\n".join(lines)
@@ -232,6 +258,7 @@ def proposal_json(where: Slice, takes: Budget) -> dict[str, Any]:
             "hbm": takes.hbm,
             "weights": takes.weights,
             "tower": takes.tower,
+            "vectors": takes.vectors,
             "pages": takes.pages * takes.page,
         },
     }

@@ -15,7 +15,8 @@ from jax.experimental.pallas import tpu
 
 from model.kernels import ragged_sinks
 
-_KERNEL = "jax.experimental.pallas.ops.tpu.ragged_paged_attention.kernel"
+_TPU = "jax.experimental.pallas.ops.tpu"
+_KERNELS = (f"{_TPU}.ragged_paged_attention.kernel", f"{_TPU}.flash_attention")
 
 
 class _Interpreting:
@@ -27,8 +28,8 @@ class _Interpreting:
 
 
 def interpret_attention(patch: pytest.MonkeyPatch) -> None:
-    """Have the attention kernel interpreted."""
-    for module in (import_module(_KERNEL), ragged_sinks):
+    """Have the attention kernels interpreted."""
+    for module in (*map(import_module, _KERNELS), ragged_sinks):
         patch.setattr(module, "pl", _Interpreting())
     # It knows no memory but one.
     patch.setattr(tpu, "with_memory_space_constraint", lambda x, _: x)

@@ -22,7 +22,7 @@ from model.vision.parameters import tower_bytes
 from model.vision.tower import lower_tower
 from serve.plan.chips import parse_slice
 from serve.plan.compiler import compile_program, slice_devices
-from serve.plan.costs import exchange_seconds
+from serve.plan.costs import exchange_seconds, tower_operations
 
 TOPOLOGY, BFLOAT16 = "v5e:2x4", jnp.dtype("bfloat16")
 MESHES = {"data=2,model=4": (2, 4), "data=1,model=8": (1, 8)}
@@ -64,7 +64,8 @@ def compiled(config: AnyVisionConfig, mesh: str, size: int) -> dict[str, Any]:
         "milliseconds": 1e3 * program.text.cycles / where.chip.clock,
         "exchange_milliseconds": 1e3
         * sum(exchange_seconds(each, MESHES[mesh][1], where.chip) for each in exchanges),
-        "operations": operations(config, size),
+        "kernels": program.text.kernels,
+        "operations": tower_operations(config, size),
         "exchanges": sorted(
             (kind, size, count)
             for (kind, size), count in Counter(
@@ -72,24 +73,6 @@ def compiled(config: AnyVisionConfig, mesh: str, size: int) -> dict[str, Any]:
             ).items()
         ),
     }
-
-
-def operations(config: AnyVisionConfig, size: int) -> int:
-    """Of the products of a call: multiplications and additions."""
-    embed, patch = config.embed_dim, config.patch_values * config.embed_dim
-    block = 4 * embed**2 + 2 * embed * config.ffn_dim + 2 * _seen(config, size) * embed
-    tokens = config.tokens(size)
-    if isinstance(config, Qwen3VLVisionConfig):
-        square = embed * config.merge**2
-        last = (1 + len(config.deepstack)) * square * (square + config.out_dim)
-    else:
-        last = embed * config.out_dim
-    return 2 * (size * (patch + config.num_layers * block) + tokens * last)
-
-
-def _seen(config: AnyVisionConfig, size: int) -> int:
-    """Patches that each is compared with."""
-    return config.image_patches if isinstance(config, Gemma3VisionConfig) else size
 
 
 def run_compiler(target: Path, layers: int) -> dict[str, Any]:

@@ -13,12 +13,16 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
+from support.interpreted import interpret_attention
 from support.on_eight_devices import environment
 
+from model.kernels import flash
 from model.mesh import make_mesh, parse_mesh
-from model.vision.inputs import Grid, TowerInputs, TowerOutput
+from model.vision.inputs import NO_IMAGE, Grid, TowerInputs, TowerOutput
 from model.vision.loading import open_tower
 from model.vision.tower import LoadedTower, look
 
@@ -78,8 +82,23 @@ def run_on_eight(target: Path) -> dict[str, np.ndarray]:
         return dict(found)
 
 
+def patches_of_images(dtype: str = "float32") -> tuple[jax.Array, ...]:
+    """Queries, keys and values of 1,024 patches, and their images: two, and what fills up."""
+    generator = np.random.default_rng(5)
+    heads = (jnp.asarray(generator.standard_normal((1, 1024, 4, 24)), dtype) for _ in range(3))
+    image = np.repeat([0, 1, NO_IMAGE], [400, 400, 224]).astype(np.int32)
+    return *heads, jnp.asarray(image[None])
+
+
 def main(target: str) -> None:
     found: dict[str, np.ndarray] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        interpret_attention(patch)
+        patch.setattr(flash, "BLOCK", 128)
+        for mesh in MESHES:
+            with jax.set_mesh(make_mesh(*parse_mesh(mesh))):
+                attended = jax.jit(flash.attend_by_flash)(*patches_of_images())
+            found[f"flash {mesh}"] = np.asarray(attended)
     for fixture in (GEMMA, QWEN):
         for mesh in MESHES:
             tower = load_tower(fixture, mesh)

@@ -18,6 +18,7 @@ from model.config import ExpertsConfig, LayerConfig, ModelConfig
 from model.mesh import MeshShape
 from model.rope import plain_rope
 from model.small import Small
+from model.vision.config import Gemma3VisionConfig
 from serve.engine.page_calls import MOVE_WIDTHS
 from serve.plan.chips import parse_slice
 from serve.plan.compiler import compile_program
@@ -65,12 +66,26 @@ EXPERTS = replace(
 )
 
 
+# Sees images as Gemma 3 does: each of their tokens all of them.
+TOWER = Gemma3VisionConfig(
+    embed_dim=1152,
+    ffn_dim=4304,
+    num_heads=16,
+    num_layers=1,
+    patch_size=14,
+    out_dim=DENSE.embed_dim,
+    image_token=3,
+    begin_token=1,
+    end_token=2,
+)
+
 # How matrices are held, and the cache beside them.
 SMALL_FORMS = {"int8": "fp8", "fp8": "auto", "int4": "auto"}
 # A step of all rows, one with a chunk beside them, and what comes after either.
 PROGRAMS = {
     "decode": ("forward", WORK.rows),
     "mixed": ("forward", CHUNK),
+    "image": ("seeing", 256),
     "draw": ("draw", WORK.rows),
 }
 
@@ -173,6 +188,8 @@ if __name__ == "__main__":
     found["experts v6e:2x2 decode"] = compiled(EXPERTS, "v6e:2x2", None, "decode")
     for step in ("decode", "mixed"):
         found[f"rows v5e:2x4 {step}"] = compiled(DENSE, "v5e:2x4", MeshShape(2, 4), step)
+    seen = replace(WORK, tower=TOWER)
+    found["image v5e:2x4"] = compiled(DENSE, "v5e:2x4", MeshShape(2, 4), "image", seen)
     for topology in MOVED:
         found[f"moving {topology}"] = moving(topology)
     found["dense v6e:2x4 draw"] = compiled(DENSE, "v6e:2x4", None, "draw")

@@ -14,13 +14,14 @@ from model.attention import Scoring
 from model.backends import Backend, choose_backend
 from model.cache import (
     CombinedPages,
+    LayerCache,
     bytes_per_token,
     combined_heads,
     combined_width,
     empty_cache,
 )
-from model.kernels.ragged import RaggedAttention, attend_combined, reference_combined, view_of
-from model.paged import StepView
+from model.kernels.ragged import RaggedAttention, attend_ahead, attend_combined, view_of
+from model.paged import StepView, attend_flat
 
 HEADS, GROUP, WIDTH, PAGE, POOL, TABLE = 2, 3, 128, 8, 48, 12
 TOLERANCES = {"float32": 1e-4, "bfloat16": 2e-2}
@@ -74,7 +75,7 @@ def compared(
     real = np.asarray(view.positions) >= 0
     found = attend_combined(q, pool, view, scoring)
     assert found.shape == q.shape
-    wanted = reference_combined(q, pool, widened(view), scoring)
+    wanted = attend_flat(q, pool, widened(view), scoring)
     found, wanted = (np.asarray(x, np.float32)[real] for x in (found, wanted))
     assert np.abs(wanted).max() > 0.5
     return found, wanted
@@ -156,7 +157,7 @@ def test_a_part_of_a_steps_tokens_is_a_step_by_itself(rows, parts):
         begins = [min(t for t in mine if owners[t] == row) - first for row in there]
         counts = [sum(owners[t] == row for t in mine) for row in there]
         part = view_of(whole, jnp.arange(first, first + size))
-        none = MOST_ROWS - len(there)
+        none = min(MOST_ROWS, size) - len(there)
         assert part.starts.tolist() == begins + [size] * none
         assert part.counts.tolist() == counts + [0] * none
         np.testing.assert_array_equal(part.tables[: len(there)], tables[there])
@@ -173,9 +174,28 @@ def test_parts_of_a_step_attend_as_the_whole_does():
         attend_combined(q[part], pool, view_of(view, part), scoring)
         for part in (jnp.arange(24), jnp.arange(24, 48))
     ]
-    wanted = reference_combined(q, pool, widened(view), scoring)
+    wanted = attend_flat(q, pool, widened(view), scoring)
     real = np.asarray(view.positions) >= 0
     np.testing.assert_allclose(np.concatenate(found)[real], wanted[real], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4, 8])
+@pytest.mark.parametrize("rows", CUT)
+def test_tokens_that_see_ahead_do_so_whichever_part_of_a_step_they_are_in(rows, parts):
+    """Against the plain backend's own pages: each token sees up to the end of its three."""
+    q, pool, _ = case("a chunk", "float32")
+    q, scoring = q[:16], SCORINGS["window and soft cap"]
+    view = widened(view_of_rows(16, CUT[rows]))
+    lengths = (view.positions[view.starts] + view.counts)[view.rows]
+    view = view._replace(ends=jnp.minimum(view.positions // 3 * 3 + 2, lengths - 1))
+    by_head = jnp.moveaxis(pool.pages, 2, 0)
+    wanted = attend_flat(q, LayerCache(by_head[::2], by_head[1::2]), view, scoring)
+    tokens = jnp.arange(16).reshape(parts, -1)
+    found = [attend_ahead(q[part], pool, view_of(view, part), scoring) for part in tokens]
+    real = np.asarray(view.positions) >= 0
+    np.testing.assert_allclose(np.concatenate(found)[real], wanted[real], atol=1e-5, rtol=0)
+    back_only = attend_flat(q, pool, view._replace(ends=None), scoring)
+    assert rows in ("a row", "nothing") or np.abs(back_only - wanted)[real].max() > 0.1
 
 
 @pytest.mark.parametrize(

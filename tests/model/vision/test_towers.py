@@ -9,7 +9,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.towers import GEMMA, MESHES, QWEN, load_tower, look_at, run_on_eight, seen
+from support.towers import (
+    GEMMA,
+    MESHES,
+    QWEN,
+    load_tower,
+    look_at,
+    patches_of_images,
+    run_on_eight,
+    seen,
+)
 
 from model.axes import PATCHES
 from model.mesh import RULES, make_mesh
@@ -108,6 +117,13 @@ def test_a_mesh_changes_no_result(fixture, mesh, on_eight):
     numbers = list(range(len(seen(fixture).images)))
     found = (on_eight[f"{fixture} {mesh} {what}"] for what in ("vectors", "deepstack"))
     assert_seen(fixture, numbers, *found)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mesh", MESHES)
+def test_a_mesh_changes_nothing_of_the_tpus_kernel(mesh, on_eight):
+    wanted = attention.attend_within_images(*patches_of_images())
+    np.testing.assert_allclose(on_eight[f"flash {mesh}"], wanted, atol=1e-5, rtol=0)
 
 
 @pytest.mark.timeout(300)

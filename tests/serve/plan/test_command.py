@@ -57,7 +57,8 @@ def test_a_tower_is_counted_beside_the_decoder():
     alone = json.loads(said("qwen3-8b", "", "", Workload(), as_json=True))
     for sees, reads in zip(found["proposals"], alone["proposals"], strict=True):
         assert sees["devices"] == reads["devices"]
-        assert reads["bytes"].pop("tower") == 0
+        assert reads["bytes"].pop("tower") == reads["bytes"].pop("vectors") == 0
+        assert sees["bytes"].pop("vectors") == 256 << 20
         # 576 million of two bytes; what is whole on every device is 4.4 million, and norms.
         each = 2 * 576_388_336 / sees["devices"]
         assert each < sees["bytes"].pop("tower") < each + 10e6

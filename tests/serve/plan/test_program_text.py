@@ -60,9 +60,31 @@ backend_config={"known_trip_count":{"n":"3"}}
 
 def test_cycles_are_summed_and_loops_counted_as_often_as_they_run():
     # 1000 + 40 within a fusion + 300 of the copy; the loops run 5 and 3 times 7.
-    program = read_program(PROGRAM, loop_trips=5)
+    program = read_program(PROGRAM, loop_trips=[5])
     assert program.cycles == 1000 + 40 + 300 + 5 * 7 + 3 * 7
     assert program.unknown == 1
+
+
+NESTED = """\
+%turn (p: s32[]) -> s32[] {
+  ROOT %fusion.1 = s32[] fusion(%p), backend_config={"estimated_cycles":"10"}
+}
+
+%block (p: s32[]) -> s32[] {
+  %while.1 = s32[] while(%p), condition=%condition, body=%turn
+  ROOT %while.2 = s32[] while(%p), condition=%condition, body=%turn, \
+backend_config={"known_trip_count":{"n":"3"}}
+}
+
+ENTRY %main (p: s32[]) -> s32[] {
+  ROOT %while.3 = s32[] while(%p), condition=%condition, body=%block
+}
+"""
+
+
+def test_loops_within_others_have_rounds_of_their_own():
+    assert read_program(NESTED, loop_trips=[2, 7]).cycles == 2 * (7 + 3) * 10
+    assert read_program(NESTED, loop_trips=[2]).cycles == 2 * (2 + 3) * 10
 
 
 def test_kernels_are_those_that_are_written_by_hand():
@@ -70,7 +92,7 @@ def test_kernels_are_those_that_are_written_by_hand():
 
 
 def test_exchanges_with_the_bytes_of_their_result():
-    exchanges = read_program(PROGRAM, loop_trips=2).exchanges
+    exchanges = read_program(PROGRAM, loop_trips=[2]).exchanges
     assert exchanges[:2] == (Exchange("all-reduce", 2048), Exchange("all-gather", 128))
     assert exchanges[2:3] == (Exchange("all-reduce", 2048),)
     assert exchanges[3:] == (Exchange("all-to-all", 2048),) * (2 + 3)

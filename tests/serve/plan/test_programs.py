@@ -12,7 +12,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 DENSE = [*(f"dense {topology}" for topology in TOPOLOGIES), "sinks v6e:2x2"]
 CASES = [f"{case} {step}" for case in DENSE for step in ("decode", "mixed")]
 ROWS = [f"rows v5e:2x4 {step}" for step in ("decode", "mixed")]
-OTHERS = ["experts v6e:2x2 decode", *ROWS]
+IMAGE = "image v5e:2x4"
+OTHERS = ["experts v6e:2x2 decode", *ROWS, IMAGE]
 DRAW = "dense v6e:2x4 draw"
 
 
@@ -81,6 +82,12 @@ def test_pages_are_written_in_place(programs, case):
     program = programs[case]
     assert program["aliased_bytes"] >= program["pool_bytes"]
     assert program["pool"] not in program["copies"]
+
+
+def test_images_that_see_all_of_themselves_are_read_from_the_kernels_pages(programs):
+    program = programs[IMAGE]
+    assert program["kernels"] == LAYERS
+    assert program["temporary_bytes"] < program["pool_bytes"] / 2
 
 
 @pytest.mark.parametrize("topology", MOVED)
