@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import httpx
@@ -32,6 +32,7 @@ from tools.served import Served
 _TIMEOUT_SECONDS = 600.0
 _HOST_BYTES = 2 * 2**30
 _ANSWER_TOKENS = 8
+_KEPT = {"prompt_cache_retention": "24h"}
 # What the template, and a prompt that is a little longer than asked for, may have.
 _TEMPLATE_TOKENS = 128
 # Of the throughput's requests.
@@ -39,10 +40,11 @@ _SHORT_WORDS, _SHORT_ANSWER = 60, 32
 
 
 class Told(NamedTuple):
-    """An answer: seconds to its first token, its text, and what was found of its prompt."""
+    """An answer: seconds to its first token, text, tokens of its prompt, and those found."""
 
     seconds: float
     text: str
+    prompt: int
     cached: int
 
 
@@ -52,13 +54,14 @@ class Asker:
     Args:
         url: of its API.
         model: its name.
+        fields: that each request has besides.
     """
 
-    def __init__(self, url: str, model: str) -> None:
-        self._url, self._model = url, model
+    def __init__(self, url: str, model: str, **fields: object) -> None:
+        self._url, self._model, self._fields = url, model, fields
 
-    def ask(self, prompt: str) -> Told:
-        """Have a prompt answered."""
+    def ask(self, prompt: str | list[dict[str, Any]]) -> Told:
+        """Have a prompt answered, or the parts of one."""
         body = {
             "model": self._model,
             "messages": [{"role": "user", "content": prompt}],
@@ -67,9 +70,9 @@ class Asker:
             "ignore_eos": True,
             "stream": True,
             "stream_options": {"include_usage": True},
-            "prompt_cache_retention": "24h",
+            **self._fields,
         }
-        seconds, text, cached = 0.0, "", 0
+        seconds, text, given, cached = 0.0, "", 0, 0
         url, began = f"{self._url}/chat/completions", time.perf_counter()
         with httpx.stream("POST", url, json=body, timeout=_TIMEOUT_SECONDS) as response:
             if response.is_error:
@@ -84,8 +87,9 @@ class Asker:
                         seconds = time.perf_counter() - began
                     text += told
                 if usage := chunk.get("usage"):
+                    given = usage["prompt_tokens"]
                     cached = usage["prompt_tokens_details"]["cached_tokens"]
-        return Told(seconds, text, cached)
+        return Told(seconds, text, given, cached)
 
 
 class FirstTokens(NamedTuple):
@@ -112,7 +116,7 @@ def first_tokens(model: Path, flags: tuple[str, ...], tokens: int, rounds: int) 
     """Ask the same prompts cold, from host memory, and from the directory after a restart."""
     with Served(model, flags) as server:
         name, words = asyncio.run(_calibrated(server.url, tokens))
-        asker = Asker(server.url, name)
+        asker = Asker(server.url, name, **_KEPT)
         prompts = [word_prompt(words, seed=number) for number in range(rounds)]
         cold, host = [], []
         others = count(1_000)
@@ -122,7 +126,7 @@ def first_tokens(model: Path, flags: tuple[str, ...], tokens: int, rounds: int) 
                 asker.ask(word_prompt(words, seed=next(others)))
             host.append(asker.ask(prompt))
     with Served(model, flags) as server:
-        asker = Asker(server.url, name)
+        asker = Asker(server.url, name, **_KEPT)
         # What is slow the first time has no part in this.
         asker.ask(word_prompt(words, seed=next(others)))
         return FirstTokens(cold, host, [asker.ask(prompt) for prompt in prompts])

@@ -1,9 +1,8 @@
 """Vision towers compiled by the TPU's own compiler for chips that are not there.
 
-    python -m support.tower_compiler RESULTS.json [LAYERS]
+    python -m support.tower_compiler RESULTS.json LAYERS
 
-Runs in a process of its own, as `tpu_compiler` does. With all 27 layers it tells the figures of
-docs/plan.md, for several minutes.
+Runs in a process of its own, as `tpu_compiler` does.
 """
 
 import json
@@ -22,10 +21,9 @@ from model.vision.parameters import tower_bytes
 from model.vision.tower import lower_tower
 from serve.plan.chips import parse_slice
 from serve.plan.compiler import compile_program, slice_devices
-from serve.plan.costs import exchange_seconds, tower_operations
 
-TOPOLOGY, BFLOAT16 = "v5e:2x4", jnp.dtype("bfloat16")
-MESHES = {"data=2,model=4": (2, 4), "data=1,model=8": (1, 8)}
+TOPOLOGY, MESH, BFLOAT16 = "v5e:2x4", (2, 4), jnp.dtype("bfloat16")
+PATCHES = 4096
 _SHAPE = {
     "embed_dim": 1152,
     "ffn_dim": 4304,
@@ -50,28 +48,17 @@ def reduced(name: str, layers: int) -> AnyVisionConfig:
     return replace(TOWERS[name], num_layers=layers, **deepstack)
 
 
-def compiled(config: AnyVisionConfig, mesh: str, size: int) -> dict[str, Any]:
-    """What a test asks of one program."""
-    where = parse_slice(TOPOLOGY)
-    devices = make_mesh(*MESHES[mesh], devices=slice_devices(where))
-    program = compile_program(lower_tower(config, BFLOAT16, devices, size))
-    exchanges = program.text.exchanges
+def compiled(config: AnyVisionConfig) -> dict[str, Any]:
+    """What a test asks of a call."""
+    devices = make_mesh(*MESH, devices=slice_devices(parse_slice(TOPOLOGY)))
+    program = compile_program(lower_tower(config, BFLOAT16, devices, PATCHES))
+    exchanges = Counter((each.kind, each.bytes) for each in program.text.exchanges)
     return {
         "weights": tower_bytes(config, BFLOAT16, devices),
         "argument_bytes": program.argument_bytes,
         "temporary_bytes": program.temporary_bytes,
-        "code_bytes": program.code_bytes,
-        "milliseconds": 1e3 * program.text.cycles / where.chip.clock,
-        "exchange_milliseconds": 1e3
-        * sum(exchange_seconds(each, MESHES[mesh][1], where.chip) for each in exchanges),
         "kernels": program.text.kernels,
-        "operations": tower_operations(config, size),
-        "exchanges": sorted(
-            (kind, size, count)
-            for (kind, size), count in Counter(
-                (each.kind, each.bytes) for each in exchanges
-            ).items()
-        ),
+        "exchanges": sorted((kind, size, count) for (kind, size), count in exchanges.items()),
     }
 
 
@@ -82,18 +69,9 @@ def run_compiler(target: Path, layers: int) -> dict[str, Any]:
 
 
 def main(target: str, layers: int) -> None:
-    whole = layers == _SHAPE["num_layers"]
-    meshes = list(MESHES) if whole else list(MESHES)[:1]
-    found = {
-        f"{name} {size} {mesh}": compiled(
-            TOWERS[name] if whole else reduced(name, layers), mesh, size
-        )
-        for mesh in meshes
-        for name, sizes in (("gemma", (4096, 16384)), ("qwen", (1024, 4096, 16384)))
-        for size in (sizes if whole else (4096,))
-    }
-    Path(target).write_text(json.dumps(found, indent=1))
+    found = {name: compiled(reduced(name, layers)) for name in TOWERS}
+    Path(target).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else _SHAPE["num_layers"])
+    main(sys.argv[1], int(sys.argv[2]))

@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from support.tower_compiler import TOWERS, run_compiler
+from support.tower_compiler import PATCHES, TOWERS, run_compiler
 
 from serve.plan.costs import tower_operations
 
 pytest.importorskip("libtpu", reason="the TPU's compiler comes with pip install '.[plan]'")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-LAYERS, PATCHES, MESH = 2, 4096, "data=2,model=4"
+LAYERS = 2
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def programs(tmp_path_factory) -> dict[str, Any]:
 
 @pytest.fixture(params=TOWERS)
 def program(request, programs) -> dict[str, Any]:
-    return programs[f"{request.param} {PATCHES} {MESH}"]
+    return programs[request.param]
 
 
 def test_a_device_has_its_part_of_the_weights(program):
