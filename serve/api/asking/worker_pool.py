@@ -16,7 +16,8 @@ from serve.api.asking.draft import Drafter, MediaWanted, Prepared
 from serve.api.asking.media import Shown, size
 from serve.api.asking.waiting_room import MOST_WAITING_BODIES, WaitingRoom
 from serve.api.asking.worker import WorkerLimits
-from serve.api.asking.worker_handle import AbandonedError, Worker
+from serve.api.asking.worker_handle import Worker
+from serve.kept_helper import AbandonedError
 
 logger = logging.getLogger(__name__)
 
