@@ -207,7 +207,7 @@ def _chat_endpoint(
     drafter = Drafter(
         conversations, info, end_ids, settings, thoughts, content_filter, media_refusals
     )
-    workers = WorkerPool(drafter, settings.max_body_bytes)
+    workers = WorkerPool(drafter, settings.max_body_bytes, text_bytes=settings.text_body_bytes)
     app.before_serving(workers.start)
     app.after_serving(workers.close)
     moderation = None if settings.moderation is None else Moderation(settings.moderation)

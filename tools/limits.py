@@ -14,7 +14,7 @@ from serve.api.asking.waiting_room import MOST_WAITING, MOST_WAITING_BODIES
 from serve.api.asking.worker_pool import LEAST_MEMORY, MEMORY_EACH_BYTE, MOST_SECONDS
 from serve.api.settings import ApiSettings
 from serve.api.wire.request import ChatRequest
-from serve.config import ServeConfig
+from serve.config import BODY_BYTES, ServeConfig
 from serve.engine.cache_tiers import READ_SECONDS
 from serve.engine.intake import MOST_FULL
 from serve.engine.page_files import LIFE_SECONDS
@@ -126,7 +126,8 @@ def _fixed() -> Iterator[_Fixed]:
     )
     yield _Fixed(
         "memory to read a long body",
-        f"{_bytes(LEAST_MEMORY)} and {MEMORY_EACH_BYTE} bytes for each of `--max-body-bytes`",
+        f"{_bytes(LEAST_MEMORY)} and {MEMORY_EACH_BYTE} bytes for each of `--max-body-bytes`, or "
+        f"of {_bytes(BODY_BYTES)} where it is not set",
         "413 `request_too_large`",
         "The dearest text takes so much, and nothing should take more.",
     )
