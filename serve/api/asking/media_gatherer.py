@@ -163,28 +163,23 @@ class MediaGatherer:
         for each in parts:
             if not isinstance(each.part, FilePart):
                 continue
-            if len(made) == MOST_FILES:
-                reason = f"a request may have {MOST_FILES} files"
-                raise PartError(each.place, MediaError(reason, "array_above_max_length"))
             # Each is kept in memory until the model has seen it.
             sees = self.images is not None and pictures < self.documents.limits.pictures
-            document = await self._document(each.place, each.part.file, owner, sees=sees)
-            characters += sum(len(page.text) for page in document.pages)
-            most = self.documents.limits.characters
-            if characters > most:
-                reason = f"the files of a request may have {most:,} characters together"
-                raise PartError(each.place, MediaError(reason, "file_too_large"))
-            pictures += sum(page.picture is not None for page in document.pages)
-            made[each.place] = await self._shown(document)
+            try:
+                _check_count(len(made))
+                document = await self._document(each.place, each.part.file, owner, sees=sees)
+                characters += sum(len(page.text) for page in document.pages)
+                _check_characters(characters, self.documents.limits.characters)
+                pictures += sum(page.picture is not None for page in document.pages)
+                made[each.place] = await self._shown(document)
+            except MediaError as error:
+                raise PartError(each.place, error) from error
         return made
 
     async def _document(self, place: str, file: FileContent, owner: str, *, sees: bool) -> Document:
         async with self.room:
             name, declared, data = await self._opened(place, file, owner)
-            try:
-                return await self.documents.read(name, data, declared=declared, pictures=sees)
-            except MediaError as error:
-                raise PartError(place, error) from error
+            return await self.documents.read(name, data, declared=declared, pictures=sees)
 
     async def _shown(self, document: Document) -> list[str | list[PatchedImage]]:
         pieces: list[str | list[PatchedImage]] = []
@@ -205,8 +200,7 @@ class MediaGatherer:
         try:
             declared, data = await asyncio.to_thread(unpacked, file.file_data, most)
         except MediaError as error:
-            told = error_of(shown_name(name), Refused(error.reason, error.code))
-            raise PartError(place, told) from error
+            raise error_of(shown_name(name), Refused(error.reason, error.code)) from error
         return name, declared, data
 
     async def _uploaded(self, place: str, file_id: str, owner: str, most: int) -> tuple[str, bytes]:
@@ -218,13 +212,23 @@ class MediaGatherer:
         name, size = found
         if size > most:
             reason = f"has {size:,} bytes; {most:,} are allowed."
-            told = error_of(shown_name(name), Refused(reason, "file_too_large"))
-            raise PartError(place, told)
+            raise error_of(shown_name(name), Refused(reason, "file_too_large"))
         data = await self.files.content(file_id)
         # It was deleted meanwhile.
         if len(data) != size:
             raise _unknown(place, file_id)
         return name, data
+
+
+def _check_count(files: int) -> None:
+    if files == MOST_FILES:
+        raise MediaError(f"a request may have {MOST_FILES} files", "array_above_max_length")
+
+
+def _check_characters(characters: int, most: int) -> None:
+    if characters > most:
+        reason = f"the files of a request may have {most:,} characters together"
+        raise MediaError(reason, "file_too_large")
 
 
 def _weight(parts: Sequence[AskedMedia]) -> int:
