@@ -55,7 +55,7 @@ app.FetchLimits = functools.partial(app.FetchLimits, ports={{80, 443, PORT}})
 SECONDS = 180
 SIDE_BY_SIDE = 16
 # What allocators keep of the largest files, whose bytes were there several times at once.
-MOST_GROWN = 256
+MOST_GROWN = 384
 PLACE = "messages[0].content[1]"
 LARGE = 50 * 2**20
 ANSWERS: dict[str, Answer] = {
