@@ -37,7 +37,7 @@ from serve.api.http.routes import add_routes
 from serve.api.http.stored import StoredEndpoint
 from serve.api.http.uploaded import UploadedFiles
 from serve.api.settings import ApiSettings
-from serve.engine.types import EngineClient
+from serve.engine.types import EngineClient, EngineInfo
 from serve.filter.content_filter import ContentFilter
 from serve.filter.moderation import Moderation
 from serve.grammar.after_thoughts import ThoughtMarkers
@@ -203,11 +203,11 @@ def _chat_endpoint(
         *(grammars, call_format, tokenizer.controls, bans, markers),
         in_channels=thoughts is not None and thoughts.in_channels,
     )
-    media_refusals, gatherer = _media(app, settings, store, sight)
+    media_refusals, gatherer = _media(app, info, settings, store, sight)
     drafter = Drafter(
         conversations, info, end_ids, settings, thoughts, content_filter, media_refusals
     )
-    workers = WorkerPool(drafter, settings.max_body_bytes)
+    workers = WorkerPool(drafter, settings.max_body_bytes, text_bytes=settings.text_body_bytes)
     app.before_serving(workers.start)
     app.after_serving(workers.close)
     moderation = None if settings.moderation is None else Moderation(settings.moderation)
@@ -224,7 +224,11 @@ def _chat_endpoint(
 
 
 def _media(
-    app: Quart, settings: ApiSettings, store: Store | None, sight: Sight | None
+    app: Quart,
+    info: EngineInfo,
+    settings: ApiSettings,
+    store: Store | None,
+    sight: Sight | None,
 ) -> "tuple[MediaRefusals, MediaGatherer | None]":
     """What reads pictures and files, and why some are not taken."""
     if reason := extra.missing():
@@ -243,7 +247,11 @@ def _media(
         fetcher = ImageFetcher(fetching) if settings.fetch_images else None
         if fetcher is not None:
             app.after_serving(fetcher.close)
-        images = ImageGatherer(reader, fetcher, sight.process, most=settings.max_images)
+        images = ImageGatherer(
+            *(reader, fetcher, sight.process),
+            most=settings.max_images,
+            view_tokens=min(info.image_tokens, info.context_length),
+        )
     documents = DocumentReader(
         DocumentLimits(
             bytes=settings.max_document_bytes,
@@ -254,4 +262,7 @@ def _media(
     app.after_serving(documents.close)
     files = None if store is None else UploadedFiles(store.files, settings)
     unseen = "" if images else "the model that is served does not see"
-    return MediaRefusals(images=unseen), MediaGatherer.of(images, documents, files)
+    gatherer = MediaGatherer.of(
+        *(images, documents, files), info.context_length, settings.max_body_bytes
+    )
+    return MediaRefusals(images=unseen), gatherer

@@ -14,6 +14,10 @@ from serve.setting_field import setting
 from serve.thought_fields import REASONING_BUDGETS
 from serve.user_directories import user_directory
 
+# Of a request's body, where it is not set: what conversations take, and some photographs beside.
+BODY_BYTES = 4 * 2**20
+SEEING_BODY_BYTES = 32 * 2**20
+
 
 class ConfigError(ValueError):
     """Settings that cannot hold together; the message says which and what is allowed."""
@@ -276,11 +280,12 @@ class ServeConfig:
     )
 
     max_body_bytes: int = setting(
-        4 * 1024 * 1024,
+        0,
         group="Limits",
         help="Largest request body, in bytes; a larger one answers 413.",
         metavar="BYTES",
-        low=1024,
+        low=0,
+        default_text=f"0: {BODY_BYTES:,}; {SEEING_BODY_BYTES:,} for a model that sees",
         beyond="413 `request_too_large`",
         why="A body is held in memory while it is read.",
     )

@@ -24,7 +24,13 @@ from model.mesh import MeshError
 from model.tokenizer import TokenizerError
 from serve.api.settings import ApiSettings
 from serve.app import StoreStartError, check_settings, create_app
-from serve.config import ConfigError, ServeConfig, default_compile_cache
+from serve.config import (
+    BODY_BYTES,
+    SEEING_BODY_BYTES,
+    ConfigError,
+    ServeConfig,
+    default_compile_cache,
+)
 from serve.engine.bridge import EngineBridge
 from serve.engine.config import EngineConfigError
 from serve.engine.engine import Engine
@@ -246,6 +252,7 @@ def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
     texts = config.tokenizer_directory
     template = load_chat_template(texts, tokenizer.named, config.chat_template)
     sight = sight_of(loaded.engine.info.vision, config.model, tokenizer)
+    api = _for_sight(api, config, sight)
     renderer = Renderer(tokenizer, template, sight.form if sight else None)
     end_ids = renderer.end_ids(loaded.end_ids)
     return _Prepared(config, api, http, port, loaded, renderer, end_ids, content_filter, sight)
@@ -256,6 +263,13 @@ def _page_directory(config: ServeConfig) -> PageDirectory | None:
     return None if path is None else PageDirectory(path, config.cache_dir_bytes)
 
 
+def _for_sight(api: ApiSettings, config: ServeConfig, sight: Sight | None) -> ApiSettings:
+    """The settings, with room for photographs in bodies where the model sees them."""
+    if sight is None or config.max_body_bytes:
+        return api
+    return replace(api, max_body_bytes=SEEING_BODY_BYTES, text_body_bytes=api.max_body_bytes)
+
+
 def _api_settings(config: ServeConfig) -> ApiSettings:
     return ApiSettings(
         model_id=config.served_id,
@@ -263,7 +277,7 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         adapters={name: str(place) for name, place in config.adapter_directories.items()},
         created=_created(config),
         max_choices=config.max_choices,
-        max_body_bytes=config.max_body_bytes,
+        max_body_bytes=config.max_body_bytes or BODY_BYTES,
         max_answer_tokens=config.max_answer_tokens,
         sampling_defaults=sampling_defaults(config),
         max_grammar_bytes=config.max_grammar_bytes,

@@ -9,11 +9,12 @@ from pydantic import TypeAdapter
 from serve.api.asking.constraint import MOST_GRAMMARS
 from serve.api.asking.content_coding import MOST_CODINGS
 from serve.api.asking.json_body import MOST_CONTAINERS, MOST_DIGITS
+from serve.api.asking.media_gatherer import PLACES
 from serve.api.asking.waiting_room import MOST_WAITING, MOST_WAITING_BODIES
 from serve.api.asking.worker_pool import LEAST_MEMORY, MEMORY_EACH_BYTE, MOST_SECONDS
 from serve.api.settings import ApiSettings
 from serve.api.wire.request import ChatRequest
-from serve.config import ServeConfig
+from serve.config import BODY_BYTES, ServeConfig
 from serve.engine.cache_tiers import READ_SECONDS
 from serve.engine.intake import MOST_FULL
 from serve.engine.page_files import LIFE_SECONDS
@@ -125,7 +126,8 @@ def _fixed() -> Iterator[_Fixed]:
     )
     yield _Fixed(
         "memory to read a long body",
-        f"{_bytes(LEAST_MEMORY)} and {MEMORY_EACH_BYTE} bytes for each of `--max-body-bytes`",
+        f"{_bytes(LEAST_MEMORY)} and {MEMORY_EACH_BYTE} bytes for each of `--max-body-bytes`, or "
+        f"of {_bytes(BODY_BYTES)} where it is not set",
         "413 `request_too_large`",
         "The dearest text takes so much, and nothing should take more.",
     )
@@ -134,6 +136,19 @@ def _fixed() -> Iterator[_Fixed]:
         f"{MOST_WAITING}, or {MOST_WAITING_BODIES} times `--max-body-bytes` together",
         "429 `queue_full`, for whoever has most there",
         "They are held in memory.",
+    )
+    yield _Fixed(
+        "requests whose pictures and files wait to be read",
+        f"{MOST_WAITING}, or {MOST_WAITING_BODIES} times `--max-body-bytes` together; {PLACES} are "
+        "worked at",
+        "429 `queue_full`, for whoever has most there",
+        "They are held in memory.",
+    )
+    yield _Fixed(
+        "tokens of a request's pictures",
+        "what the context holds",
+        "400 `context_length_exceeded`",
+        "Their patches are held in memory until the answer's end: 6 KiB a token of Qwen3-VL's.",
     )
     yield _Fixed(
         "a body, to arrive",

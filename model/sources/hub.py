@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 _CONFIG = ("config.json", *NOTES)
 _TEXTS = (
     "generation_config.json",
+    # How pictures become patches.
+    "preprocessor_config.json",
+    "processor_config.json",
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",

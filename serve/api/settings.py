@@ -34,6 +34,8 @@ class ApiSettings:
         owned_by: shown by `/v1/models`.
         max_choices: the largest `n`.
         max_body_bytes: a longer request body is refused with 413.
+        text_body_bytes: so much of it has the memory that the dearest text takes to be read, which
+            pictures do not; 0 for all.
         max_json_depth: arrays and objects nested deeper in a body are refused.
         body_seconds: a body that has not arrived whole by then is refused with 408.
         free_body_bytes: so much of each body is read whatever the others take.
@@ -93,6 +95,7 @@ class ApiSettings:
     owned_by: str = "parlance"
     max_choices: int = 128
     max_body_bytes: int = 8 * 2**20
+    text_body_bytes: int = 0
     max_json_depth: int = 64
     # The longest body at 1.1 Mbit/s.
     body_seconds: float = 60.0

@@ -198,6 +198,7 @@ def load_engine(
         most_choices=config.most_choices,
         adapters=() if model.adapters is None else model.adapters.names,
         vision=vision,
+        image_tokens=0 if vision is None else min(vision.most_tokens, config.image_vectors),
     )
     runner = Runner(model, config, followers, kept, loaded_tower)
     cache_tiers = _cache_tiers(model, config, page_directory, info.fingerprint)

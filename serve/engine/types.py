@@ -382,6 +382,7 @@ class EngineInfo:
         most_choices: choices that rows and queue hold together: a request of more never fits.
         adapters: names of the adapters that requests may ask for.
         vision: the shape of the vision tower; None for a model that does not see.
+        image_tokens: most tokens of an image: one of more never fits.
     """
 
     context_length: int
@@ -391,6 +392,7 @@ class EngineInfo:
     most_choices: int = sys.maxsize
     adapters: tuple[str, ...] = ()
     vision: AnyVisionConfig | None = None
+    image_tokens: int = sys.maxsize
 
 
 class EngineClient(Protocol):

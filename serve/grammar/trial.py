@@ -8,15 +8,14 @@ import inspect
 import logging
 import pickle
 import signal
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import llguidance
 
 from serve.grammar.library import GrammarError, Vocabulary
 from serve.helper import Helper, is_of_memory
+from serve.kept_helper import KeptHelper
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +38,8 @@ class Allowance:
     seconds: float
 
 
-class Trial:
-    """One trial process, started when it is first needed and again after it was ended.
+class Trial(KeptHelper):
+    """One trial process.
 
     Args:
         vocabulary: of the model.
@@ -48,10 +47,14 @@ class Trial:
     """
 
     def __init__(self, vocabulary: Vocabulary, memory: int = _MEMORY) -> None:
-        self._vocabulary = vocabulary
-        self._memory = memory
-        self._helper: Helper | None = None
-        self._end: weakref.finalize[..., Any] | None = None
+        # Neither the working directory nor what the environment names is looked into.
+        library = Path(inspect.getfile(llguidance)).parents[1]
+        super().__init__(
+            "serve.grammar.worker",
+            "tries grammars",
+            lambda: pickle.dumps((memory, vocabulary)),
+            [str(library)],
+        )
 
     def run(self, source: str, allowance: Allowance) -> None:
         """Try a grammar. For one thread at a time.
@@ -66,7 +69,7 @@ class Trial:
         seconds = allowance.seconds
         if seconds <= 0:
             raise GrammarError(_TOO_MUCH.format("time"))
-        helper = self._helper or self._start()
+        helper, _ = self.start()
         try:
             helper.connection.send((source, seconds))
             answered = helper.connection.poll(_PATIENCE * max(1.0, seconds))
@@ -76,29 +79,10 @@ class Trial:
         except (EOFError, OSError):
             answered, spent, error = False, seconds, _why_ended(helper)
         if not answered:
-            self.close()
+            self._forget()
         allowance.seconds = max(0.0, seconds - spent)
         if error:
             raise GrammarError(error)
-
-    def close(self) -> None:
-        """End the process, if it runs."""
-        if self._end is not None:
-            self._end()
-        self._end = self._helper = None
-
-    def _start(self) -> Helper:
-        # Neither the working directory nor what the environment names is looked into.
-        library = Path(inspect.getfile(llguidance)).parents[1]
-        self._helper = helper = Helper("serve.grammar.worker", [str(library)])
-        self._end = weakref.finalize(self, helper.close)
-        try:
-            helper.set_up(pickle.dumps((self._memory, self._vocabulary)))
-        except OSError as error:
-            self.close()
-            reason = f"the process that tries grammars does not start: {error}"
-            raise OSError(reason) from error
-        return helper
 
 
 def _why_ended(helper: Helper) -> str:

@@ -1,6 +1,7 @@
 """All pictures of a request, side by side."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -43,6 +44,10 @@ class PartError(MediaError):
         self.place = place
 
 
+class TooManyTokensError(Exception):
+    """The pictures of a request have more tokens than it may."""
+
+
 class ImageGatherer:
     """Makes patches of pictures; belongs to one event loop, and serves all requests.
 
@@ -53,6 +58,7 @@ class ImageGatherer:
         together: pictures at a time, of all requests: as many files are in memory.
         each: of these, how many one request may have.
         most: pictures of one request.
+        view_tokens: that the model takes of a view at most.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class ImageGatherer:
         together: int = 8,
         each: int = 4,
         most: int = 64,
+        view_tokens: int = sys.maxsize,
     ) -> None:
         self._reader = reader
         self._fetcher = fetcher
@@ -71,19 +78,33 @@ class ImageGatherer:
         self._room = asyncio.Semaphore(together)
         self._each = each
         self._most = most
+        self._view_tokens = view_tokens
 
-    async def gather(self, parts: Sequence[ImagePart]) -> list[list[PatchedImage]]:
+    async def gather(
+        self, parts: Sequence[ImagePart], most_tokens: int = sys.maxsize
+    ) -> list[list[PatchedImage]]:
         """The patches of each part's picture, in their order.
+
+        Args:
+            parts: name the pictures.
+            most_tokens: of all of them.
 
         Raises:
             PartError: one cannot be taken. Of several, the first in their order.
+            TooManyTokensError: those up to one have more; the rest need not be decoded for that.
         """
         if len(parts) > self._most:
             self._refuse_more(parts)
         turn = asyncio.Semaphore(self._each)
         tasks = [asyncio.create_task(self._patches(part, turn)) for part in parts]
         try:
-            return [await task for task in tasks]
+            found: list[list[PatchedImage]] = []
+            for task in tasks:
+                found.append(await task)
+                most_tokens -= sum(view.tokens for view in found[-1])
+                if most_tokens < 0:
+                    raise TooManyTokensError
+            return found
         finally:
             for task in tasks:
                 task.cancel()
@@ -91,7 +112,18 @@ class ImageGatherer:
 
     async def patches_of(self, picture: Picture) -> list[PatchedImage]:
         """The patches of a picture that is decoded already."""
-        return await self._reader.run(lambda: self._process(picture, "auto"))
+        return await self._reader.run(lambda: self._views(picture, "auto"))
+
+    def _views(self, picture: Picture, detail: Detail) -> list[PatchedImage]:
+        views = self._process(picture, detail)
+        tokens = max(view.tokens for view in views)
+        if tokens > self._view_tokens:
+            raise MediaError(
+                f"this image becomes {tokens:,} tokens, and one may become {self._view_tokens:,} "
+                "here; send a smaller one, or ask for less detail",
+                "image_too_large",
+            )
+        return views
 
     def _refuse_more(self, parts: Sequence[ImagePart]) -> NoReturn:
         reason = f"a request may have {self._most} images; this one has {len(parts)}"
@@ -107,7 +139,7 @@ class ImageGatherer:
                 else:
                     data = await self._fetching().fetch(address.url)
                 return await self._reader.read(
-                    data, lambda picture: self._process(picture, part.detail)
+                    data, lambda picture: self._views(picture, part.detail)
                 )
         except MediaError as error:
             raise PartError(part.place, error) from error

@@ -7,8 +7,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from serve.media.picture import array_digest
-
 Detail = Literal["low", "high", "auto"]
 
 
@@ -37,8 +35,9 @@ class PatchedImage:
         cls, patches: UInt8[np.ndarray, "P values"], grid: tuple[int, int], tokens: int
     ) -> "PatchedImage":
         """One with its digest."""
-        digest = sha256(repr(grid).encode() + array_digest(patches)).digest()
-        return cls(patches, grid, tokens, digest)
+        digest = sha256(repr((grid, patches.shape)).encode())
+        digest.update(np.ascontiguousarray(patches).data)
+        return cls(patches, grid, tokens, digest.digest())
 
 
 def cut(

@@ -1,8 +1,6 @@
 """A picture as all of the server knows it: rows of red, green and blue."""
 
 from dataclasses import dataclass
-from functools import cached_property
-from hashlib import sha256
 
 import numpy as np
 from jaxtyping import UInt8
@@ -27,15 +25,3 @@ class Picture:
     def width(self) -> int:
         """Pixels in a row."""
         return self.pixels.shape[1]
-
-    @cached_property
-    def digest(self) -> bytes:
-        """SHA-256 over its shape and its pixels: equal for pictures that look the same."""
-        return array_digest(self.pixels)
-
-
-def array_digest(array: np.ndarray) -> bytes:
-    """SHA-256 over the shape of an array and its numbers."""
-    digest = sha256(repr(array.shape).encode())
-    digest.update(np.ascontiguousarray(array).data)
-    return digest.digest()

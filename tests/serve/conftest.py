@@ -204,6 +204,7 @@ class FakeEngine:
     context_length: int = 4096
     vocab_size: int = 259
     most_choices: int = 1000
+    image_tokens: int = 4096
     cached_tokens: int = 0
     state: EngineState = EngineState.READY
     refuse: Exception | None = None
@@ -220,6 +221,7 @@ class FakeEngine:
             "fp_test",
             {"platform": "cpu"},
             self.most_choices,
+            image_tokens=self.image_tokens,
         )
 
     def submit(self, request: GenerationRequest) -> FakeGeneration:

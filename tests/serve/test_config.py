@@ -52,7 +52,7 @@ def test_defaults() -> None:
     assert made.config == ServeConfig()
     assert made.config.port == 8000
     assert made.config.host == "127.0.0.1"
-    assert made.config.max_body_bytes == 4_194_304
+    assert made.config.max_choices == 128
     assert made.config.exit_on_engine_death
     assert not made.config.deterministic
     assert set(made.origins.values()) == {"default"}

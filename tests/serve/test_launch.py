@@ -5,13 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.seeing import QWEN
 from support.service_links import service_links
 
 from model import bundled
 from serve.config import ServeConfig
 from serve.engine.page_files import PageDirectory
-from serve.launch import _load, ready_message
+from serve.launch import _api_settings, _for_sight, _load, ready_message
 from serve.server import listen
+from serve.sight import Sight
 
 
 def serve(*arguments: str, before: str = "", **variables: str) -> tuple[int, str, str]:
@@ -30,6 +32,18 @@ def serve(*arguments: str, before: str = "", **variables: str) -> tuple[int, str
         env=clean | {"JAX_PLATFORMS": "cpu"} | variables,
     )
     return ended.returncode, ended.stdout, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "sight", "most", "text"),
+    [(0, None, 4, 0), (0, QWEN, 32, 4), (8, None, 8, 0), (8, QWEN, 8, 0)],
+)
+def test_bodies_have_room_for_photographs_where_the_model_sees(
+    asked: int, sight: Sight | None, most: int, text: int
+) -> None:
+    config = ServeConfig(max_body_bytes=asked * 2**20)
+    made = _for_sight(_api_settings(config), config, sight)
+    assert (made.max_body_bytes, made.text_body_bytes) == (most * 2**20, text * 2**20)
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:

@@ -340,6 +340,7 @@ def test_log_probabilities_only_when_asked_for(model):
 # --- refusals and endings ------------------------------------------------------------------
 
 PICTURE = {"type": "image_url", "image_url": {"url": "https://a.example/a.png"}}
+FILE = {"type": "file", "file": {"file_data": "aGk="}}
 
 
 @pytest.mark.parametrize(
@@ -354,7 +355,6 @@ PICTURE = {"type": "image_url", "image_url": {"url": "https://a.example/a.png"}}
         ([[{"role": "owner", "content": "x"}]], {}, r"prompts\[0\]: .*'owner'"),
         ([[{"role": "user", "text": "x"}]], {}, r"prompts\[0\]: .*messages\[0\]"),
         ([[{"role": "tool", "content": "x", "tool_call_id": "1"}]], {}, "must answer a tool call"),
-        ([[{"role": "user", "content": [PICTURE]}]], {}, "scripts show the model text only"),
         (["\ud800"], {}, r"prompts\[0\]: the text has a lone surrogate"),
         (["a b " * 64], {}, r"prompts\[0\]: the prompt has \d+ tokens, and the context of 128"),
         (["Hello"], {"n": 0}, "n is 0; it must be at least 1"),
@@ -369,6 +369,17 @@ def test_what_cannot_be_generated_is_refused(model, prompts, fields, message):
         model.generate(prompts, **fields)
     wait_idle(model)
     assert not model._inboxes
+
+
+@pytest.mark.parametrize("part", [PICTURE, FILE])
+def test_pictures_and_files_are_refused_by_name(model, part):
+    conversation = [{"role": "user", "content": [{"type": "text", "text": "See"}, part]}]
+    with pytest.raises(ValueError, match="Unsupported parameter") as refused:
+        model.generate(["Hello", conversation])
+    assert str(refused.value) == (
+        f"prompts[1]: Unsupported parameter: 'messages[0].content[1]'. '{part['type']}' is not "
+        f"taken here: scripts show the model text only."
+    )
 
 
 def test_no_prompts_no_answers(model):

@@ -51,8 +51,8 @@ def asked_media(messages: Sequence[Message], refusals: MediaRefusals) -> list[As
         if reason:
             raise invalid(
                 "unsupported_parameter",
-                f"Unsupported parameter: '{each.place}'. This server does not take "
-                f"'{each.part.type}': {reason}.",
+                f"Unsupported parameter: '{each.place}'. '{each.part.type}' is not taken here: "
+                f"{reason}.",
                 each.place,
             )
     return asked

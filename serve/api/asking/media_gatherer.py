@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from serve.api.asking.bounds import context_exceeded
 from serve.api.asking.media import AskedMedia, Piece, Shown
 from serve.api.asking.to_store import store_off
+from serve.api.asking.waiting_room import MOST_WAITING_BODIES, WaitingRoom
 from serve.api.wire.errors import ApiError, invalid
 from serve.api.wire.faults import echo
 from serve.api.wire.media import FileContent, FilePart, ImagePart
@@ -24,7 +26,7 @@ from serve.media.documents.names import shown_name
 from serve.media.documents.reader import DocumentReader
 from serve.media.documents.transfer import Refused, error_of
 from serve.media.errors import MediaError
-from serve.media.gather import ImageGatherer, PartError
+from serve.media.gather import ImageGatherer, PartError, TooManyTokensError
 from serve.media.gather import ImagePart as NamedImage
 from serve.media.patching import PatchedImage
 from serve.media.picture import Picture
@@ -32,6 +34,8 @@ from serve.media.picture import Picture
 MOST_FILES = 32
 # Of all requests, whose bytes are in memory beside bodies: one that is read, and the next.
 _FILES_TOGETHER = 2
+# Requests whose pictures and files are worked at; the others wait for their turn.
+PLACES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,43 +79,72 @@ class MediaGatherer:
         images: makes patches of pictures; None for a model that does not see.
         documents: reads files.
         files: where uploaded files are kept, if they are.
+        context: most tokens of a prompt.
+        waiting_room: requests wait there.
         room: turns at files.
     """
 
     images: ImageGatherer | None
     documents: DocumentReader
     files: FileSource | None
+    context: int
+    waiting_room: WaitingRoom
     room: asyncio.Semaphore
 
     @classmethod
     def of(
-        cls, images: ImageGatherer | None, documents: DocumentReader, files: FileSource | None
+        cls,
+        images: ImageGatherer | None,
+        documents: DocumentReader,
+        files: FileSource | None,
+        context: int,
+        most_bytes: int,
     ) -> "MediaGatherer":
-        """One with its room."""
-        return cls(images, documents, files, asyncio.Semaphore(_FILES_TOGETHER))
+        """One with its rooms.
 
-    async def gather(self, parts: Sequence[AskedMedia], owner: str) -> Gathered:
-        """What stands for each part.
+        Args:
+            images: as above.
+            documents: as above.
+            files: as above.
+            context: as above.
+            most_bytes: of a body.
+        """
+        waiting_room = WaitingRoom(PLACES, MOST_WAITING_BODIES * most_bytes)
+        room = asyncio.Semaphore(_FILES_TOGETHER)
+        return cls(images, documents, files, context, waiting_room, room)
+
+    async def gather(self, parts: Sequence[AskedMedia], owner: str, caller: str) -> Gathered:
+        """What stands for each part, when it is the caller's turn.
 
         Args:
             parts: of a request, in their order.
             owner: whose uploaded files are read.
+            caller: whose request it is.
 
         Raises:
-            ApiError: 400, one of them cannot be taken; 413, it is too large; 503, uploaded files
-                cannot be read.
+            ApiError: 400, one of them cannot be taken, or they have no room in the context; 413,
+                one is too large; 429, too many requests wait; 503, uploaded files cannot be read.
         """
+        await self.waiting_room.take(caller, _weight(parts), large=False)
         try:
-            made = {**await self._files(parts, owner), **await self._pictures(parts)}
+            return await self._gathered(parts, owner)
         except PartError as error:
             raise _refused(error) from error
+        except TooManyTokensError as error:
+            raise context_exceeded(f"more than {self.context}", self.context) from error
+        finally:
+            self.waiting_room.release(large=False)
+
+    async def _gathered(self, parts: Sequence[AskedMedia], owner: str) -> Gathered:
+        files = await self._files(parts, owner)
+        made = {**files, **await self._pictures(parts, self.context - _tokens(files))}
         pieces = [piece for part in parts for piece in made[part.place]]
         return Gathered(
             {part.place: [_told(piece) for piece in made[part.place]] for part in parts},
             [image for piece in pieces if not isinstance(piece, str) for image in piece],
         )
 
-    async def _pictures(self, parts: Sequence[AskedMedia]) -> "_Made":
+    async def _pictures(self, parts: Sequence[AskedMedia], most_tokens: int) -> "_Made":
         named = [
             NamedImage(each.place, each.part.image_url.url, each.part.image_url.detail or "auto")
             for each in parts
@@ -120,7 +153,7 @@ class MediaGatherer:
         # For a model that does not see drafters refuse pictures.
         if not named or self.images is None:
             return {}
-        views = await self.images.gather(named)
+        views = await self.images.gather(named, most_tokens)
         return {part.place: [images] for part, images in zip(named, views, strict=True)}
 
     async def _files(self, parts: Sequence[AskedMedia], owner: str) -> "_Made":
@@ -130,28 +163,23 @@ class MediaGatherer:
         for each in parts:
             if not isinstance(each.part, FilePart):
                 continue
-            if len(made) == MOST_FILES:
-                reason = f"a request may have {MOST_FILES} files"
-                raise PartError(each.place, MediaError(reason, "array_above_max_length"))
             # Each is kept in memory until the model has seen it.
             sees = self.images is not None and pictures < self.documents.limits.pictures
-            document = await self._document(each.place, each.part.file, owner, sees=sees)
-            characters += sum(len(page.text) for page in document.pages)
-            most = self.documents.limits.characters
-            if characters > most:
-                reason = f"the files of a request may have {most:,} characters together"
-                raise PartError(each.place, MediaError(reason, "file_too_large"))
-            pictures += sum(page.picture is not None for page in document.pages)
-            made[each.place] = await self._shown(document)
+            try:
+                _check_count(len(made))
+                document = await self._document(each.place, each.part.file, owner, sees=sees)
+                characters += sum(len(page.text) for page in document.pages)
+                _check_characters(characters, self.documents.limits.characters)
+                pictures += sum(page.picture is not None for page in document.pages)
+                made[each.place] = await self._shown(document)
+            except MediaError as error:
+                raise PartError(each.place, error) from error
         return made
 
     async def _document(self, place: str, file: FileContent, owner: str, *, sees: bool) -> Document:
         async with self.room:
             name, declared, data = await self._opened(place, file, owner)
-            try:
-                return await self.documents.read(name, data, declared=declared, pictures=sees)
-            except MediaError as error:
-                raise PartError(place, error) from error
+            return await self.documents.read(name, data, declared=declared, pictures=sees)
 
     async def _shown(self, document: Document) -> list[str | list[PatchedImage]]:
         pieces: list[str | list[PatchedImage]] = []
@@ -172,8 +200,7 @@ class MediaGatherer:
         try:
             declared, data = await asyncio.to_thread(unpacked, file.file_data, most)
         except MediaError as error:
-            told = error_of(shown_name(name), Refused(error.reason, error.code))
-            raise PartError(place, told) from error
+            raise error_of(shown_name(name), Refused(error.reason, error.code)) from error
         return name, declared, data
 
     async def _uploaded(self, place: str, file_id: str, owner: str, most: int) -> tuple[str, bytes]:
@@ -185,8 +212,7 @@ class MediaGatherer:
         name, size = found
         if size > most:
             reason = f"has {size:,} bytes; {most:,} are allowed."
-            told = error_of(shown_name(name), Refused(reason, "file_too_large"))
-            raise PartError(place, told)
+            raise error_of(shown_name(name), Refused(reason, "file_too_large"))
         data = await self.files.content(file_id)
         # It was deleted meanwhile.
         if len(data) != size:
@@ -194,11 +220,40 @@ class MediaGatherer:
         return name, data
 
 
+def _check_count(files: int) -> None:
+    if files == MOST_FILES:
+        raise MediaError(f"a request may have {MOST_FILES} files", "array_above_max_length")
+
+
+def _check_characters(characters: int, most: int) -> None:
+    if characters > most:
+        reason = f"the files of a request may have {most:,} characters together"
+        raise MediaError(reason, "file_too_large")
+
+
+def _weight(parts: Sequence[AskedMedia]) -> int:
+    """Characters that are kept while they wait."""
+    return sum(
+        len(part.image_url.url if isinstance(part, ImagePart) else part.file.file_data or "")
+        for part in (each.part for each in parts)
+    )
+
+
 _Made = Mapping[str, list[str | list[PatchedImage]]]
 
 
 def _told(piece: str | list[PatchedImage]) -> Piece:
     return piece if isinstance(piece, str) else tuple(image.tokens for image in piece)
+
+
+def _tokens(made: _Made) -> int:
+    return sum(
+        view.tokens
+        for pieces in made.values()
+        for piece in pieces
+        if not isinstance(piece, str)
+        for view in piece
+    )
 
 
 def _unknown(place: str, file_id: str) -> ApiError:

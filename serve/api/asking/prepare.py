@@ -69,12 +69,12 @@ class Preparer:
         Args:
             body: of the request.
             completion_id: names the request.
-            caller: whose it is; callers with long bodies take turns.
+            caller: whose it is; callers with long bodies, pictures or files take turns.
             owner: whose uploaded files it may name.
 
         Raises:
             ApiError: 400 or 404, the first thing that is wrong with it; 413, it or one of its files
-                takes too much to be read; 429, too many long ones wait; 503, nobody judged what it
+                takes too much to be read; 429, too many such wait; 503, nobody judged what it
                 says, or its uploaded files cannot be read.
         """
         try:
@@ -108,7 +108,7 @@ class Preparer:
             return drafted
         if self._gatherer is None:
             raise RuntimeError("the drafter takes pictures or files, and nobody reads them")
-        gathered = await self._gatherer.gather(drafted.parts, owner)
+        gathered = await self._gatherer.gather(drafted.parts, owner, caller)
         # Of a picture its data is the larger part.
         del drafted
         whole = await self._drafted(body, completion_id, caller, gathered.shown)

@@ -1,4 +1,4 @@
-"""One process that drafts bodies, from this side: started, asked, ended, replaced.
+"""One process that drafts bodies, from this side.
 
 Knows nothing of who asks, nor of what is in a body.
 """
@@ -6,12 +6,8 @@ Knows nothing of who asks, nor of what is in a body.
 import logging
 import pickle
 import signal
-import sys
-import threading
-import weakref
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from serve.api.asking.content_coding import Body
 from serve.api.asking.draft import MediaWanted, Prepared
@@ -19,41 +15,23 @@ from serve.api.asking.media import Shown
 from serve.api.asking.worker import Drafted, Failed, Reply
 from serve.api.wire.errors import ApiError
 from serve.helper import Helper, is_of_memory
+from serve.kept_helper import AbandonedError, KeptHelper
 
 logger = logging.getLogger(__name__)
 
 
-class AbandonedError(Exception):
-    """Nobody waits for what was asked any more."""
-
-
-class Worker:
-    """One process, started when it is first needed and again after it has ended.
+class Worker(KeptHelper):
+    """One process.
 
     Args:
         parts: what the process is sent first: `WorkerLimits` and a `Drafter`, pickled.
     """
 
     def __init__(self, parts: Callable[[], bytes]) -> None:
-        self._parts = parts
-        self._starting = threading.Lock()
-        self._lock = threading.Lock()
-        self._helper: Helper | None = None
-        self._end: weakref.finalize[..., Any] | None = None
+        super().__init__("serve.api.asking.worker", "reads long requests", parts)
         self._busy_with = self._abandoned = ""
         # Killed for a body that was given up, and perhaps seen by the next one only.
         self._killed: Helper | None = None
-        self._closed = False
-
-    def start(self) -> Helper:
-        """Have the process run; returns when it can take a body.
-
-        Raises:
-            AbandonedError: it is closed.
-            OSError: it does not start.
-        """
-        with self._starting:
-            return self._helper or self._started()
 
     def draft(
         self, body: Body, completion_id: str, shown: Shown | None = None
@@ -90,17 +68,10 @@ class Worker:
                 self._abandoned, self._killed = completion_id, self._helper
                 self._helper.kill()
 
-    def close(self) -> None:
-        """End the process for good, whatever it does. For any thread."""
-        with self._lock:
-            self._closed = True
-            if self._helper is not None:
-                self._helper.kill()
-
     def _ask(self, body: Body, completion_id: str, shown: Shown | None) -> Reply:
         # Beside the one that it ends in, the process may be one that was given up before.
         for _ in range(3):
-            helper = self.start()
+            helper, _ = self.start()
             try:
                 helper.connection.send_bytes(" ".join((completion_id, *body.codings)).encode())
                 helper.connection.send_bytes(body.data)
@@ -111,29 +82,6 @@ class Worker:
                 continue
             return cast("Reply", pickle.loads(answer))  # noqa: S301  (our own process)
         raise RuntimeError("the process that reads long requests ends again and again")
-
-    def _started(self) -> Helper:
-        if self._closed:
-            raise AbandonedError
-        # From where this process imports, and nowhere else.
-        helper = Helper("serve.api.asking.worker", [p for p in sys.path if Path(p).is_absolute()])
-        with self._lock:
-            self._helper, self._end = helper, weakref.finalize(self, helper.close)
-        try:
-            helper.set_up(self._parts())
-        except OSError as error:
-            self._forget()
-            if self._closed:
-                raise AbandonedError from error
-            reason = f"the process that reads long requests does not start: {error}"
-            raise OSError(reason) from error
-        return helper
-
-    def _forget(self) -> None:
-        with self._lock:
-            if self._end is not None:
-                self._end()
-            self._end = self._helper = None
 
     def _ended(self, helper: Helper) -> None:
         """Tell why the process has ended amid a body, if it is the body's fault.

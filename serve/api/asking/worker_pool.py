@@ -16,7 +16,8 @@ from serve.api.asking.draft import Drafter, MediaWanted, Prepared
 from serve.api.asking.media import Shown, size
 from serve.api.asking.waiting_room import MOST_WAITING_BODIES, WaitingRoom
 from serve.api.asking.worker import WorkerLimits
-from serve.api.asking.worker_handle import AbandonedError, Worker
+from serve.api.asking.worker_handle import Worker
+from serve.kept_helper import AbandonedError
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +44,17 @@ class WorkerPool:
         drafter: what they run.
         most_bytes: of a body.
         count: how many there are; 0 for as many as the machine has cores for.
+        text_bytes: of a body that may be as dear as the dearest text; 0 for all.
     """
 
-    def __init__(self, drafter: Drafter, most_bytes: int, count: int = 0) -> None:
+    def __init__(
+        self, drafter: Drafter, most_bytes: int, count: int = 0, *, text_bytes: int = 0
+    ) -> None:
         cores = os.cpu_count() or 1
         count = count or max(LEAST_PROCESSES, min(MOST_PROCESSES, cores // CORES_EACH))
         self._drafter = drafter
-        self._limits = WorkerLimits(LEAST_MEMORY + MEMORY_EACH_BYTE * most_bytes, MOST_SECONDS)
+        memory = LEAST_MEMORY + MEMORY_EACH_BYTE * (text_bytes or most_bytes)
+        self._limits = WorkerLimits(memory, MOST_SECONDS)
         self._pickled = b""
         self._pickling = threading.Lock()
         self._waiting_room = WaitingRoom(count, MOST_WAITING_BODIES * most_bytes)

@@ -1,4 +1,4 @@
-"""One process that reads files, from this side: started, asked, ended, replaced.
+"""One process that reads files, from this side.
 
 Knows nothing of who asks, nor of what is in a file.
 """
@@ -6,14 +6,11 @@ Knows nothing of who asks, nor of what is in a file.
 import json
 import logging
 import signal
-import sys
 import threading
-import weakref
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 from serve.helper import Helper, is_of_memory
+from serve.kept_helper import AbandonedError, KeptHelper
 from serve.media.documents import transfer
 from serve.media.documents.document import Document
 from serve.media.documents.limits import DocumentLimits
@@ -27,10 +24,6 @@ _PATIENCE = 30.0
 # What an answer raises that is none.
 _NONSENSE = (LookupError, RecursionError, TypeError, ValueError)
 _TOO_MUCH = "takes too much {} to be read. Send a part of it."
-
-
-class AbandonedError(Exception):
-    """Nobody waits for what was asked any more."""
 
 
 @dataclass(eq=False, slots=True)
@@ -48,34 +41,18 @@ class Errand:
     given_up: bool = False
 
 
-class ReadingProcess:
-    """One process, started when it is first needed and again after it has ended.
+class ReadingProcess(KeptHelper):
+    """One process.
 
     Args:
         limits: of each file.
     """
 
     def __init__(self, limits: DocumentLimits) -> None:
+        parts = json.dumps(asdict(limits)).encode()
+        super().__init__("serve.media.documents.worker", "reads files", lambda: parts)
         self._limits = limits
-        self._starting = threading.Lock()
-        self._lock = threading.Lock()
-        self._helper: Helper | None = None
-        self._end: weakref.finalize[..., Any] | None = None
         self._errand: Errand | None = None
-        self._closed = False
-
-    def start(self) -> tuple[Helper, bool]:
-        """Have the process run; returns when it can take a file.
-
-        Returns:
-            the process, and whether it has just been started.
-
-        Raises:
-            AbandonedError: it is closed.
-            OSError: it does not start.
-        """
-        with self._starting:
-            return (self._helper, False) if self._helper else (self._started(), True)
 
     def read(self, errand: Errand) -> Document:
         """Read a file. For one thread at a time; blocks.
@@ -109,13 +86,6 @@ class ReadingProcess:
             if self._errand is errand and self._helper is not None:
                 self._helper.kill()
 
-    def close(self) -> None:
-        """End the process for good, whatever it does. For any thread."""
-        with self._lock:
-            self._closed = True
-            if self._helper is not None:
-                self._helper.kill()
-
     def _ask(self, errand: Errand) -> Document | Refused:
         while True:
             helper, fresh = self.start()
@@ -145,29 +115,6 @@ class ReadingProcess:
             # One that has read files before may have come to its end by one of those.
             if fresh:
                 return _why_ended(status, said)
-
-    def _started(self) -> Helper:
-        if self._closed:
-            raise AbandonedError
-        # From where this process imports, and nowhere else.
-        path = [each for each in sys.path if Path(each).is_absolute()]
-        helper = Helper("serve.media.documents.worker", path)
-        with self._lock:
-            self._helper, self._end = helper, weakref.finalize(self, helper.close)
-        try:
-            helper.set_up(json.dumps(asdict(self._limits)).encode())
-        except OSError as error:
-            self._forget()
-            if self._closed:
-                raise AbandonedError from error
-            raise OSError(f"the process that reads files does not start: {error}") from error
-        return helper
-
-    def _forget(self) -> None:
-        with self._lock:
-            if self._end is not None:
-                self._end()
-            self._end = self._helper = None
 
 
 def _end_overdue(helper: Helper, overdue: threading.Event) -> None:

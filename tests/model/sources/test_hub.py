@@ -29,6 +29,8 @@ READ: Mapping[str, bytes] = {
     "generation_config.json": b"{}",
     "merges.txt": b"a b",
     "model.safetensors": WEIGHTS,
+    "preprocessor_config.json": b"{}",
+    "processor_config.json": b"{}",
     "special_tokens_map.json": b"{}",
     "tokenizer.json": b"{}",
     "tokenizer_config.json": b"{}",

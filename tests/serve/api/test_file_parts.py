@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from support.documents import pdf, picture
+from support.documents import drawn_pdf, pdf, picture, stream
 from support.moderation_server import moderation_server
 from support.seeing import CONTROLS, data_url, file, image, seeing_house, text
 
@@ -116,6 +116,17 @@ async def test_a_request_has_pages_as_pictures_up_to_a_limit(make_house: Any) ->
         "Page 2 cannot be read: it has no readable text.\n[[<|im_end|>]]\n"
         "[[<|im_start|>]]assistant\n"
     )
+
+
+async def test_a_page_that_the_model_cannot_look_at_is_told_at_its_file(make_house: Any) -> None:
+    long = drawn_pdf(stream(b"0 0 m 9 9 l S"), box=b"0 0 100000000 0.001")
+    for content, room, answer in (
+        (long, 4096, (400, "invalid_image", "messages[0].content[1]")),
+        (pdf(picture()), 9, (413, "image_too_large", "messages[0].content[1]")),
+    ):
+        house = seeing_house(make_house, image_tokens=room)
+        part = file(file_data=base64.b64encode(content).decode())
+        assert (await refused(house, text("A"), part))[:3] == answer
 
 
 async def test_pages_without_text_are_named_to_a_model_that_does_not_see(house: Any) -> None:

@@ -180,8 +180,21 @@ async def test_limits_are_those_of_the_settings(make_house: Any) -> None:
 
 async def test_a_prompt_of_pictures_that_is_too_long_says_so(make_house: Any) -> None:
     house = seeing_house(make_house, context_length=60)
-    status, code, param, _ = await error_of(house, image(320, 320))
-    assert (status, code, param) == (400, "context_length_exceeded", "messages")
+    for parts in ([image(320, 160)] * 2, [*[image(320, 160)] * 2, image(url="nothing")]):
+        status, code, param, message = await error_of(house, *parts)
+        assert (status, code, param) == (400, "context_length_exceeded", "messages")
+        assert "resulted in more than 60 tokens" in message
+
+
+@pytest.mark.parametrize("room", [{"image_tokens": 60}, {"context_length": 60}])
+async def test_a_picture_that_never_fits_is_refused_before_the_engine_sees_it(
+    make_house: Any, room: Any
+) -> None:
+    house = seeing_house(make_house, **room)
+    status, code, param, message = await error_of(house, image(32, 32), image(320, 320))
+    assert (status, code, param) == (413, "image_too_large", "messages[0].content[1]")
+    assert "becomes 100 tokens, and one may become 60 here" in message
+    assert house.engine.generations == []
 
 
 async def test_what_waits_for_the_answer_keeps_no_picture(seeing: Any, monkeypatch: Any) -> None:

@@ -123,7 +123,7 @@ async def test_pictures_and_files_are_read_between_two_drafts(characters: int, w
     prepared = await prepares.prepare(messages(1), "c", "me", "key")
     # A long text of a file is cut into tokens elsewhere, whatever the body's length.
     assert (len(here.given), len(there.given)) == (where, 2 - where)
-    assert gatherer.asked == [((part,), "key")]
+    assert gatherer.asked == [((part,), "key", "me")]
     [image] = prepared.submission.images
     assert (image.start, image.tokens, image.grid) == (3, 1, (2, 2))
     assert image.digest == gatherer.image.digest

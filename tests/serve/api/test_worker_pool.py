@@ -18,11 +18,12 @@ from serve.api.asking import worker_pool
 from serve.api.asking.content_coding import Body
 from serve.api.asking.conversation import ConversationRenderer
 from serve.api.asking.draft import Drafter
-from serve.api.asking.worker_handle import AbandonedError, Worker
+from serve.api.asking.worker_handle import Worker
 from serve.api.asking.worker_pool import WorkerPool
 from serve.api.settings import ApiSettings
 from serve.api.wire.errors import ApiError
 from serve.engine.types import EngineInfo
+from serve.kept_helper import AbandonedError
 from serve.text.calls.detect import choose
 from serve.text.render import Renderer
 from serve.text.template import ChatTemplate
@@ -228,7 +229,7 @@ sys.path[:] = {sys.path!r}
 from serve.api.asking.content_coding import Body
 from serve.api.asking.worker_handle import Worker
 worker = Worker(lambda: bytes.fromhex({parts(make_drafter).hex()!r}))
-helper = worker.start()
+helper, _ = worker.start()
 print(helper._process.pid, flush=True)
 worker.draft(Body({body("grow").data!r}), "a")
 """

@@ -62,6 +62,7 @@ def test_a_model_that_sees_keeps_vectors_of_images(fixture, each, whole, tmp_pat
     # As many as the cache has tokens of one context.
     assert (config.image_vectors, config.whole_image) == (128, whole)
     assert info.vision is not None
+    assert info.image_tokens == (whole or 128)
     assert "vectors of 128 tokens" in info.description["vision tower"]
     fewer = load_engine(directory, dtype="float32", image_cache_bytes=130 * each, **sizes)
     assert fewer.engine._config.image_vectors == 128

@@ -12,7 +12,7 @@ from support.bad_images import BAD, saved
 from support.image_server import image_server, response
 
 from serve.media.fetcher import FetchLimits, ImageFetcher
-from serve.media.gather import ImageGatherer, ImagePart, PartError
+from serve.media.gather import ImageGatherer, ImagePart, PartError, TooManyTokensError
 from serve.media.limits import PictureLimits
 from serve.media.patching import Detail, PatchedImage
 from serve.media.picture import Picture
@@ -88,6 +88,36 @@ async def test_there_are_only_so_many(reader: PictureReader) -> None:
     with pytest.raises(PartError, match="may have 3 images; this one has 4") as fault:
         await gatherer.gather(parts)
     assert fault.value.place == "messages[0].content[3]"
+
+
+async def test_of_a_view_there_are_only_so_many_tokens(reader: PictureReader) -> None:
+    gatherer = ImageGatherer(reader, None, first_pixel, view_tokens=3)
+    low, high = (ImagePart(detail, written(grey(1)), detail) for detail in ("low", "high"))
+    assert len(await gatherer.gather([low, low])) == 2
+    with pytest.raises(PartError, match="becomes 4 tokens, and one may become 3 here") as fault:
+        await gatherer.gather([low, high])
+    assert (fault.value.place, fault.value.code) == ("high", "image_too_large")
+
+
+async def test_with_too_many_tokens_the_rest_is_not_decoded(reader: PictureReader) -> None:
+    seen: list[int] = []
+
+    def tell(picture: Picture, detail: Detail) -> list[PatchedImage]:
+        seen.append(int(picture.pixels[0, 0, 0]))
+        return first_pixel(picture, detail)
+
+    gatherer = ImageGatherer(reader, None, tell, each=1)
+    parts = parts_of(*[written(grey(n)) for n in range(20)])
+    assert len(await gatherer.gather(parts[:2], 8)) == 2
+    seen.clear()
+    with pytest.raises(TooManyTokensError):
+        await gatherer.gather(parts, 7)
+    # The third may have begun.
+    assert seen[:2] == [0, 1]
+    assert len(seen) <= 3
+    # A fault before is told instead.
+    with pytest.raises(PartError):
+        await gatherer.gather(parts_of("nothing", *[each.url for each in parts]), 7)
 
 
 async def test_without_the_switch_nothing_is_fetched(reader: PictureReader) -> None:

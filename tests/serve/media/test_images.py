@@ -244,13 +244,3 @@ def test_the_clock_is_looked_at_often() -> None:
 def test_whoever_stopped_waiting_ends_the_decoding() -> None:
     with pytest.raises(MediaError, match="takes too long"):
         read_picture(saved(slope(), "PNG"), PictureLimits(), stopped=lambda: True)
-
-
-def test_pictures_that_look_the_same_have_one_digest() -> None:
-    png = read_picture(saved(slope(), "PNG"), PictureLimits())
-    webp = read_picture(saved(slope(), "WEBP", lossless=True, exact=True), PictureLimits())
-    assert png.digest == webp.digest
-    assert len(png.digest) == 32
-    # The same bytes in other rows.
-    other = type(png)(png.pixels.reshape(64, 48, 3))
-    assert other.digest != png.digest

@@ -12,10 +12,11 @@ import pytest
 from docx.document import Document as WordDocument
 from support.documents import drawn_pdf, form_pdf, pdf, picture, stream, word, word_of
 
+from serve.kept_helper import AbandonedError
 from serve.media.documents import process, transfer, worker
 from serve.media.documents.document import Document
 from serve.media.documents.limits import DocumentLimits
-from serve.media.documents.process import AbandonedError, ReadingProcess
+from serve.media.documents.process import ReadingProcess
 from serve.media.documents.reader import DocumentReader
 from serve.media.errors import MediaError
 
