@@ -340,7 +340,7 @@ class ServeConfig:
     )
     fetch_images: bool = setting(
         False,
-        group="Limits",
+        group="Content",
         help="Fetch images that requests name by http or https, from addresses of the public "
         "internet alone.",
     )

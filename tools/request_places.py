@@ -28,6 +28,7 @@ _OF_ANSWERS = (
 _COMPANIONS = {
     "function_call": ("{", '"functions":[{"name":"a"}],'),
     **{f"messages[assistant].{field}": _SAYING for field in _OF_ANSWERS},
+    "messages[user].content[file].file.filename": ('"file":{', '"file_data":"YQ==",'),
     "messages[tool]": ('"messages":[', f'{{"role":"assistant","tool_calls":[{_CALL}]}},'),
     "parallel_tool_calls": ("{", _TOOLS),
     "stream_options": ("{", '"stream":true,'),
@@ -38,6 +39,8 @@ _COMPANIONS = {
     "tool_choice[custom]": ("{", '"tools":[{"type":"custom","custom":{"name":"a"}}],'),
     "top_logprobs": ("{", '"logprobs":true,'),
 }
+# Objects, by title, that need one of several members.
+_ONE_OF = {"FileContent": '{"file_data":"YQ=="}'}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,8 @@ class RequestPlaces:
     def shortest(self, node: Node) -> str:
         """The JSON of a short valid value; its texts hold `NUMBERED`."""
         node = self.resolved(node)
+        if node.get("title") in _ONE_OF:
+            return _ONE_OF[node["title"]]
         if "const" in node:
             return json.dumps(node["const"])
         if "enum" in node:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -374,7 +375,7 @@ async def test_where_the_extra_is_missing_that_is_said(
     for each in Path(np.__file__).parents[1].iterdir():
         if not each.name.startswith("inscriptis"):
             (tmp_path / each.name).symlink_to(each)
-    monkeypatch.setattr(process.sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
     reader = DocumentReader()
     with pytest.raises(OSError, match=r"does not start: .*pip install '\.\[media\]'"):
         await reader.start()
