@@ -36,7 +36,7 @@ FEATURES = {
 FLAGGED = {"thoughts": "--show-reasoning", "refusals": "--refusals"}
 FLAGS = tuple(FLAGGED.values())
 # Of the server that sees: its answers have no end of their own, and little is to be compiled.
-SEEING_FLAGS = ("--max-answer-tokens", "24", "--rows", "2", "--prefill-chunk", "32")
+SEEING_FLAGS = ("--max-answer-tokens", "32", "--rows", "2", "--prefill-chunk", "32")
 
 _DOCS = re.compile(r"^(?:#|//) docs:begin\n(.*?)^(?:#|//) docs:end$", re.MULTILINE | re.DOTALL)
 _LANGUAGES = {".py": "python", ".mjs": "javascript", ".yaml": "yaml"}
