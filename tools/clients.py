@@ -27,12 +27,16 @@ FEATURES = {
     "tool loop": "a call, its result, and the answer made of that",
     "structured output": "an answer held to a JSON schema",
     "JSON mode": "JSON held to no schema",
+    "images": "a picture in a message",
+    "files": "a PDF or a text in a message",
     "thoughts": "what the model thought, apart from the answer",
     "refusals": "that the model refuses what it was to answer by a schema, and in which words",
 }
 # Those that a server has only with a flag, and that flag; they are tried at one with all flags.
 FLAGGED = {"thoughts": "--show-reasoning", "refusals": "--refusals"}
 FLAGS = tuple(FLAGGED.values())
+# Of the server that sees: its answers have no end of their own, and little is to be compiled.
+SEEING_FLAGS = ("--max-answer-tokens", "32", "--rows", "2", "--prefill-chunk", "32")
 
 _DOCS = re.compile(r"^(?:#|//) docs:begin\n(.*?)^(?:#|//) docs:end$", re.MULTILINE | re.DOTALL)
 _LANGUAGES = {".py": "python", ".mjs": "javascript", ".yaml": "yaml"}
@@ -105,6 +109,20 @@ CLIENTS = (
 )
 
 
+class Servers(NamedTuple):
+    """Addresses of the servers that clients are tried at.
+
+    Attributes:
+        plain: of one with default settings.
+        flagged: of one with `FLAGS`.
+        seeing: of one whose model sees.
+    """
+
+    plain: str
+    flagged: str
+    seeing: str
+
+
 class Cell(NamedTuple):
     """What a program told of a feature.
 
@@ -145,9 +163,10 @@ def snippets() -> str:
 
 def features_list() -> str:
     """What the columns of the table mean."""
-    flags = {name: f"; of a server with `{flag}`" for name, flag in FLAGGED.items()}
+    wanted = {name: f"; of a server with `{flag}`" for name, flag in FLAGGED.items()}
+    wanted["images"] = "; of a server whose model sees"
     return "".join(
-        f"- *{name}*: {meaning}{flags.get(name, '')}.\n" for name, meaning in FEATURES.items()
+        f"- *{name}*: {meaning}{wanted.get(name, '')}.\n" for name, meaning in FEATURES.items()
     )
 
 

@@ -2,9 +2,11 @@
 
     make clients                       installs them
     python -m tools.try_clients        serves the bundled model, and rewrites the page
-    python -m tools.try_clients --url URL --flagged-url URL    asks servers that run
+    python -m tools.try_clients --url URL --flagged-url URL --seeing-url URL
+                                       asks servers that run
 
-The second is asked for what a server does only with the flags of `tools.clients`.
+`tools.clients` has the flags of the second and the third; the model of the third is that of
+`tools.seeing_model`.
 Fails if a client does otherwise than its program says.
 """
 
@@ -12,6 +14,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,13 +29,16 @@ from tools.clients import (
     FLAGGED,
     FLAGS,
     PROGRAMS,
+    SEEING_FLAGS,
     Cell,
     Client,
+    Servers,
     StandardTest,
     features_table,
     standard_table,
 )
 from tools.make_docs import with_part
+from tools.seeing_model import write_seeing_model
 from tools.served import Served
 
 ROOT = PROGRAMS.parent.parent
@@ -52,21 +58,21 @@ def missing(*, for_node: bool) -> str | None:
     return None if there else f"the clients for {'Node' if for_node else 'Python'}: make clients"
 
 
-def try_client(client: Client, url: str, flagged_url: str) -> dict[str, Cell]:
+def try_client(client: Client, servers: Servers) -> dict[str, Cell]:
     """What a client's program tells of each feature.
 
     Args:
         client: which one.
-        url: address of a server of default settings.
-        flagged_url: of one with `FLAGS`, where the features are tried that are `FLAGGED`.
+        servers: where it is tried; what is `FLAGGED`, at the one with flags.
 
     Raises:
         RuntimeError: the program failed as such.
     """
     cells: dict[str, Cell] = {}
-    for address, tried in ((url, FEATURES.keys() - FLAGGED), (flagged_url, FLAGGED)):
+    plain = FEATURES.keys() - FLAGGED
+    for address, tried in ((servers.plain, plain), (servers.flagged, FLAGGED)):
         names = {feature.lower().replace(" ", "_"): feature for feature in tried}
-        for line in _lines(client.program, address, *names):
+        for line in _lines(client.program, address, servers.seeing, *names):
             cells[names[line["feature"]]] = Cell(line["fault"], **line["expected"])
     return cells
 
@@ -80,22 +86,22 @@ def surprises(cells: Mapping[str, Cell]) -> dict[str, str]:
     }
 
 
-def try_standard_tests(url: str) -> list[StandardTest]:
-    """What LangChain's own tests tell, at the server of this address.
+def try_standard_tests(servers: Servers) -> list[StandardTest]:
+    """What LangChain's own tests tell.
 
     Raises:
         RuntimeError: the program failed as such.
     """
     return [
         StandardTest(line["test"], line["outcome"], line["reason"] or "")
-        for line in _lines(STANDARD, url)
+        for line in _lines(STANDARD, servers.plain, servers.seeing)
     ]
 
 
-def _lines(program: str, url: str, *features: str) -> list[dict[str, Any]]:
+def _lines(program: str, *arguments: str) -> list[dict[str, Any]]:
     command: list[str | Path] = ["node"] if program.endswith(".mjs") else [_PYTHON]
     done = subprocess.run(  # noqa: S603  (our own programs)
-        [*command, PROGRAMS / program, url, *features],
+        [*command, PROGRAMS / program, *arguments],
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -121,22 +127,31 @@ def page_of(
 @click.command()
 @click.option("--url", default="", help="A server of the bundled model; without, one is started.")
 @click.option("--flagged-url", default="", help=f"The same of one with {' '.join(FLAGS)}.")
-def main(url: str, flagged_url: str) -> None:
+@click.option("--seeing-url", default="", help="The same of one whose model sees.")
+def main(url: str, flagged_url: str, seeing_url: str) -> None:
     """Try the clients, and write what was seen into docs/clients.md."""
     for absent in filter(None, (missing(for_node=False), missing(for_node=True))):
         raise click.ClickException(f"there are not {absent}")
     seen: dict[Client, dict[str, Cell]] = {}
-    with ExitStack() as servers:
+    with ExitStack() as stack:
 
-        def served(*flags: str) -> str:
-            return servers.enter_context(Served(bundled_model(), flags)).url
+        def served(model: Path, *flags: str) -> str:
+            return stack.enter_context(Served(model, flags)).url
 
-        url, flagged_url = url or served(), flagged_url or served(*FLAGS)
+        def seeing() -> str:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            return served(write_seeing_model(directory / "seeing"), *SEEING_FLAGS)
+
+        servers = Servers(
+            url or served(bundled_model()),
+            flagged_url or served(bundled_model(), *FLAGS),
+            seeing_url or seeing(),
+        )
         for client in CLIENTS:
-            seen[client] = try_client(client, url, flagged_url)
+            seen[client] = try_client(client, servers)
             told = [f"{feature}: {how}" for feature, how in surprises(seen[client]).items()]
             click.echo("\n  ".join([client.title, *told]))
-        tests = try_standard_tests(url)
+        tests = try_standard_tests(servers)
     failed = [f"{test.name}: {test.reason}" for test in tests if test.outcome == "failed"]
     click.echo("\n  ".join(["LangChain's standard tests", *failed]))
     PAGE.write_text(page_of(PAGE.read_text(encoding="utf-8"), seen, tests), encoding="utf-8")

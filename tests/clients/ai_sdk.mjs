@@ -21,6 +21,7 @@ import {
   NO_JSON,
   PERSON,
   PERSON_AS_JSON,
+  SEEING_URL,
   SUM,
   THOUGHT,
   WEATHER,
@@ -28,6 +29,7 @@ import {
   report,
   works,
 } from "./cells.mjs";
+import { ABOUT, PDF, SEEING, checkFile, checkImages } from "./media_cells.mjs";
 
 // docs:begin
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
@@ -130,6 +132,27 @@ const json_mode = works(
   },
 );
 
+const seeing = createOpenAICompatible({ name: "parlance", baseURL: SEEING_URL })(SEEING);
+
+async function told(part) {
+  const messages = [{ role: "user", content: [{ type: "text", text: ABOUT }, part] }];
+  const { text, usage } = await generateText({ model: seeing, messages, temperature: 0 });
+  return { text, promptTokens: usage.inputTokens };
+}
+
+const images = works("as an `image` or a `file`", async function images() {
+  await checkImages(({ data }) => told({ type: "image", image: data }));
+  await checkImages(({ data, kind }) => told({ type: "image", image: data, mediaType: kind }));
+  await checkImages(({ data, kind }) => told({ type: "file", data, mediaType: kind }));
+});
+
+const files = works("PDF; of a text it sends the words", async function files() {
+  const part = ({ data, kind }) => ({ type: "file", data, mediaType: kind });
+  await checkFile((file) => told({ ...part(file), filename: file.name }), PDF);
+  // It names a file that has no name.
+  await checkFile((file) => told(part(file)), PDF, "document.pdf");
+});
+
 const thoughts = works("as `reasoningText`", async function thoughts() {
   const { text, reasoningText, usage } = await generateText({ model, prompt: LONG_SUM });
   assert.match(reasoningText, THOUGHT);
@@ -175,6 +198,8 @@ await report(
   tool_loop,
   structured_output,
   json_mode,
+  images,
+  files,
   thoughts,
   refusals,
 );

@@ -1,6 +1,6 @@
 // What the programs for Node have in common; cells.py says what they tell.
 
-export const [BASE_URL, ...TRIED] = process.argv.slice(2);
+export const [BASE_URL, SEEING_URL, ...TRIED] = process.argv.slice(2);
 
 // The bundled model answers these well, whatever is drawn.
 export const SUM = "What is 7 + 5?";

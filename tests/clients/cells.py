@@ -1,6 +1,7 @@
 """What the programs for Python have in common: each tries features, and tells of each in a line.
 
-Its arguments are the server's address and the features to try, by the names of their functions.
+Its arguments are the server's address, that of one whose model sees, and the features to try, by
+the names of their functions.
 
 A line is a JSON object with the `feature`, the `fault` that it ended with or null, and what is
 `expected` of it: an object with a `note` where there is something to say, and what is `known` of
@@ -15,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-BASE_URL, *_TRIED = sys.argv[1:]
+BASE_URL, SEEING_URL, *_TRIED = sys.argv[1:]
 
 # The bundled model answers these well, whatever is drawn.
 SUM = "What is 7 + 5?"

@@ -1,17 +1,23 @@
 """Instructor, in three of its modes."""
 
+from functools import partial
+
 from cells import (
     ANNA,
     BASE_URL,
     LONG_SUM,
     PERSON,
     PERSON_AS_JSON,
+    SEEING_URL,
     THOUGHT,
     refused,
     report,
     works,
 )
-from instructor import Instructor, Mode
+from instructor import Image, Instructor, Mode
+from instructor.processing.multimodal import PDF
+from media_cells import ABOUT, SEEING, Told, check_file, check_images
+from media_cells import PDF as ANNA_PDF
 
 # isort: split
 # docs:begin
@@ -80,6 +86,38 @@ def json_mode() -> None:
     assert found.model_dump() == ANNA.model_dump()
 
 
+seeing = instructor.from_provider(
+    f"openai/{SEEING}", base_url=SEEING_URL, api_key="none", mode=Mode.JSON_SCHEMA
+)
+sent: dict[str, object] = {}
+
+
+@partial(seeing.on, "completion:kwargs")
+def keep(*, messages: object, **fields: object) -> None:
+    sent.update(fields)
+
+
+class Words(BaseModel):
+    words: str = Field(max_length=2)
+
+
+def told_of(media: Image | PDF) -> Told:
+    messages = [{"role": "user", "content": [ABOUT, media]}]
+    asked = {"response_model": Words, "messages": messages, "temperature": 0}
+    _, made = seeing.create_with_completion(**asked)
+    return Told(made.choices[0].message.content, made.usage.prompt_tokens)
+
+
+@works("as an `Image`, in the mode `JSON_SCHEMA`")
+def images() -> None:
+    check_images(lambda path: told_of(Image.from_path(path)), sent)
+
+
+@works("PDF, as a `PDF`, in the mode `JSON_SCHEMA`")
+def files() -> None:
+    check_file(lambda path: told_of(PDF.from_path(path)), ANNA_PDF, fields=sent)
+
+
 @works("in the completion of `create_with_completion`, in the mode `JSON_SCHEMA`")
 def thoughts() -> None:
     class Sum(BaseModel):
@@ -92,4 +130,4 @@ def thoughts() -> None:
     assert THOUGHT in made.choices[0].message.reasoning_content
 
 
-report(stream, usage, errors, structured_output, json_mode, thoughts)
+report(stream, usage, errors, structured_output, json_mode, images, files, thoughts)

@@ -1,5 +1,7 @@
 """LangChain's own tests of chat models, on `ChatOpenAI`.
 
+Its arguments are the server's address, and that of one whose model sees.
+
 Each test is told of in a line: a JSON object with the `test`, its `outcome` (passed, skipped,
 xfailed or failed) and the `reason` for anything but passed.
 """
@@ -9,17 +11,34 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
+import openai
 import pytest
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
-BASE_URL = sys.argv[1]
+BASE_URL, SEEING_URL = sys.argv[1:]
+MEDIA = Path(__file__).parent / "media"
+
+text_only = pytest.mark.xfail(
+    raises=openai.BadRequestError, strict=True, reason="the API has only text in messages of tools"
+)
 
 
 class TestChatOpenAI(ChatModelIntegrationTests):
-    """All of them but those that need images, sound or documents."""
+    """All of them but those that need sound."""
+
+    @pytest.fixture(autouse=True)
+    def _nothing_is_fetched(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The tests fetch a picture and a PDF from the internet."""
+
+        def get(url: str, **_: object) -> httpx.Response:
+            name = "anna.pdf" if url.endswith(".pdf") else "dots.png"
+            return httpx.Response(200, content=(MEDIA / name).read_bytes())
+
+        monkeypatch.setattr(httpx, "get", get)
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
@@ -35,6 +54,14 @@ class TestChatOpenAI(ChatModelIntegrationTests):
             "stream_usage": True,
         }
 
+    @pytest.fixture
+    def model(self, request: pytest.FixtureRequest) -> BaseChatModel:
+        """The one that sees, where a picture is to be seen."""
+        more = getattr(request, "param", None) or {}
+        if request.node.name in ("test_image_inputs", "test_anthropic_inputs"):
+            more = {"base_url": SEEING_URL, "model": "seeing"}
+        return ChatOpenAI(**self.standard_chat_model_params | self.chat_model_params | more)
+
     @property
     def supports_json_mode(self) -> bool:
         return True
@@ -44,12 +71,36 @@ class TestChatOpenAI(ChatModelIntegrationTests):
         return True
 
     @property
+    def supports_image_inputs(self) -> bool:
+        return True
+
+    @property
+    def supports_pdf_inputs(self) -> bool:
+        return True
+
+    @property
+    def supports_image_tool_message(self) -> bool:
+        return True
+
+    @property
+    def supports_pdf_tool_message(self) -> bool:
+        return True
+
+    @property
     def supports_model_override(self) -> bool:
         return True
 
     @property
     def model_override_value(self) -> str:
         return "parlance-bundled"
+
+    @text_only
+    def test_image_tool_message(self, model: BaseChatModel) -> None:
+        super().test_image_tool_message(model)
+
+    @text_only
+    def test_pdf_tool_message(self, model: BaseChatModel) -> None:
+        super().test_pdf_tool_message(model)
 
     @pytest.mark.xfail(
         raises=OutputParserException,

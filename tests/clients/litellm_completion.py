@@ -1,6 +1,7 @@
 """LiteLLM's `completion`."""
 
 import json
+from pathlib import Path
 
 import litellm
 from cells import (
@@ -10,6 +11,7 @@ from cells import (
     NO_JSON,
     PERSON,
     PERSON_AS_JSON,
+    SEEING_URL,
     SUM,
     THOUGHT,
     WEATHER,
@@ -19,6 +21,7 @@ from cells import (
     report,
     works,
 )
+from media_cells import ABOUT, PDF, SEEING, TEXT, Told, check_file, check_images, data_url, kind
 
 # isort: split
 # docs:begin
@@ -132,6 +135,39 @@ def json_mode() -> None:
     assert json.loads(text) == ANNA.model_dump()
 
 
+seeing = {**server, "model": f"openai/{SEEING}", "api_base": SEEING_URL}
+
+
+def told_of(part: dict[str, object]) -> Told:
+    messages = [{"role": "user", "content": [{"type": "text", "text": ABOUT}, part]}]
+    made = completion(messages=messages, temperature=0, **seeing)
+    return Told(made.choices[0].message.content, made.usage.prompt_tokens)
+
+
+def images() -> None:
+    def ask(path: Path, **more: str) -> Told:
+        return told_of({"type": "image_url", "image_url": {"url": data_url(path), **more}})
+
+    check_images(ask)
+    check_images(lambda path: ask(path, detail="low", format=kind(path)))
+
+
+@works("PDF and text, in the request or uploaded; it calls one without name `my_file.pdf`")
+def files() -> None:
+    def ask(**file: str) -> Told:
+        return told_of({"type": "file", "file": file})
+
+    def uploaded(path: Path) -> Told:
+        to = {"custom_llm_provider": "openai", "api_base": SEEING_URL, "api_key": "none"}
+        made = litellm.create_file(file=path.open("rb"), purpose="user_data", **to)
+        return ask(file_id=made.id, format=kind(path))
+
+    for path in PDF, TEXT:
+        check_file(lambda path: ask(file_data=data_url(path), filename=path.name), path)
+        check_file(uploaded, path)
+    check_file(lambda path: ask(file_data=data_url(path)), PDF, "my_file.pdf")
+
+
 def thoughts() -> None:
     made = ask(LONG_SUM)
     message = made.choices[0].message
@@ -166,6 +202,8 @@ report(
     tool_loop,
     structured_output,
     json_mode,
+    images,
+    files,
     thoughts,
     refusals,
 )

@@ -10,6 +10,7 @@ from cells import (
     LONG_SUM,
     PERSON,
     PERSON_AS_JSON,
+    SEEING_URL,
     SUM,
     THOUGHT,
     WEATHER,
@@ -20,8 +21,14 @@ from cells import (
     works,
 )
 from llama_index.core.agent.workflow import FunctionAgent
-from llama_index.core.llms import ChatMessage
+from llama_index.core.llms import (
+    ChatMessage,
+    DocumentBlock,
+    ImageBlock,
+    TextBlock,
+)
 from llama_index.core.tools import FunctionTool
+from media_cells import ABOUT, PDF, SEEING, TEXT, Told, check_file, check_images
 
 # isort: split
 # docs:begin
@@ -108,6 +115,29 @@ def json_mode() -> None:
     assert json.loads(text) == ANNA.model_dump()
 
 
+seeing = OpenAILike(model=SEEING, api_base=SEEING_URL, api_key="none", is_chat_model=True)
+
+
+def told_of(block: ImageBlock | DocumentBlock) -> Told:
+    blocks = [TextBlock(text=ABOUT), block]
+    made = seeing.chat([ChatMessage(role="user", blocks=blocks)], temperature=0)
+    return Told(made.message.content, made.raw.usage.prompt_tokens)
+
+
+@works("as an `ImageBlock`")
+def images() -> None:
+    check_images(lambda path: told_of(ImageBlock(path=path)))
+    check_images(lambda path: told_of(ImageBlock(path=path, detail="low")))
+
+
+@works("PDF and text, as a `DocumentBlock`")
+def files() -> None:
+    for path in PDF, TEXT:
+        check_file(lambda path: told_of(DocumentBlock(path=path, title=path.name)), path)
+        # It names a file that has no title.
+        check_file(lambda path: told_of(DocumentBlock(path=path)), path, "input_document")
+
+
 @works("as a `ThinkingBlock`")
 def thoughts() -> None:
     question = [ChatMessage(role="user", content=LONG_SUM)]
@@ -130,5 +160,7 @@ report(
     tool_loop,
     structured_output,
     json_mode,
+    images,
+    files,
     thoughts,
 )

@@ -1,5 +1,6 @@
 """The command `llm`, told of the server in `extra-openai-models.yaml`."""
 
+import hashlib
 import json
 import os
 import re
@@ -14,13 +15,16 @@ from cells import (
     LONG_SUM,
     PERSON,
     PERSON_AS_JSON,
+    SEEING_URL,
     SUM,
     THOUGHT,
     WEATHER,
     WEATHER_FOUND,
     fails,
     report,
+    works,
 )
+from media_cells import ABOUT, PDF, SEEING, Told, check_file, check_images
 
 HERE = Path(__file__).parent
 FUNCTION = f'''
@@ -29,8 +33,12 @@ def get_weather(city: str) -> str:
     return {WEATHER_FOUND!r}
 '''
 HOME = Path(tempfile.mkdtemp())
+SHOWN = (HERE / "extra-openai-models.yaml").read_text()
 (HOME / "extra-openai-models.yaml").write_text(
-    (HERE / "extra-openai-models.yaml").read_text().replace("BASE_URL", BASE_URL)
+    SHOWN.replace("BASE_URL", BASE_URL)
+    + SHOWN.replace("BASE_URL", SEEING_URL)
+    .replace("model_id: parlance", f"model_id: {SEEING}")
+    .replace("parlance-bundled", SEEING)
 )
 
 
@@ -98,6 +106,22 @@ def json_mode() -> None:
     assert json.loads(text) == ANNA.model_dump()
 
 
+def told_of(path: Path) -> Told:
+    done = llm("-m", SEEING, "-o", "temperature", "0", "--usage", "-a", str(path), ABOUT)
+    (tokens,) = re.findall(r"(\d+) input", done.stderr)
+    return Told(done.stdout.removesuffix("\n"), int(tokens))
+
+
+@works("with `vision: true`")
+def images() -> None:
+    check_images(told_of)
+
+
+@works("PDF, with `vision: true`")
+def files() -> None:
+    check_file(told_of, PDF, f"{hashlib.sha256(PDF.read_bytes()).hexdigest()}.pdf")
+
+
 @fails("no thought", "it reads thoughts of OpenAI's Responses API only")
 def thoughts() -> None:
     done = llm(LONG_SUM)
@@ -116,5 +140,7 @@ report(
     tool_loop,
     structured_output,
     json_mode,
+    images,
+    files,
     thoughts,
 )

@@ -1,6 +1,7 @@
 // The official client for Node.
 
 import assert from "node:assert/strict";
+import { createReadStream } from "node:fs";
 
 import { zodFunction, zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
@@ -12,6 +13,7 @@ import {
   NO_JSON,
   PERSON,
   PERSON_AS_JSON,
+  SEEING_URL,
   SUM,
   THOUGHT,
   WEATHER,
@@ -19,6 +21,7 @@ import {
   report,
   works,
 } from "./cells.mjs";
+import { ABOUT, PDF, SEEING, TEXT, checkFile, checkImages } from "./media_cells.mjs";
 
 // docs:begin
 import OpenAI from "openai";
@@ -117,6 +120,34 @@ async function json_mode() {
   assert.deepEqual(JSON.parse(made.choices[0].message.content), ANNA);
 }
 
+const seeing = client.withOptions({ baseURL: SEEING_URL });
+
+async function told(part) {
+  const messages = [{ role: "user", content: [{ type: "text", text: ABOUT }, part] }];
+  const asked = { model: SEEING, messages, temperature: 0 };
+  const { choices, usage } = await seeing.chat.completions.create(asked);
+  return { text: choices[0].message.content, promptTokens: usage.prompt_tokens };
+}
+
+async function images() {
+  await checkImages(({ url }) => told({ type: "image_url", image_url: { url } }));
+  const low = ({ url }) => ({ type: "image_url", image_url: { url, detail: "low" } });
+  await checkImages((picture) => told(low(picture)));
+}
+
+const files = works("PDF and text, in the request or uploaded", async function files() {
+  const sent = ({ name, url }) => told({ type: "file", file: { filename: name, file_data: url } });
+  const uploaded = async ({ path }) => {
+    const file = createReadStream(path);
+    const { id } = await seeing.files.create({ file, purpose: "user_data" });
+    return told({ type: "file", file: { file_id: id } });
+  };
+  for (const file of [PDF, TEXT]) {
+    await checkFile(sent, file);
+    await checkFile(uploaded, file);
+  }
+});
+
 const thoughts = works(
   "as `reasoning_content`, which its types do not name",
   async function thoughts() {
@@ -163,6 +194,8 @@ await report(
   tool_loop,
   structured_output,
   json_mode,
+  images,
+  files,
   thoughts,
   refusals,
 );

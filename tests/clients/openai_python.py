@@ -1,6 +1,7 @@
 """The official client for Python."""
 
 import json
+from pathlib import Path
 
 import openai
 from cells import (
@@ -10,6 +11,7 @@ from cells import (
     NO_JSON,
     PERSON,
     PERSON_AS_JSON,
+    SEEING_URL,
     SUM,
     THOUGHT,
     WEATHER,
@@ -19,6 +21,7 @@ from cells import (
     report,
     works,
 )
+from media_cells import ABOUT, PDF, SEEING, TEXT, Told, check_file, check_images, data_url
 from pydantic import BaseModel
 
 # isort: split
@@ -119,6 +122,37 @@ def json_mode() -> None:
     assert json.loads(made.choices[0].message.content) == ANNA.model_dump()
 
 
+seeing = client.with_options(base_url=SEEING_URL)
+
+
+def told_of(part: dict[str, object]) -> Told:
+    messages = [{"role": "user", "content": [{"type": "text", "text": ABOUT}, part]}]
+    made = seeing.chat.completions.create(model=SEEING, messages=messages, temperature=0)
+    return Told(made.choices[0].message.content, made.usage.prompt_tokens)
+
+
+def images() -> None:
+    def ask(path: Path, **more: str) -> Told:
+        return told_of({"type": "image_url", "image_url": {"url": data_url(path), **more}})
+
+    check_images(ask)
+    # So small a picture is the same in either detail.
+    check_images(lambda path: ask(path, detail="low"))
+
+
+@works("PDF and text, in the request or uploaded")
+def files() -> None:
+    def ask(**file: str) -> Told:
+        return told_of({"type": "file", "file": file})
+
+    def uploaded(path: Path) -> Told:
+        return ask(file_id=seeing.files.create(file=path, purpose="user_data").id)
+
+    for path in PDF, TEXT:
+        check_file(lambda path: ask(file_data=data_url(path), filename=path.name), path)
+        check_file(uploaded, path)
+
+
 @works("as `reasoning_content`, which its types do not name")
 def thoughts() -> None:
     made = client.chat.completions.create(**asked(LONG_SUM))
@@ -156,6 +190,8 @@ report(
     tool_loop,
     structured_output,
     json_mode,
+    images,
+    files,
     thoughts,
     refusals,
 )

@@ -1,6 +1,7 @@
 """Pydantic AI's `Agent`."""
 
 import asyncio
+from pathlib import Path
 
 from cells import (
     ANNA,
@@ -9,6 +10,7 @@ from cells import (
     NO_JSON,
     PERSON,
     PERSON_AS_JSON,
+    SEEING_URL,
     SUM,
     THOUGHT,
     WEATHER,
@@ -18,9 +20,10 @@ from cells import (
     report,
     works,
 )
-from pydantic_ai import ModelHTTPError, NativeOutput, PromptedOutput
+from media_cells import ABOUT, PDF, SEEING, Told, check_file, check_images, kind
+from pydantic_ai import BinaryContent, ModelHTTPError, NativeOutput, PromptedOutput, UploadedFile
 from pydantic_ai.exceptions import ContentFilterError, UnexpectedModelBehavior
-from pydantic_ai.messages import ModelResponsePart
+from pydantic_ai.messages import ModelResponsePart, UserContent
 
 # isort: split
 # docs:begin
@@ -115,6 +118,36 @@ def json_mode() -> None:
     assert agent.run_sync(PERSON_AS_JSON, output_type=asked).output == ANNA
 
 
+elsewhere = OpenAIProvider(base_url=SEEING_URL, api_key="none")
+seeing = Agent(OpenAIChatModel(SEEING, provider=elsewhere))
+
+
+def told_of(content: UserContent) -> Told:
+    made = seeing.run_sync([ABOUT, content], model_settings={"temperature": 0})
+    return Told(made.output, made.usage.input_tokens)
+
+
+@works("as a `BinaryContent`")
+def images() -> None:
+    def ask(path: Path, **metadata: str) -> Told:
+        data = {"data": path.read_bytes(), "media_type": kind(path)}
+        return told_of(BinaryContent(**data, vendor_metadata=metadata))
+
+    check_images(ask)
+    check_images(lambda path: ask(path, detail="low"))
+
+
+@works("PDF, as a `BinaryContent` or an `UploadedFile`; of a text it sends the words")
+def files() -> None:
+    async def upload() -> str:
+        return (await elsewhere.client.files.create(file=PDF, purpose="user_data")).id
+
+    uploaded = UploadedFile(asyncio.run(upload()), provider_name="openai", media_type=kind(PDF))
+    # It names every PDF so.
+    check_file(lambda path: told_of(BinaryContent.from_path(path)), PDF, "filename.pdf")
+    check_file(lambda _: told_of(uploaded), PDF)
+
+
 @works("as a `ThinkingPart`")
 def thoughts() -> None:
     async def streamed_parts() -> list[ModelResponsePart]:
@@ -159,6 +192,8 @@ report(
     tool_loop,
     structured_output,
     json_mode,
+    images,
+    files,
     thoughts,
     refusals,
 )

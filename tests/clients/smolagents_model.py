@@ -1,6 +1,7 @@
 """smolagents' `OpenAIModel`, and its agent that calls tools."""
 
 import json
+from pathlib import Path
 
 import openai
 from cells import (
@@ -8,6 +9,7 @@ from cells import (
     BASE_URL,
     PERSON,
     PERSON_AS_JSON,
+    SEEING_URL,
     SUM,
     WEATHER,
     WEATHER_FOUND,
@@ -16,6 +18,8 @@ from cells import (
     refused,
     report,
 )
+from media_cells import ABOUT, SEEING, Told, check_images
+from PIL import Image
 from smolagents import ToolCallingAgent, tool
 from smolagents.agents import EMPTY_PROMPT_TEMPLATES
 
@@ -123,6 +127,18 @@ def json_mode() -> None:
     assert json.loads(text) == ANNA.model_dump()
 
 
+def images() -> None:
+    seeing = OpenAIModel(model_id=SEEING, api_base=SEEING_URL, api_key="none")
+
+    def ask(path: Path) -> Told:
+        (message,) = asked(ABOUT)
+        message["content"].append({"type": "image", "image": Image.open(path)})
+        made = seeing([message], temperature=0)
+        return Told(made.content, made.token_usage.input_tokens)
+
+    check_images(ask)
+
+
 report(
     chat,
     stream,
@@ -135,4 +151,5 @@ report(
     tool_loop,
     structured_output,
     json_mode,
+    images,
 )

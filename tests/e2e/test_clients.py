@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 from support.server_process import ServerProcess, end_server, start_server
 
-from tools.clients import CLIENTS, FLAGS, Cell, Client, StandardTest
+from tools.clients import CLIENTS, FLAGS, SEEING_FLAGS, Cell, Client, Servers, StandardTest
+from tools.seeing_model import write_seeing_model
 from tools.try_clients import PAGE, missing, page_of, surprises, try_client, try_standard_tests
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -28,18 +30,32 @@ def flagged_server(compile_cache) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="module")
-def tried(
-    server: ServerProcess, flagged_server: ServerProcess
-) -> Callable[[Client], dict[str, Cell]]:
-    """What a client's program tells; it runs once at each server."""
-    return cache(lambda client: try_client(client, server.url, flagged_server.url))
+def seeing_server(compile_cache, tmp_path_factory) -> Iterator[ServerProcess]:
+    """A server whose model sees."""
+    model: Path = write_seeing_model(tmp_path_factory.mktemp("models") / "seeing")
+    running = start_server(compile_cache, "--model", str(model), *SEEING_FLAGS)
+    yield running
+    assert end_server(running) == 0, "".join(running.lines)
 
 
 @pytest.fixture(scope="module")
-def standard(server: ServerProcess) -> list[StandardTest]:
+def servers(
+    server: ServerProcess, flagged_server: ServerProcess, seeing_server: ServerProcess
+) -> Servers:
+    return Servers(server.url, flagged_server.url, seeing_server.url)
+
+
+@pytest.fixture(scope="module")
+def tried(servers: Servers) -> Callable[[Client], dict[str, Cell]]:
+    """What a client's program tells; it runs once at each server."""
+    return cache(lambda client: try_client(client, servers))
+
+
+@pytest.fixture(scope="module")
+def standard(servers: Servers) -> list[StandardTest]:
     """What LangChain's own tests tell."""
     needs(for_node=False)
-    return try_standard_tests(server.url)
+    return try_standard_tests(servers)
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.title)

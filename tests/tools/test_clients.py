@@ -12,6 +12,7 @@ from tools.clients import (
     PROGRAMS,
     SERVER,
     Cell,
+    Servers,
     StandardTest,
     features_list,
     features_table,
@@ -71,12 +72,13 @@ def test_what_is_otherwise_than_the_program_says_is_told(cell: Cell, told: str |
 def test_what_wants_a_flag_is_asked_of_the_server_with_flags(monkeypatch) -> None:
     asked = {}
 
-    def lines(program: str, url: str, *features: str) -> list[dict[str, object]]:
+    def lines(program: str, url: str, seeing: str, *features: str) -> list[dict[str, object]]:
+        assert seeing == "seeing"
         asked[program, url] = set(features)
         return [{"feature": each, "fault": url, "expected": {}} for each in features]
 
     monkeypatch.setattr(try_clients, "_lines", lines)
-    cells = try_client(FIRST, "plain", "flagged")
+    cells = try_client(FIRST, Servers("plain", "flagged", "seeing"))
     assert asked[FIRST.program, "flagged"] == {"thoughts", "refusals"}
     assert {"chat", "streamed_usage", "json_mode"} < asked[FIRST.program, "plain"]
     assert {name: cell.fault for name, cell in cells.items()} == {
@@ -84,10 +86,11 @@ def test_what_wants_a_flag_is_asked_of_the_server_with_flags(monkeypatch) -> Non
     }
 
 
-def test_a_column_says_which_flag_it_wants() -> None:
+def test_a_column_says_which_server_it_wants() -> None:
     columns = features_list().splitlines()
     assert len(columns) == len(FEATURES)
     assert columns[0] == "- *chat*: an answer in one piece."
+    assert columns[-4] == "- *images*: a picture in a message; of a server whose model sees."
     assert columns[-1].startswith("- *refusals*: ")
     assert columns[-1].endswith("; of a server with `--refusals`.")
 
@@ -117,6 +120,6 @@ def test_a_client_is_shown_as_it_is_tried(client) -> None:
 
 
 def test_every_program_is_a_clients() -> None:
-    shared = {"cells.py", "cells.mjs", "langchain_standard.py"}
+    shared = {"cells.py", "cells.mjs", "langchain_standard.py", "media_cells.py", "media_cells.mjs"}
     programs = {path.name for pattern in ("*.py", "*.mjs") for path in PROGRAMS.glob(pattern)}
     assert programs - shared == {client.program for client in CLIENTS}
