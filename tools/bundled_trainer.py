@@ -60,22 +60,28 @@ def schedule(settings: Settings) -> optax.Schedule:
 
 
 def _matrix_axes(parameters: Mapping[str, Any]) -> dict[str, MuonDimensionNumbers | None]:
-    axes = {
-        "qkv": MuonDimensionNumbers(0, (1, 2, 3)),
-        "out": MuonDimensionNumbers((0, 1, 2), 3),
-        "gate_up": MuonDimensionNumbers(0, 2),
-        "down": MuonDimensionNumbers(0, 1),
-    }
-    return {name: axes.get(name.rsplit(".", 1)[-1]) for name in parameters}
+    def of(name: str, value: Any) -> MuonDimensionNumbers | None:
+        match name.rsplit(".", 1)[-1]:
+            case "qkv":
+                return MuonDimensionNumbers(0, (1, 2, 3))
+            case "out":
+                return MuonDimensionNumbers(tuple(range(value.ndim - 1)), value.ndim - 1)
+            case "gate_up":
+                return MuonDimensionNumbers(0, 2)
+            case "up" | "down":
+                return MuonDimensionNumbers(0, 1)
+            case _:
+                return None
+
+    return {name: of(name, value) for name, value in parameters.items()}
 
 
-def optimizer(settings: Settings) -> optax.GradientTransformation:
+def optimizer(rate: optax.Schedule) -> optax.GradientTransformation:
     """Muon for the matrices, AdamW for the embedding and the norms.
 
     Muon's updates are scaled to AdamW's usual size (Liu et al. 2025), so that one learning rate
     serves both.
     """
-    rate = schedule(settings)
     return optax.chain(
         optax.clip_by_global_norm(1.0),
         muon(
@@ -96,7 +102,7 @@ class Trainer:
         self.settings = settings
         self.tokenizer = tokenizer
         self.parameters = random_arrays(settings.model, jnp.dtype("float32"), settings.seed)
-        self._optimizer = optimizer(settings)
+        self._optimizer = optimizer(schedule(settings))
         self.state = self._optimizer.init(self.parameters)
         self._step = jax.jit(self._update, donate_argnums=(0, 1))
         self._score = jax.jit(self._row_scores)

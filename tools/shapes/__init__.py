@@ -1,0 +1,1 @@
+"""What the small model that sees is trained on: pictures of shapes, and questions about them."""
