@@ -50,6 +50,14 @@ def test_the_image_holds_all_packages_and_installs_extras_that_there_are():
     assert instructions("ARG") == ["EXTRA=cuda"]
 
 
+def test_every_package_is_installed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = project["tool"]["setuptools"]["packages"]
+    tops = {package.partition(".")[0] for package in listed}
+    there = {path.parent for top in tops for path in (ROOT / top).rglob("*.py")}
+    assert sorted(listed) == sorted(".".join(path.relative_to(ROOT).parts) for path in there)
+
+
 def test_the_image_sets_settings_that_there_are():
     (variables,) = instructions("ENV")
     known = {environment_name(name) for name in settings()}
