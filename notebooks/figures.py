@@ -54,7 +54,7 @@ def rules(
     figure.suptitle(title, fontsize=11)
     handles, labels = grid[0, 2].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    return _image(figure)
+    return image(figure)
 
 
 def sweeps(
@@ -97,7 +97,7 @@ def sweeps(
             axes.legend(frameon=False, fontsize=8, handlelength=1.2, borderpad=0)
     figure.align_ylabels(grid[:, 0])
     figure.suptitle(title, fontsize=11)
-    return _image(figure)
+    return image(figure)
 
 
 def token_maps(
@@ -131,7 +131,7 @@ def token_maps(
     )
     bar.set_label("probability that the model gives the token", fontsize=8)
     bar.ax.tick_params(labelsize=8)
-    return _image(figure)
+    return image(figure)
 
 
 def masks(places: Mapping[str, tuple[Token, np.ndarray]], title: str) -> Image.Image:
@@ -166,7 +166,7 @@ def masks(places: Mapping[str, tuple[Token, np.ndarray]], title: str) -> Image.I
     figure.suptitle(title, fontsize=11)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
-    return _image(figure)
+    return image(figure)
 
 
 def narrowing(tokens: Sequence[Token], counts: np.ndarray, size: int, title: str) -> Image.Image:
@@ -198,7 +198,7 @@ def narrowing(tokens: Sequence[Token], counts: np.ndarray, size: int, title: str
         axes.tick_params(labelsize=8)
         axes.set_xlim(-0.7, len(tokens) - 0.3)
     figure.suptitle(title, fontsize=11)
-    return _image(figure)
+    return image(figure)
 
 
 def costs(rates: Mapping[str, Mapping[int, Sequence[float]]], title: str) -> Image.Image:
@@ -229,7 +229,7 @@ def costs(rates: Mapping[str, Mapping[int, Sequence[float]]], title: str) -> Ima
     axes.tick_params(axis="x", length=0)
     axes.legend(frameon=False, loc="upper left")
     axes.set_title(title, fontsize=11)
-    return _image(figure)
+    return image(figure)
 
 
 def _panels(
@@ -292,9 +292,9 @@ def _parting(one: Choice, other: Choice) -> int | None:
     return next((place for place, (a, b) in enumerate(pairs) if a.id != b.id), None)
 
 
-def _image(figure: Figure) -> Image.Image:
-    """The figure in 64 colours, which look the same and take a third of the room."""
+def image(figure: Figure, colours: int = 64) -> Image.Image:
+    """The figure in few colours, which look the same and take a third of the room."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     plt.close(figure)
-    return Image.open(buffer).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    return Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from figures import ORANGE, _image
+from figures import ORANGE, image
 from matplotlib.axes import Axes
 from PIL import Image
 
@@ -64,7 +64,7 @@ def patches(
     for axes in (left, middle, right):
         axes.axis("off")
     figure.suptitle(title, fontsize=11)
-    return _image(figure)
+    return image(figure, 256)
 
 
 def components(pixels: np.ndarray, maps: Mapping[str, np.ndarray], title: str) -> Image.Image:
@@ -86,7 +86,7 @@ def components(pixels: np.ndarray, maps: Mapping[str, np.ndarray], title: str) -
         bar = figure.colorbar(shown, ax=axes, location="bottom", shrink=0.9, aspect=24)
         bar.ax.tick_params(labelsize=8)
     figure.suptitle(title, fontsize=11)
-    return _image(figure)
+    return image(figure, 256)
 
 
 def looks(
@@ -108,8 +108,10 @@ def looks(
         squeeze=False,
     )
     most = max(float(each.max()) for each in rows.values())
+    for axes, word in zip(grid[0], words, strict=True):
+        axes.set_title(word, fontsize=11, fontweight="bold")
     for line, (label, each) in zip(grid, rows.items(), strict=True):
-        for axes, word, values in zip(line, words, each, strict=True):
+        for axes, values in zip(line, each, strict=True):
             shown = _over(axes, pixels, values, cmap="cividis", vmin=0, vmax=most, alpha=0.8)
             axes.text(
                 0.97,
@@ -121,8 +123,6 @@ def looks(
                 color="white",
                 bbox={"facecolor": _INK, "linewidth": 0, "pad": 1.5},
             )
-            if line is grid[0]:
-                axes.set_title(word, fontsize=11, fontweight="bold")
         line[0].text(
             -0.08,
             0.5,
@@ -137,7 +137,7 @@ def looks(
     bar.set_label("share of the word's attention on a token of the picture", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     figure.suptitle(title, fontsize=11)
-    return _image(figure)
+    return image(figure, 256)
 
 
 def _over(axes: Axes, pixels: np.ndarray, values: np.ndarray, **style: object) -> object:
