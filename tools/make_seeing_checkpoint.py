@@ -8,7 +8,6 @@ As `make_random_checkpoint`, but as it is published, for what sees is read from 
 import json
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -18,7 +17,7 @@ from sentencepiece.sentencepiece_model_pb2 import (
 
 from model.bundled import directory as bundled_directory
 from tools.make_random_checkpoint import TOKENIZER, widened_tokenizer
-from tools.published_checkpoint import tensor_shapes, write_checkpoint
+from tools.published_checkpoint import seeing_shapes, write_checkpoint
 
 _MARKS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
 _CONTROL = 3
@@ -42,53 +41,6 @@ def tokenizer(vocab: int) -> bytes:
         model.pieces.add(piece=mark, score=0.0, type=_CONTROL)
     model.trainer_spec.vocab_size = vocab
     return model.SerializeToString()
-
-
-def tower_shapes(vision: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The tensors that a tower with this `vision_config` is published with."""
-    embed, ffn, out = vision["hidden_size"], vision["intermediate_size"], vision["out_hidden_size"]
-    square = embed * _MERGE**2
-
-    def merger(norm: int) -> dict[str, tuple[int, ...]]:
-        return {
-            "norm": (norm,),
-            "linear_fc1": (square, square),
-            "linear_fc2": (out, square),
-        }
-
-    block: dict[str, tuple[int, ...]] = {
-        "norm1": (embed,),
-        "attn.qkv": (3 * embed, embed),
-        "attn.proj": (embed, embed),
-        "norm2": (embed,),
-        "mlp.linear_fc1": (ffn, embed),
-        "mlp.linear_fc2": (embed, ffn),
-    }
-    patch = (3, _FRAMES, vision["patch_size"], vision["patch_size"])
-    parts = {"patch_embed.proj": (embed, *patch)}
-    for index in range(vision["depth"]):
-        parts |= {f"blocks.{index}.{name}": shape for name, shape in block.items()}
-    parts |= {f"merger.{name}": shape for name, shape in merger(embed).items()}
-    for index in range(len(vision["deepstack_visual_indexes"])):
-        of = merger(square).items()
-        parts |= {f"deepstack_merger_list.{index}.{name}": shape for name, shape in of}
-    found = {f"model.visual.{name}.weight": shape for name, shape in parts.items()}
-    found |= {f"model.visual.{name}.bias": shape[:1] for name, shape in parts.items()}
-    positions = (vision["num_position_embeddings"], embed)
-    return found | {"model.visual.pos_embed.weight": positions}
-
-
-def decoder_shapes(text: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The tensors that a decoder with this `text_config`, its head tied, is published with."""
-    shapes = {
-        f"model.language_model.{name.removeprefix('model.')}": shape
-        for name, shape in tensor_shapes(text).items()
-    }
-    for index in range(text["num_hidden_layers"]):
-        for name in ("q_norm", "k_norm"):
-            layer = f"model.language_model.layers.{index}.self_attn"
-            shapes[f"{layer}.{name}.weight"] = (text["head_dim"],)
-    return shapes
 
 
 @click.command()
@@ -157,7 +109,7 @@ def main(
         "text_config": text,
         "vision_config": vision,
     }
-    shapes = decoder_shapes(text) | tower_shapes(vision)
+    shapes = seeing_shapes(config)
     generator = np.random.default_rng(seed)
 
     def draw(name: str) -> np.ndarray:

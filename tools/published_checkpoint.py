@@ -1,4 +1,4 @@
-"""Checkpoints in the form that hubs publish, of any Llama-like shape and any values.
+"""Checkpoints in the form that hubs publish, shaped like Llama's or Qwen3-VL's, of any values.
 
 For benchmarks and tests: tensors are drawn one by one, so that a checkpoint may be larger than
 memory, and written by the format's own package.
@@ -41,6 +41,47 @@ def tensor_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     if not config.get("tie_word_embeddings", False):
         shapes["lm_head.weight"] = (config["vocab_size"], embed)
     return shapes
+
+
+def seeing_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The tensors that a Qwen3-VL with this `config.json`, its head tied, is published with."""
+    text = config["text_config"]
+    decoder = tensor_shapes({**text, "tie_word_embeddings": True})
+    for index in range(text["num_hidden_layers"]):
+        for part in "qk":
+            decoder[f"model.layers.{index}.self_attn.{part}_norm.weight"] = (text["head_dim"],)
+    found = {
+        f"model.language_model.{name.removeprefix('model.')}": shape
+        for name, shape in decoder.items()
+    }
+    return found | _tower_shapes(config["vision_config"])
+
+
+def _tower_shapes(vision: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    embed, ffn, out = vision["hidden_size"], vision["intermediate_size"], vision["out_hidden_size"]
+    square = embed * vision["spatial_merge_size"] ** 2
+    block: dict[str, tuple[int, ...]] = {
+        "norm1": (embed,),
+        "attn.qkv": (3 * embed, embed),
+        "attn.proj": (embed, embed),
+        "norm2": (embed,),
+        "mlp.linear_fc1": (ffn, embed),
+        "mlp.linear_fc2": (embed, ffn),
+    }
+    patch = (3, vision["temporal_patch_size"], vision["patch_size"], vision["patch_size"])
+    parts: dict[str, tuple[int, ...]] = {"patch_embed.proj": (embed, *patch)}
+    for index in range(vision["depth"]):
+        parts |= {f"blocks.{index}.{name}": shape for name, shape in block.items()}
+    mergers = {"merger": embed}
+    for index in range(len(vision["deepstack_visual_indexes"])):
+        mergers[f"deepstack_merger_list.{index}"] = square
+    for name, normed in mergers.items():
+        parts[f"{name}.norm"] = (normed,)
+        parts[f"{name}.linear_fc1"], parts[f"{name}.linear_fc2"] = (square, square), (out, square)
+    found = {"model.visual.pos_embed.weight": (vision["num_position_embeddings"], embed)}
+    for name, shape in parts.items():
+        found |= {f"model.visual.{name}.weight": shape, f"model.visual.{name}.bias": shape[:1]}
+    return found
 
 
 def write_checkpoint(

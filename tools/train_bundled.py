@@ -12,7 +12,7 @@ import time
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 import jax
@@ -56,6 +56,13 @@ def _claim(out: Path, settings: Settings) -> None:
     path.write_text(json.dumps(mine, indent=2) + "\n")
 
 
+class Resumable(Protocol):
+    """What a run goes on with."""
+
+    parameters: Arrays
+    state: Any
+
+
 class Checkpoints:
     """A run's weights and optimizer states, the last two of them kept."""
 
@@ -68,14 +75,14 @@ class Checkpoints:
         """The steps that were done when the last was saved."""
         return self._manager.latest_step() or 0
 
-    def restore(self, trainer: Trainer) -> None:
+    def restore(self, trainer: Resumable) -> None:
         """Give the trainer what was saved last, if anything was."""
         if self.done:
             target = {"parameters": trainer.parameters, "state": trainer.state}
             restored = self._manager.restore(self.done, args=ocp.args.StandardRestore(target))  # pyright: ignore[reportCallIssue]
             trainer.parameters, trainer.state = restored["parameters"], restored["state"]
 
-    def save(self, trainer: Trainer, done: int) -> None:
+    def save(self, trainer: Resumable, done: int) -> None:
         """Keep the trainer's weights and state."""
         state = {"parameters": trainer.parameters, "state": trainer.state}
         self._manager.save(done, args=ocp.args.StandardSave(state))  # pyright: ignore[reportCallIssue]

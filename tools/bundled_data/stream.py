@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from model.tokenizer.sentence_piece import SentencePieceTokenizer
 
-T, B = TypeVar("T"), TypeVar("B")
+T = TypeVar("T")
+B = TypeVar("B")
 
 AHEAD = 4
 """Batches in the making for each worker."""

@@ -101,7 +101,9 @@ class Reader:
         rows = (len(items), LENGTH)
         width = 3 * self.processor.frames * patch**2
         made = Batch(
-            *(np.zeros(rows, np.int32) for _ in range(3)),
+            np.zeros(rows, np.int32),
+            np.zeros(rows, np.int32),
+            np.zeros(rows, np.int32),
             np.zeros((3, *rows), np.int32),
             np.full(rows, -1, np.int32),
             np.zeros((pictures, most, width), np.uint8),

@@ -21,7 +21,7 @@ from model.families.qwen3_vl import (
 from model.families.stored import Stored
 from model.parameters import Arrays
 from model.vision.config import Qwen3VLVisionConfig
-from tools.published_checkpoint import tensor_shapes
+from tools.published_checkpoint import seeing_shapes
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 BEGIN, END, IMAGE = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"
@@ -136,7 +136,7 @@ def shapes_of(directory: Path) -> tuple[ModelConfig, Qwen3VLVisionConfig]:
 def write_weights(directory: Path, decoder: Arrays, tower: Arrays) -> None:
     """Write `model.safetensors` in bfloat16."""
     text, vision = shapes_of(directory)
-    shapes = _text_shapes(text.vocab_size) | _vision_shapes(vision)
+    shapes = seeing_shapes(json.loads((directory / "config.json").read_text()))
     tensors: dict[str, np.ndarray] = {}
     for weights, parameters in (
         (qwen3_vl_text_weights(text), decoder),
@@ -157,49 +157,3 @@ def _published(
     given = [jax.ShapeDtypeStruct(shapes[name], jnp.bfloat16) for name in stored.tensors]
     found = jax.linear_transpose(stored.build, *given)(value.astype(jnp.bfloat16))
     return dict(zip(stored.tensors, map(np.asarray, found), strict=True))
-
-
-def _text_shapes(vocabulary: int) -> dict[str, tuple[int, ...]]:
-    config = {**TEXT, "vocab_size": vocabulary, "tie_word_embeddings": True}
-    plain = tensor_shapes(config)
-    for index in range(TEXT["num_hidden_layers"]):
-        for part in "qk":
-            plain[f"model.layers.{index}.self_attn.{part}_norm.weight"] = (TEXT["head_dim"],)
-    return {
-        f"model.language_model.{name.removeprefix('model.')}": shape
-        for name, shape in plain.items()
-    }
-
-
-def _vision_shapes(config: Qwen3VLVisionConfig) -> dict[str, tuple[int, ...]]:
-    embed, ffn, patch = config.embed_dim, config.ffn_dim, config.patch_size
-    merged = embed * config.merge**2
-    products: dict[str, tuple[int, ...]] = {
-        "patch_embed.proj": (embed, 3, config.frames, patch, patch)
-    }
-    norms: dict[str, int] = {"merger.norm": embed}
-    for index in range(config.num_layers):
-        block = f"blocks.{index}."
-        norms |= {block + "norm1": embed, block + "norm2": embed}
-        products |= {
-            block + "attn.qkv": (3 * embed, embed),
-            block + "attn.proj": (embed, embed),
-            block + "mlp.linear_fc1": (ffn, embed),
-            block + "mlp.linear_fc2": (embed, ffn),
-        }
-    mergers = [f"deepstack_merger_list.{index}" for index in range(len(config.deepstack))]
-    norms |= {f"{each}.norm": merged for each in mergers}
-    for each in ("merger", *mergers):
-        products[f"{each}.linear_fc1"] = (merged, merged)
-        products[f"{each}.linear_fc2"] = (config.out_dim, merged)
-    shapes: dict[str, tuple[int, ...]] = {
-        "pos_embed.weight": (config.position_side**2, embed),
-        **{f"{name}.weight": shape for name, shape in products.items()},
-        **{f"{name}.bias": shape[:1] for name, shape in products.items()},
-        **{
-            f"{name}.{part}": (width,)
-            for name, width in norms.items()
-            for part in ("weight", "bias")
-        },
-    }
-    return {f"model.visual.{name}": shape for name, shape in shapes.items()}
