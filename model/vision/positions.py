@@ -42,22 +42,27 @@ def turns(images: Sequence[PlacedImage], merge: int, start: int, count: int) -> 
         start: position of the first token.
         count: tokens.
     """
-    found = np.tile(np.arange(start, start + count, dtype=np.int32), (3, 1))
-    # What text is behind its position by.
-    behind = 0
-    for image in images:
+    before = [image for image in images if image.start + image.tokens <= start]
+    less = behind(before, merge)
+    found = np.tile(np.arange(start, start + count, dtype=np.int32) - less, (3, 1))
+    for image in images[len(before) :]:
         if image.start >= start + count:
             break
         rows, columns = (side // merge for side in image.grid)
         first, end = image.start - start, image.start + image.tokens - start
-        here = slice(max(0, first), max(0, end))
-        time = image.start - behind
-        behind += image.tokens - max(rows, columns)
-        found[:, here.stop :] = np.arange(max(start, start + end), start + count) - behind
+        here = slice(max(0, first), end)
+        time = image.start - less
+        less += behind([image], merge)
+        found[:, end:] = np.arange(start + end, start + count) - less
         places = np.stack([np.zeros(image.tokens), *np.indices((rows, columns)).reshape(2, -1)])
         wanted = slice(here.start - first, min(here.stop, count) - first)
         found[:, here] = (time + places[:, wanted]).astype(np.int32)
     return found
+
+
+def behind(images: Sequence[PlacedImage], merge: int) -> int:
+    """By how much text after these images is rotated less than by its position; see `turns`."""
+    return sum(image.tokens - max(image.grid) // merge for image in images)
 
 
 def ends(images: Sequence[PlacedImage], start: int, count: int) -> NDArray[np.int32]:

@@ -13,7 +13,7 @@ from jaxtyping import Int, UInt32
 from model.steps import LAST, RowTokens, step_inputs
 from model.vision import inputs as tower
 from model.vision.config import AnyVisionConfig, Qwen3VLVisionConfig
-from model.vision.positions import ends, turns
+from model.vision.positions import behind, ends, turns
 from sampling.batch import (
     Choice,
     bias_of,
@@ -356,12 +356,17 @@ def _turns(
 ) -> Int[np.ndarray, "3 N"]:
     """What each token is rotated by on three axes: of a row without images its position."""
     found = np.tile(positions, (3, 1))
-    images = [chunk.images for chunk in each.prefill]
-    images += [row.sequence.request.images for row in each.decode]
-    for of_row, part, first in zip(images, parts, firsts, strict=True):
-        if of_row:
-            count = len(part.tokens)
-            found[:, first : first + count] = turns(of_row, merge, part.start, count)
+    places = [
+        slice(first, first + len(part.tokens)) for part, first in zip(parts, firsts, strict=True)
+    ]
+    chunks = len(each.prefill)
+    for chunk, here in zip(each.prefill, places[:chunks], strict=True):
+        if chunk.images:
+            found[:, here] = turns(chunk.images, merge, chunk.start, len(chunk.tokens))
+    # Answers come after all images.
+    for row, here in zip(each.decode, places[chunks:], strict=True):
+        if row.sequence.request.images:
+            found[:, here] -= behind(row.sequence.request.images, merge)
     return found
 
 
