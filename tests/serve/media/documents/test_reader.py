@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from docx.document import Document as WordDocument
 from support.documents import drawn_pdf, form_pdf, pdf, picture, stream, word, word_of
+from support.waiting import until
 
 from serve.kept_helper import AbandonedError
 from serve.media.documents import process, transfer, worker
@@ -333,7 +334,7 @@ async def test_whoever_leaves_frees_the_process_at_once(
     os.kill(helper_of(own)._process.pid, signal.SIGSTOP)
     reading = asyncio.create_task(own.read("a", b"left"))
     waiting = asyncio.create_task(own.read("b", b"left too"))
-    await asyncio.sleep(0.1)
+    await until(lambda: own._processes[0]._errand)
     waiting.cancel()
     reading.cancel()
     assert texts(await own.read("c", b"good")) == ["good"]
@@ -349,7 +350,7 @@ async def test_closing_ends_what_is_being_read(
     await own.start()
     os.kill(helper_of(own)._process.pid, signal.SIGSTOP)
     reading = asyncio.create_task(own.read("a", b"left"))
-    await asyncio.sleep(0.1)
+    await until(lambda: own._processes[0]._errand)
     own.close()
     with pytest.raises(AbandonedError):
         await reading
