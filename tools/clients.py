@@ -113,7 +113,7 @@ class Servers(NamedTuple):
     """Addresses of the servers that clients are tried at.
 
     Attributes:
-        plain: of one with default settings.
+        plain: of one with no flag of its own.
         flagged: of one with `FLAGS`.
         seeing: of one whose model sees.
     """

@@ -5,8 +5,8 @@
     python -m tools.try_clients --url URL --flagged-url URL --seeing-url URL
                                        asks servers that run
 
-`tools.clients` has the flags of the second and the third; the model of the third is that of
-`tools.seeing_model`.
+`tools.clients` has the flags of the second and the third; the models are those of
+`tools.greedy_model` and, of the third, `tools.seeing_model`.
 Fails if a client does otherwise than its program says.
 """
 
@@ -22,7 +22,6 @@ from typing import Any
 
 import click
 
-from serve.config import bundled_model
 from tools.clients import (
     CLIENTS,
     FEATURES,
@@ -37,6 +36,7 @@ from tools.clients import (
     features_table,
     standard_table,
 )
+from tools.greedy_model import GREEDY_FLAGS, write_greedy_model
 from tools.make_docs import with_part
 from tools.seeing_model import write_seeing_model
 from tools.served import Served
@@ -134,18 +134,16 @@ def main(url: str, flagged_url: str, seeing_url: str) -> None:
         raise click.ClickException(f"there are not {absent}")
     seen: dict[Client, dict[str, Cell]] = {}
     with ExitStack() as stack:
+        models = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        greedy, seeing = write_greedy_model(models), write_seeing_model(models / "seeing")
 
         def served(model: Path, *flags: str) -> str:
             return stack.enter_context(Served(model, flags)).url
 
-        def seeing() -> str:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            return served(write_seeing_model(directory / "seeing"), *SEEING_FLAGS)
-
         servers = Servers(
-            url or served(bundled_model()),
-            flagged_url or served(bundled_model(), *FLAGS),
-            seeing_url or seeing(),
+            url or served(greedy, *GREEDY_FLAGS),
+            flagged_url or served(greedy, *GREEDY_FLAGS, *FLAGS),
+            seeing_url or served(seeing, *SEEING_FLAGS),
         )
         for client in CLIENTS:
             seen[client] = try_client(client, servers)

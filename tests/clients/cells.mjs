@@ -2,7 +2,7 @@
 
 export const [BASE_URL, SEEING_URL, ...TRIED] = process.argv.slice(2);
 
-// The bundled model answers these well, whatever is drawn.
+// The bundled model's likeliest answers to these are good ones.
 export const SUM = "What is 7 + 5?";
 export const WEATHER = "What is the weather in Paris?";
 export const WEATHER_FOUND = { temperature: 21, condition: "sunny" };

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 BASE_URL, SEEING_URL, *_TRIED = sys.argv[1:]
 
-# The bundled model answers these well, whatever is drawn.
+# The bundled model's likeliest answers to these are good ones.
 SUM = "What is 7 + 5?"
 WEATHER = "What is the weather in Paris?"
 WEATHER_FOUND = '{"temperature": 21, "condition": "sunny"}'

@@ -9,6 +9,7 @@ import pytest
 from support.server_process import ServerProcess, end_server, start_server
 
 from tools.clients import CLIENTS, FLAGS, SEEING_FLAGS, Cell, Client, Servers, StandardTest
+from tools.greedy_model import GREEDY_FLAGS, write_greedy_model
 from tools.seeing_model import write_seeing_model
 from tools.try_clients import PAGE, missing, page_of, surprises, try_client, try_standard_tests
 
@@ -22,9 +23,21 @@ def needs(*, for_node: bool) -> None:
 
 
 @pytest.fixture(scope="module")
-def flagged_server(compile_cache) -> Iterator[ServerProcess]:
+def greedy_model(tmp_path_factory) -> Path:
+    return write_greedy_model(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def plain_server(compile_cache, greedy_model) -> Iterator[ServerProcess]:
+    running = start_server(compile_cache, "--model", str(greedy_model), *GREEDY_FLAGS)
+    yield running
+    assert end_server(running) == 0, "".join(running.lines)
+
+
+@pytest.fixture(scope="module")
+def flagged_server(compile_cache, greedy_model) -> Iterator[ServerProcess]:
     """A server that shows thoughts, and lets the model refuse."""
-    running = start_server(compile_cache, *FLAGS)
+    running = start_server(compile_cache, "--model", str(greedy_model), *GREEDY_FLAGS, *FLAGS)
     yield running
     assert end_server(running) == 0, "".join(running.lines)
 
@@ -40,9 +53,9 @@ def seeing_server(compile_cache, tmp_path_factory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def servers(
-    server: ServerProcess, flagged_server: ServerProcess, seeing_server: ServerProcess
+    plain_server: ServerProcess, flagged_server: ServerProcess, seeing_server: ServerProcess
 ) -> Servers:
-    return Servers(server.url, flagged_server.url, seeing_server.url)
+    return Servers(plain_server.url, flagged_server.url, seeing_server.url)
 
 
 @pytest.fixture(scope="module")
