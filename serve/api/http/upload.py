@@ -66,7 +66,9 @@ async def receive(request: Request, spool: Spool, most_bytes: int, idle_seconds:
     try:
         while True:
             try:
-                data = await asyncio.wait_for(anext(chunks), idle_seconds)
+                # `wait_for` of Python 3.11 swallows a cancellation that comes with the data.
+                async with asyncio.timeout(idle_seconds):
+                    data = await anext(chunks)
             except StopAsyncIteration:
                 decoder.receive_data(None)
                 await reader.take(decoder)

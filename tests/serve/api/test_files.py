@@ -1,12 +1,16 @@
 import asyncio
+import io
 import json
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
+from quart import Request
 from support.waiting import until
+from werkzeug.datastructures import Headers
 
 from serve.api.http.intake import PacedBody
+from serve.api.http.upload import receive
 from serve.api.wire.files import FileList, FileObject
 from serve.store.blobs import Spool
 
@@ -279,6 +283,32 @@ async def test_whoever_leaves_amid_an_upload_leaves_nothing(
         await until(lambda: directory.is_dir() and any(directory.iterdir()))
         writer.close()
         await until(lambda: not any(directory.iterdir()))
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_whoever_leaves_as_more_comes_is_not_waited_for(steps: int) -> None:
+    request = Request(
+        "POST",
+        "http",
+        URL,
+        b"",
+        Headers({"Content-Type": "multipart/form-data; boundary=b"}),
+        "",
+        "1.1",
+        cast("Any", {}),
+        send_push_promise=cast("Any", None),
+    )
+    taking = asyncio.create_task(receive(request, Spool(io.BytesIO()), 2**20, 60))
+    for data in (b"--b\r\n", b"Content-"):
+        request.body.append(data)
+        await asyncio.sleep(0.01)
+    request.body.append(b"Disposition")
+    # Somewhere among these steps of the loop, what is waited for is there and not yet taken.
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    taking.cancel()
+    await asyncio.wait([taking], timeout=5)
+    assert taking.cancelled()
 
 
 async def test_the_key_is_asked_for_before_the_file(storing: Any, listening: Any) -> None:
