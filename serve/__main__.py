@@ -1,4 +1,4 @@
-"""The command line: `parlance serve`, `chat`, `convert`, `plan` and `models`.
+"""The command line: `parlance serve`, `chat`, `convert`, `index`, `plan` and `models`.
 
 Turns what a person typed into settings and errors into one sentence and an exit code: 2 for
 what the person can correct, 1 for what broke. Knows nothing of engines or HTTP.
@@ -265,6 +265,46 @@ def convert(source: str, target: Path, dtype: str | None) -> None:
     click.echo(
         f"{target}: {done.parameters / 1e6:.1f} M parameters, {done.bytes / 1e9:.2f} GB in "
         f"{done.parts} parts{earlier}; written and checked"
+    )
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File of the index. [default: DIR/.parlance-index.sqlite]",
+)
+@click.option(
+    "--base-url",
+    default="",
+    metavar="URL",
+    help="Where DIR is on the web, for citations. [default: its file:// address]",
+)
+def index(directory: Path, out: Path | None, base_url: str) -> None:
+    """Make the search index of a directory's documents, or bring it up to date.
+
+    What serve takes as --search-index. PDF, DOCX, HTML, Markdown, CSV, JSON and text below DIR are
+    read, each in a process that it cannot harm; hidden ones are not. Files that have not changed
+    since the last run are not read again. A server that searches the old index goes on with the
+    new one once it is whole.
+
+    Exit codes: 0 when the index is written, also if files had to be left out, which is said; 2
+    when it cannot be made; 130 when interrupted, and the old one stays.
+    """
+    from serve.indexing import index_directory
+    from serve.search.index_file import IndexFileError
+
+    if base_url and not base_url.startswith(("http://", "https://", "file://")):
+        raise ConfigError(f"--base-url {base_url}: it begins with http://, https:// or file://")
+    try:
+        done = index_directory(directory, out, base_url, lambda said: click.echo(said, err=True))
+    except IndexFileError as error:
+        raise ConfigError(str(error)) from error
+    click.echo(
+        f"{done.path}: {done.read + done.kept} documents, {done.read} of them read now; "
+        f"{len(done.skipped)} could not be read, {done.others} are of other kinds"
     )
 
 
