@@ -83,12 +83,13 @@ def index_directory(
             bar = tqdm(list(_files(directory)), unit="file", disable=None, leave=False)
             for path in bar:
                 name = path.relative_to(directory).as_posix()
+                shown = name.encode(errors="replace").decode()
                 try:
                     _take(path, name, lambda *file: loop.run(reader.read(*file)), writer, done)
                 except (MediaError, OSError) as error:
-                    done.skipped[name] = str(error)
+                    done.skipped[shown] = str(error)
                     with tqdm.external_write_mode():
-                        say(f"{name} is left out: {error}")
+                        say(f"{shown} is left out: {error}")
     finally:
         reader.close()
     return done
@@ -104,6 +105,10 @@ def _take(
     if path.suffix.lower() not in _EXTENSIONS:
         done.others += 1
         return
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise MediaError("its name is not UTF-8", "invalid_file") from error
     about = path.stat()
     stamp = f"{about.st_size} {about.st_mtime_ns}"
     if writer.keep(name, stamp):

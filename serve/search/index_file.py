@@ -4,6 +4,7 @@ A new file is written beside the old one and put in its place when it is whole. 
 file that they opened. Knows nothing of how documents are read.
 """
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
@@ -96,7 +97,7 @@ class IndexWriter:
     def __init__(self, path: Path, base_url: str) -> None:
         self._path = path
         self._base = base_url
-        self._draft = path.with_name(path.name + ".new")
+        self._draft = path.with_name(f"{path.name}.{os.getpid()}.new")
 
     def __enter__(self) -> "IndexWriter":
         """Raises IndexFileError if the file cannot be written."""

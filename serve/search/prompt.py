@@ -11,13 +11,12 @@
     Put the number of a result behind what you take from it, like [1]. …
 
 What a page says stands between fences of one length, longer than any run of backticks in it: so
-nothing in it can end its place, nor look like the words around it. Numbers in brackets, which
-would be taken for ours, become numbers in parentheses.
+nothing in it can end its place, nor look like the words around it. One-digit numbers in brackets,
+which would be taken for ours, become numbers in parentheses.
 """
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +25,8 @@ from serve.search.types import ContextSize, Source, UserLocation
 
 _SHORTEST_FENCE = 3
 _BACKTICKS = re.compile("`+")
+# There are never more than nine of ours.
+_OURS = re.compile(r"(?<!\d)[1-9](?!\d)")
 _NUMBERS = re.compile(r"[\[【]\s*(\d[\d\s,;–-]*)[\]】]")
 # Line feeds, and what joins letters of Persian and parts of emoji.
 _KEPT = "\n\u200c\u200d"
@@ -146,13 +147,14 @@ def _address(url: str) -> str:
 
 def _plain(text: str) -> str:
     """Without what is not to be seen (controls, directions), and without brackets like ours."""
-    short = _EMPTY_LINES.sub("\n\n", _GAPS.sub(" ", "".join(map(_seen, text)))).strip()
-    return _NUMBERS.sub(r"(\1)", short)
+    unseen = {each: " " for each in set(text) if not each.isprintable() and each not in _KEPT}
+    seen = text.translate(str.maketrans(unseen))
+    short = _EMPTY_LINES.sub("\n\n", _GAPS.sub(" ", seen)).strip()
+    return _NUMBERS.sub(_unlike_ours, short)
 
 
-def _seen(character: str) -> str:
-    shown = character in _KEPT or unicodedata.category(character)[0] not in "CZ"
-    return character if shown else " "
+def _unlike_ours(brackets: re.Match[str]) -> str:
+    return f"({brackets[1]})" if _OURS.search(brackets[1]) else brackets[0]
 
 
 def _shortened(text: str, most: int) -> str:

@@ -9,7 +9,7 @@ MOST_CHARACTERS = 400
 # "And in winter?" says little without what was asked before it.
 _SHORT_WORDS = 4
 _SHORT_CHARACTERS = 30
-_QUESTIONS = re.compile(r"[^.!?…。！？\n]*[?？]")
+_SENTENCE = re.compile(r"[^.!?…。！？\n]+[.!?…。！？\n]*")
 _LOOK_WITHIN = 20_000
 
 
@@ -40,6 +40,7 @@ def _bounded(text: str, most: int) -> str:
     text = text.strip()[:_LOOK_WITHIN]
     line = " ".join(text.split())
     if len(line) > most:
-        asked = " ".join(" ".join(_QUESTIONS.findall(text)).split())
-        return cut(asked or line, most)
+        asked = (each for each in _SENTENCE.findall(text) if "?" in each or "？" in each)
+        questions = " ".join(" ".join(asked).split())
+        return cut(questions or line, most)
     return line

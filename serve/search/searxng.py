@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 # What its query syntax takes for orders at the beginning of a word: !engine !!site :language <3
 _ORDERS = re.compile(r"(?<!\S)[!:<]+")
+# Of UTF-16's pairs: JSON may have them alone.
+_HALVES = re.compile("[\ud800-\udfff]")
 _MOST_TEXT = 20_000
 _SECRETIVE = (
     "does not give JSON: put json into search.formats of its settings.yml, beside html, and see "
@@ -151,4 +153,5 @@ def _web_url(value: Any) -> str:
 
 
 def _string(value: Any) -> str:
-    return value[:_MOST_TEXT] if isinstance(value, str) else ""
+    """Cut, and all of it Unicode."""
+    return _HALVES.sub("\ufffd", value[:_MOST_TEXT]) if isinstance(value, str) else ""

@@ -14,7 +14,7 @@ _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 _FENCE_END = re.compile(r" {0,3}(`+|~+)[ \t]*")
 # A run of backticks, or the end of a paragraph, which no code goes beyond.
 _RUN = re.compile(r"`+|\n[ \t]*(?=\n)")
-_MARK = re.compile(r"(?<![\\!])\[[ \t]*(\d{1,3}(?:[ \t]*,[ \t]*\d{1,3})*)[ \t]*\](?!\()")
+_MARK = re.compile(r"(?<![\\!])\[[ \t]*(\d{1,3}(?:[ \t]*,[ \t]*\d{1,3})*)[ \t]*\](?!\()", re.ASCII)
 _LINK_NAME = re.compile(r"^ {0,3}\[[^\]\n]*\]:.*", re.MULTILINE)
 
 
