@@ -5,9 +5,8 @@ Knows nothing of how the engine, the tokenizer or the settings came to be.
 
 import asyncio
 import logging
-import os
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from quart import Quart, request
 
@@ -16,7 +15,6 @@ from serve.api.answering.answerer import Answerer
 from serve.api.asking.constraint import Constraints
 from serve.api.asking.conversation import ConversationRenderer
 from serve.api.asking.draft import Drafter
-from serve.api.asking.media import MediaRefusals
 from serve.api.asking.prepare import Preparer
 from serve.api.asking.worker_pool import WorkerPool
 from serve.api.exchange import exchange_of
@@ -34,22 +32,17 @@ from serve.api.http.middleware import Envelope
 from serve.api.http.models import ModelsEndpoint
 from serve.api.http.other_protocols import refuse_other_protocols
 from serve.api.http.routes import add_routes
+from serve.api.http.spoken_answers import HeldAnswers, StoredAnswers
 from serve.api.http.stored import StoredEndpoint
-from serve.api.http.uploaded import UploadedFiles
 from serve.api.settings import ApiSettings
-from serve.engine.types import EngineClient, EngineInfo
+from serve.engine.types import EngineClient
 from serve.filter.content_filter import ContentFilter
 from serve.filter.moderation import Moderation
+from serve.gathering import Senses, gathering, speaking
 from serve.grammar.after_thoughts import ThoughtMarkers
 from serve.grammar.banned_words import WordBans
 from serve.grammar.compiler import GrammarCompiler, GrammarLimits
-from serve.media import extra
-from serve.media.documents.limits import DocumentLimits
-from serve.media.documents.reader import DocumentReader
-from serve.media.fetcher import FetchLimits, ImageFetcher
-from serve.media.limits import PictureLimits
 from serve.metrics import Metrics
-from serve.sight import Sight
 from serve.store.errors import StoreStartError
 from serve.store.metrics import StoreMetrics
 from serve.store.store import Store, StoreSettings
@@ -57,9 +50,6 @@ from serve.text.calls.detect import choose
 from serve.text.render import Renderer
 from serve.text.thoughts.detect import choose as choose_thoughts
 from serve.text.thoughts.reading import check_together
-
-if TYPE_CHECKING:
-    from serve.api.asking.media_gatherer import MediaGatherer
 
 __all__ = ["StoreStartError", "check_settings", "create_app"]
 
@@ -77,7 +67,7 @@ def create_app(
     settings: ApiSettings,
     metrics: Metrics,
     content_filter: ContentFilter | None = None,
-    sight: Sight | None = None,
+    senses: Senses | None = None,
 ) -> Quart:
     """The ASGI application.
 
@@ -89,7 +79,7 @@ def create_app(
         settings: of the HTTP side.
         metrics: shown at `/metrics`; the engine reports its steps to the same object.
         content_filter: what requests and answers may not say; None for anything.
-        sight: how the model sees, if it does; `renderer` writes pictures as it says.
+        senses: what there is beside a model of text; `renderer` writes pictures as its sight says.
     """
     app = Quart("parlance", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -115,7 +105,7 @@ def create_app(
             metrics,
             store,
             content_filter,
-            sight,
+            senses or Senses(),
         ),
         models=ModelsEndpoint(settings),
         health=HealthEndpoint(engine, settings, metrics),
@@ -180,7 +170,7 @@ def _chat_endpoint(
     metrics: Metrics,
     store: Store | None,
     content_filter: ContentFilter | None,
-    sight: Sight | None,
+    senses: Senses,
 ) -> ChatEndpoint:
     info = engine.info
     limits = GrammarLimits(settings.max_grammar_bytes, settings.grammar_seconds)
@@ -203,9 +193,19 @@ def _chat_endpoint(
         *(grammars, call_format, tokenizer.controls, bans, markers),
         in_channels=thoughts is not None and thoughts.in_channels,
     )
-    media_refusals, gatherer = _media(app, info, settings, store, sight)
+    answers = HeldAnswers() if store is None else StoredAnswers(store.spoken, settings)
+    refusals, gatherer = gathering(app, senses, settings, info, tokenizer, metrics, store, answers)
+    offer, speech = speaking(app, senses, settings, answers)
     drafter = Drafter(
-        conversations, info, end_ids, settings, thoughts, content_filter, media_refusals
+        conversations,
+        info,
+        end_ids,
+        settings,
+        thoughts,
+        content_filter,
+        refusals,
+        offer,
+        searches=senses.search is not None,
     )
     workers = WorkerPool(drafter, settings.max_body_bytes, text_bytes=settings.text_body_bytes)
     app.before_serving(workers.start)
@@ -219,50 +219,6 @@ def _chat_endpoint(
         *(settings, info.fingerprint, tokenizer, call_format, thoughts, metrics),
         content_filter,
         moderation,
+        speech,
     )
     return ChatEndpoint(engine, preparer, answerer, Keeper(store, settings), settings)
-
-
-def _media(
-    app: Quart,
-    info: EngineInfo,
-    settings: ApiSettings,
-    store: Store | None,
-    sight: Sight | None,
-) -> "tuple[MediaRefusals, MediaGatherer | None]":
-    """What reads pictures and files, and why some are not taken."""
-    if reason := extra.missing():
-        return MediaRefusals(reason, reason), None
-    # They need the extra.
-    from serve.api.asking.media_gatherer import MediaGatherer
-    from serve.media.gather import ImageGatherer
-    from serve.media.reader import PictureReader
-
-    images = None
-    if sight is not None:
-        limits = PictureLimits(settings.max_image_bytes, settings.max_image_pixels)
-        reader = PictureReader(limits, min(_MOST_PICTURE_THREADS, os.cpu_count() or 1))
-        app.after_serving(reader.close)
-        fetching = FetchLimits(settings.max_image_bytes)
-        fetcher = ImageFetcher(fetching) if settings.fetch_images else None
-        if fetcher is not None:
-            app.after_serving(fetcher.close)
-        images = ImageGatherer(
-            *(reader, fetcher, sight.process),
-            most=settings.max_images,
-            view_tokens=min(info.image_tokens, info.context_length),
-        )
-    documents = DocumentReader(
-        DocumentLimits(
-            bytes=settings.max_document_bytes,
-            pages=settings.max_document_pages,
-            characters=settings.max_document_characters,
-        )
-    )
-    app.after_serving(documents.close)
-    files = None if store is None else UploadedFiles(store.files, settings)
-    unseen = "" if images else "the model that is served does not see"
-    gatherer = MediaGatherer.of(
-        *(images, documents, files), info.context_length, settings.max_body_bytes
-    )
-    return MediaRefusals(images=unseen), gatherer

@@ -115,6 +115,9 @@ class Metrics:
             "category",
             "side",
         )
+        self._searches = self._counter(
+            "searches", "Searches for requests, by what came of them.", "outcome"
+        )
         self._host = self._histogram(
             "step_host_seconds",
             "Between having a step's tokens and having dispatched the next step's forward call.",
@@ -184,6 +187,10 @@ class Metrics:
     def count_filtered(self, side: Literal["input", "output"], category: str) -> None:
         """A request, or an answer, says what it may not."""
         self._filtered.labels(category, side).inc()
+
+    def count_search(self, outcome: str) -> None:
+        """A request was searched for."""
+        self._searches.labels(outcome).inc()
 
     def observe_step(self, report: StepReport) -> None:
         """The engine has made one step; see `StepReport`."""

@@ -80,6 +80,9 @@ class ApiSettings:
         max_document_bytes: of a file that is shown to the model.
         max_document_pages: of such a PDF.
         max_document_characters: of such a file, and of all of a request.
+        max_audio_bytes: of a recording's file.
+        max_audio_seconds: of all recordings of a request.
+        audio_seconds: for which a later turn may name a spoken answer.
         share_cache_between_keys: find pages of a prompt also where another key sent it.
         keeps_pages: whether there is a directory of pages, for requests to be kept in.
         cache_scope_key: keys the hash of an API key under which its pages are found. The default
@@ -136,6 +139,9 @@ class ApiSettings:
     max_document_bytes: int = 16 * 2**20
     max_document_pages: int = 100
     max_document_characters: int = 400_000
+    max_audio_bytes: int = 25 * 2**20
+    max_audio_seconds: int = 1_800
+    audio_seconds: int = 3_600
     share_cache_between_keys: bool = False
     keeps_pages: bool = False
     cache_scope_key: bytes = field(default_factory=_random_key, repr=False)

@@ -15,7 +15,9 @@ from model.tokenizer import Tokenizer
 from serve.api.asking.conversation import template_messages
 from serve.api.asking.media import MediaRefusals, asked_media
 from serve.api.asking.no_effect import without_effect
+from serve.api.asking.speech import SpeechOffer, check_answers
 from serve.api.asking.validation import first_fault
+from serve.api.asking.wanted import asked_answers
 from serve.api.wire.errors import ApiError
 from serve.api.wire.messages import Message, check_tool_answers
 from serve.api.wire.strict import Strict
@@ -23,7 +25,9 @@ from serve.text.calls.history import with_system, with_system_of_user
 from serve.text.render import Renderer
 from serve.text.template import ConversationError
 
-_NO_MEDIA = MediaRefusals(*["scripts show the model text only"] * 2)
+_TEXT_ONLY = "scripts show the model text only"
+_NO_MEDIA = MediaRefusals(_TEXT_ONLY, _TEXT_ONLY, _TEXT_ONLY)
+_NO_SPEECH = SpeechOffer(refusal=_TEXT_ONLY)
 Prompt = str | Sequence[Mapping[str, object]]
 
 
@@ -118,6 +122,7 @@ def _template_messages(
     try:
         told = _Conversation.model_validate({"messages": listed}).messages
         asked_media(told, _NO_MEDIA)
+        check_answers(asked_answers(told), _NO_SPEECH)
     except ValidationError as error:
         raise ValueError(first_fault(error).message) from error
     except ApiError as error:

@@ -15,6 +15,7 @@ from serve.store.files import Files
 from serve.store.metrics import StoreMetrics
 from serve.store.place import place_of
 from serve.store.room import Room
+from serve.store.spoken import Spoken
 from serve.store.sweep import DAY_SECONDS, Sweep
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Store:
         seconds = settings.keep_days * DAY_SECONDS
         self.completions = Completions(self._database, room, metrics, seconds)
         self.files = Files(self._database, blobs, room, metrics, settings.most_owner_bytes)
+        self.spoken = Spoken(self._database, room)
         self._sweep = Sweep(self._database, blobs, room, metrics, seconds)
         self._sweeping: asyncio.Task[None] | None = None
 

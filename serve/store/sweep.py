@@ -6,6 +6,7 @@ on one database one sweeps at a time.
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Table, and_, delete, func, or_, select
@@ -16,7 +17,8 @@ from serve.store.database import SWEEP_LOCK, Database
 from serve.store.metrics import StoreMetrics
 from serve.store.paging import remember_gone
 from serve.store.room import Room
-from serve.store.tables import completions, files, gone
+from serve.store.spoken import forget
+from serve.store.tables import completions, files, gone, spoken
 
 T = TypeVar("T")
 
@@ -63,6 +65,7 @@ class Sweep:
         while removed := await self._batch(files, now, files.c.expires <= now):
             await self._blobs.remove(removed)
         await self._database.write("sweep", self._alone(_forget(now)))
+        await self._database.write("sweep", self._alone(partial(forget, now=now)))
         await self._remove_strays()
         await self._count()
 
@@ -108,7 +111,9 @@ class Sweep:
 
     async def _count(self) -> None:
         async def work(connection: AsyncConnection) -> int:
-            sums = [select(func.coalesce(func.sum(t.c.bytes), 0)) for t in (completions, files)]
+            sums = [
+                select(func.coalesce(func.sum(t.c.bytes), 0)) for t in (completions, files, spoken)
+            ]
             return sum([int(await connection.scalar(each) or 0) for each in sums])
 
         self._room.count(await self._database.read("count", work))

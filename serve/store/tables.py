@@ -122,6 +122,18 @@ chunks = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
+# What answers that were spoken say.
+spoken = Table(
+    "spoken",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("transcript", Quoted, nullable=False),
+)
+Index("spoken_by_age", spoken.c.expires)
+
 # Where in the order something was that is no longer there: whoever lists goes on after it.
 gone = Table(
     "gone",
@@ -135,12 +147,13 @@ gone = Table(
 Index("gone_by_age", gone.c.deleted)
 
 
-async def _first(connection: AsyncConnection) -> None:
+async def _create(connection: AsyncConnection) -> None:
+    """The tables that are not there."""
     await connection.run_sync(metadata.create_all)
 
 
 # The step at place N makes version N + 1 of version N.
-STEPS: tuple[Callable[[AsyncConnection], Awaitable[None]], ...] = (_first,)
+STEPS: tuple[Callable[[AsyncConnection], Awaitable[None]], ...] = (_create, _create)
 
 
 async def migrate(connection: AsyncConnection) -> None:

@@ -15,6 +15,7 @@ from quart import Quart
 
 from serve.api.settings import ApiSettings
 from serve.app import create_app
+from serve.engine.hearing import Hears
 from serve.engine.types import (
     EngineInfo,
     EngineState,
@@ -26,9 +27,11 @@ from serve.engine.types import (
     TokenLogprobs,
 )
 from serve.filter.content_filter import ContentFilter
+from serve.gathering import Senses
 from serve.metrics import Metrics
 from serve.protocol.serving import serve
 from serve.protocol.settings import HttpConfig
+from serve.search.types import SearchProvider
 from serve.sight import Sight
 from serve.text.render import Renderer
 from serve.text.template import ChatTemplate
@@ -300,6 +303,9 @@ def make_house() -> Callable[..., House]:
         content_filter: ContentFilter | None = None,
         controls: Sequence[str] = (),
         sight: Sight | None = None,
+        hearing: Hears | None = None,
+        search: SearchProvider | None = None,
+        speaker: Any = None,
         **engine: Any,
     ) -> House:
         tokenizer = ByteTokenizer(pieces, ("<|im_start|>", "<|im_end|>", "</s>", *controls))
@@ -317,7 +323,7 @@ def make_house() -> Callable[..., House]:
             ),
             metrics,
             content_filter,
-            sight,
+            Senses(sight=sight, hearing=hearing, search=search, speaker=speaker),
         )
         return House(app, fake, tokenizer, metrics)
 

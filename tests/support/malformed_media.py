@@ -28,7 +28,7 @@ TABLE: list[tuple[Any, str, str]] = [
     ({"type": "image", "image_url": {"url": "x"}}, ".type", VALUE),
     ({"type": "input_image", "image_url": "x"}, ".type", VALUE),
     ({"type": "video_url", "video_url": {"url": "x"}}, ".type", VALUE),
-    ({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}, "", LATER),
+    ({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}, "", LATER),
     (picture(None), ".image_url.url", TYPE),
     (picture(7), ".image_url.url", TYPE),
     (picture(["x"]), ".image_url.url", TYPE),

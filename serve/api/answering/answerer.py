@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from model.tokenizer import Tokenizer
+from serve.api.answering.annotations import Cited
 from serve.api.answering.calls import CallLog
 from serve.api.answering.choices import Answer, Reading
 from serve.api.answering.head import Head
@@ -15,10 +16,12 @@ from serve.api.answering.logprobs import EntryWriter
 from serve.api.answering.moderated import Moderated
 from serve.api.answering.prompt_logprobs import PromptWriter
 from serve.api.answering.run import Run
+from serve.api.answering.spoken import SpeakingSettings, Spoken
 from serve.api.answering.token_clock import TokenClock
 from serve.api.exchange import Exchange
 from serve.api.settings import ApiSettings
 from serve.api.wire.request import ChatRequest
+from serve.api.wire.web_search import CitedSource
 from serve.engine.types import Generation, Tier
 from serve.filter.content_filter import ContentFilter
 from serve.filter.moderation import Moderation
@@ -41,6 +44,7 @@ class Answerer:
         metrics: told of tokens and their times.
         content_filter: what no answer may say; None for anything.
         moderation: judges answers before they are told; None for nobody.
+        speaking: how answers are spoken; None where no request may ask for it.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Answerer:
         metrics: Metrics,
         content_filter: ContentFilter | None = None,
         moderation: Moderation | None = None,
+        speaking: SpeakingSettings | None = None,
     ) -> None:
         self._settings = settings
         self._fingerprint = fingerprint
@@ -62,6 +67,7 @@ class Answerer:
         self._metrics = metrics
         self._judge = content_filter and content_filter.judge
         self._moderation = moderation
+        self._speaking = speaking
         self._markers = {token: spelling for spelling, token in tokenizer.controls.items()}
         self._writer = EntryWriter(tokenizer)
         self._prompt_writer = PromptWriter(tokenizer)
@@ -77,7 +83,9 @@ class Answerer:
         exchange: Exchange,
         tier: Tier,
         *,
+        owner: str = "",
         may_refuse: bool = False,
+        sources: Sequence[CitedSource] = (),
     ) -> Run:
         """The answer to a request that the engine has taken.
 
@@ -90,7 +98,9 @@ class Answerer:
             generation: the engine's events.
             exchange: ends the run with the request.
             tier: the one that the request got.
+            owner: who may name what is spoken later.
             may_refuse: whether choices may be refusals.
+            sources: that choices may cite.
         """
         head = Head(
             id=completion_id,
@@ -114,7 +124,7 @@ class Answerer:
         return Run(
             wire=wire,
             prompt_tokens=prompt_tokens,
-            may_lack_content=bool(callable_tools) or may_refuse,
+            may_lack_content=bool(callable_tools) or may_refuse or wire.speaks,
             shows_thoughts=self._settings.show_reasoning,
             head=head,
             generation=generation,
@@ -126,7 +136,15 @@ class Answerer:
             calls=[CallLog(legacy=legacy) for _ in range(wire.choices)],
             on_filtered=partial(self._metrics.count_filtered, "output"),
             moderated=self._moderated(answer, wire.choices),
+            cited=[Cited(sources) for _ in range(wire.choices)] if sources else (),
+            spoken=self._spoken(wire, owner),
         )
+
+    def _spoken(self, wire: ChatRequest, owner: str) -> Spoken | None:
+        if wire.audio is None or self._speaking is None:
+            return None
+        whole = not wire.stream or bool(wire.store)
+        return Spoken(self._speaking, wire.audio, owner, whole=whole)
 
     def _moderated(self, answer: Answer, choices: int) -> Moderated | None:
         if self._moderation is None:

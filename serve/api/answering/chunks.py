@@ -4,7 +4,8 @@ Knows nothing of how text is generated, nor of the events that chunks travel in.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from serve.api.answering.head import Head
 from serve.api.answering.json_text import compact, json_string
@@ -34,9 +35,22 @@ class ChunkWriter:
         content = "null" if may_lack_content else '""'
         return self._chunk(index, f'"role":"assistant","content":{content},"refusal":null', "null")
 
-    def text(self, index: int, text: str, entries: Sequence[str] | None, *, refused: bool) -> str:
-        """More content or refusal of a choice, with the entries of the tokens that it completes."""
+    def text(
+        self,
+        index: int,
+        text: str,
+        entries: Sequence[str] | None,
+        *,
+        refused: bool,
+        spoken: str = "",
+    ) -> str:
+        """More content or refusal of a choice, with the entries of the tokens that it completes.
+
+        Content that is spoken is told as what the sound of that name says.
+        """
         delta = f'"{"refusal" if refused else "content"}":{json_string(text)}'
+        if spoken:
+            delta = f'"audio":{{"id":"{spoken}","transcript":{json_string(text)}}}'
         return self._chunk(index, delta, "null", logprobs_json(entries, refused=refused))
 
     def thoughts(self, index: int, text: str) -> str:
@@ -46,6 +60,14 @@ class ChunkWriter:
     def calls(self, index: int, delta: str) -> str:
         """More of a choice's calls: one member of its delta."""
         return self._chunk(index, delta, "null")
+
+    def audio(self, index: int, members: Mapping[str, Any]) -> str:
+        """More of a choice's sound."""
+        return self._chunk(index, f'"audio":{compact(members)}', "null")
+
+    def annotations(self, index: int, annotations: Sequence[str]) -> str:
+        """What a choice cites, each in JSON."""
+        return self._chunk(index, f'"annotations":[{",".join(annotations)}]', "null")
 
     def finish(self, index: int, reason: str) -> str:
         """The last chunk of a choice."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from serve.api.answering.choices import ChoiceDelta
 from serve.api.answering.completion import EndedChoice, completion
 from serve.api.answering.run import Run
+from serve.api.answering.spoken import Sound
 
 
 class Collected:
@@ -41,20 +42,29 @@ class Collected:
         if delta.verdict is not None and delta.verdict.blocks and not self._run.wire.stream:
             self._blocked.add(delta.index)
 
-    def completion(self) -> str:
+    async def hear(self, sound: Sound) -> None:
+        """More of a choice's sound, which nobody else takes."""
+        if self._run.spoken is not None:
+            await self._run.spoken.take(sound)
+
+    async def completion(self) -> str:
         """The completion object. All choices have ended."""
-        choices = [self._choice(index) for index in range(len(self._texts))]
+        choices = [await self._choice(index) for index in range(len(self._texts))]
         return completion(self._run.head, choices, self._run.usage)
 
-    def _choice(self, index: int) -> EndedChoice:
+    async def _choice(self, index: int) -> EndedChoice:
         run, reason = self._run, self._reasons[index]
         asked = run.wire.alternatives is not None
         thoughts = "".join(self._thoughts[index])
+        spoken = run.spoken
         if index in self._blocked:
-            return EndedChoice(None, None, [] if asked else None, reason)
+            audio = "" if spoken is None else "null"
+            return EndedChoice(None, None, [] if asked else None, reason, audio=audio)
         text = "".join(self._texts[index])
         refused = index in self._refused
         content = None if refused else text or (None if run.may_lack_content else "")
+        if spoken is not None:
+            content = None
         return EndedChoice(
             content,
             (text or None) if refused else None,
@@ -62,4 +72,6 @@ class Collected:
             reason,
             run.calls[index].members,
             thoughts,
+            run.annotations(index),
+            "" if spoken is None else await spoken.audio(index),
         )

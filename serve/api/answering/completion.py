@@ -24,6 +24,8 @@ class EndedChoice:
         reason: how it ended.
         calls: members of the message that tell its calls.
         thoughts: what the model thought, as far as clients are told.
+        annotations: of the content, each in JSON.
+        audio: the member of that name in JSON; "" where nobody asked for one.
     """
 
     content: str | None
@@ -32,6 +34,8 @@ class EndedChoice:
     reason: str
     calls: Mapping[str, Any] = field(default_factory=dict[str, Any])
     thoughts: str = ""
+    annotations: Sequence[str] = ()
+    audio: str = ""
 
 
 def completion(head: Head, choices: Sequence[EndedChoice], usage: Usage) -> str:
@@ -48,8 +52,10 @@ def _choice(index: int, choice: EndedChoice) -> str:
     logprobs = logprobs_json(choice.entries, refused=choice.refusal is not None)
     calls = f",{compact(choice.calls)[1:-1]}" if choice.calls else ""
     thoughts = f'"reasoning_content":{json_string(choice.thoughts)},' if choice.thoughts else ""
+    audio = f',"audio":{choice.audio}' if choice.audio else ""
     return (
         f'{{"index":{index},"message":{{"role":"assistant",{thoughts}"content":{content}{calls},'
-        f'"refusal":{refusal},"annotations":[]}},"logprobs":{logprobs},'
+        f'"refusal":{refusal},"annotations":[{",".join(choice.annotations)}]{audio}}},'
+        f'"logprobs":{logprobs},'
         f'"finish_reason":"{choice.reason}"}}'
     )

@@ -3,15 +3,17 @@
 Knows nothing of whether it is told at once or as it comes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 
+from serve.api.answering.annotations import Cited
 from serve.api.answering.calls import CallLog
 from serve.api.answering.choices import Answer, ChoiceDelta
 from serve.api.answering.head import Head
 from serve.api.answering.logprobs import EntryWriter
 from serve.api.answering.moderated import Moderated
 from serve.api.answering.prompt_logprobs import PromptWriter
+from serve.api.answering.spoken import Item, Over, Spoken
 from serve.api.answering.token_clock import TokenClock
 from serve.api.answering.usage import Usage
 from serve.api.exchange import Exchange
@@ -39,6 +41,8 @@ class Run:
         calls: of each choice.
         on_filtered: told of the category of what ended a choice.
         moderated: holds back what has not been judged elsewhere, if it is to be.
+        cited: of each choice, where there is something to cite.
+        spoken: speaks what is told, if it is to be spoken.
     """
 
     wire: ChatRequest
@@ -55,13 +59,33 @@ class Run:
     calls: list[CallLog]
     on_filtered: Callable[[str], None]
     moderated: Moderated | None = None
+    cited: Sequence[Cited] = ()
+    spoken: Spoken | None = None
 
-    async def feed(self, batch: Sequence[TokenEvent]) -> list[ChoiceDelta]:
+    @property
+    def source(self) -> AsyncIterable[Item]:
+        """The engine's events, in batches, and what is spoken of them."""
+        return self.generation if self.spoken is None else self.spoken.source(self.generation)
+
+    def is_last(self, item: Item) -> bool:
+        """Whether nothing comes after it that has to be told."""
+        over = self.answer.finished or isinstance(item, Over)
+        return over and (self.spoken is None or self.spoken.finished)
+
+    async def aclose(self) -> None:
+        """Nobody wants the rest."""
+        self.generation.cancel()
+        if self.spoken is not None:
+            await self.spoken.aclose()
+
+    async def feed(self, batch: Sequence[TokenEvent] | Over) -> list[ChoiceDelta]:
         """What may be told of the choices with the next batch of events.
 
         Raises:
             ApiError: 503, nobody judged it.
         """
+        if isinstance(batch, Over):
+            return []
         deltas = self.answer.feed(batch)
         self.clock.tick(deltas)
         if self.moderated is not None:
@@ -69,6 +93,12 @@ class Run:
         for delta in deltas:
             if delta.verdict is not None:
                 self.on_filtered(delta.verdict.category)
+            if self.cited and not delta.refused:
+                self.cited[delta.index].feed(delta.text)
+            if self.spoken is not None:
+                self.spoken.say(delta)
+                if delta.verdict is not None and delta.verdict.blocks and not self.wire.stream:
+                    await self.spoken.drop(delta.index)
         self.exchange.completion_tokens = self.answer.completion.tokens
         return deltas
 
@@ -87,6 +117,10 @@ class Run:
         """The log-probabilities of a delta's tokens as JSON; None where nobody asked."""
         alternatives = self.wire.alternatives
         return None if alternatives is None else self.writer.entries(delta.events, alternatives)
+
+    def annotations(self, index: int) -> list[str]:
+        """What a choice that has ended cites, each in JSON."""
+        return self.cited[index].annotations() if self.cited else []
 
     def reason(self, delta: ChoiceDelta) -> str | None:
         """How a choice has ended, if it has: at the end of its turn with calls, if it made any."""

@@ -14,6 +14,7 @@ from serve.api.answering.chunks import ChunkWriter
 from serve.api.answering.collected import Collected
 from serve.api.answering.failures import constraint_failed, unavailable, unforeseen
 from serve.api.answering.run import Run
+from serve.api.answering.spoken import Item, Sound
 from serve.api.settings import ApiSettings
 from serve.api.wire.errors import ApiError
 from serve.engine.types import ConstraintError, EngineUnavailableError
@@ -50,7 +51,7 @@ async def stream_frames(
         _LOG.exception("the stream of request %s failed", run.exchange.request_id)
         yield sse.event(json.dumps(unforeseen(run.exchange.request_id).body()))
     finally:
-        run.generation.cancel()
+        await run.aclose()
 
 
 async def _frames(run: Run, settings: ApiSettings, keep: Keep | None) -> AsyncGenerator[bytes]:
@@ -62,51 +63,99 @@ async def _frames(run: Run, settings: ApiSettings, keep: Keep | None) -> AsyncGe
         include_usage=include_usage,
         obfuscate=options is None or options.include_obfuscation is not False,
     )
+    teller = _Teller(run, writer, collected)
     openings = range(run.wire.choices)
     yield _joined(
         [writer.opening(index, may_lack_content=run.may_lack_content) for index in openings]
     )
-    async with sse.Paced(run.generation, settings.keep_alive_seconds) as batches:
-        run.exchange.on_close(batches.stop)
+    async with sse.Paced(run.source, settings.keep_alive_seconds) as items:
+        run.exchange.on_close(items.stop)
         # Of a client that sends nothing more, writing alone tells whether it is still there.
-        run.exchange.on_half_close(lambda: batches.hasten(settings.half_closed_seconds))
-        async for batch in batches:
-            if batch is None:
+        run.exchange.on_half_close(lambda: items.hasten(settings.half_closed_seconds))
+        async for item in items:
+            if item is None:
                 yield sse.KEEP_ALIVE
                 continue
-            deltas = await run.feed(batch)
-            frames = _joined(_chunks(run, writer, deltas, collected))
+            frames = _joined(await teller.told(item))
             if frames:
                 yield frames
             else:
                 # Where thoughts are not shown, their events leave the client without a word.
-                batches.silent()
-            if run.answer.finished:
+                items.silent()
+            if run.is_last(item):
                 break
     run.check_finished()
     if keep and collected:
-        await keep(collected.completion())
+        await keep(await collected.completion())
     last = _joined([writer.usage(run.usage)]) if include_usage else b""
     yield last + sse.DONE
 
 
-def _chunks(
-    run: Run, writer: ChunkWriter, deltas: list[ChoiceDelta], collected: Collected | None
-) -> list[str]:
-    chunks: list[str] = []
-    for delta in deltas:
+class _Teller:
+    """Tells a run as it comes.
+
+    Args:
+        run: that is told of.
+        writer: of the stream.
+        collected: gets all of it too, where the whole is wanted at the end.
+    """
+
+    def __init__(self, run: Run, writer: ChunkWriter, collected: Collected | None) -> None:
+        self._run = run
+        self._writer = writer
+        self._collected = collected
+        # Of choices that have been said and not yet spoken.
+        self._reasons: dict[int, str] = {}
+
+    async def told(self, item: Item) -> list[str]:
+        """The chunks of an item of the run's.
+
+        Raises:
+            ApiError: 503; it cannot be judged, or not be spoken.
+        """
+        if isinstance(item, Sound):
+            return await self._sound(item)
+        return [chunk for delta in await self._run.feed(item) for chunk in self._said(delta)]
+
+    def _said(self, delta: ChoiceDelta) -> list[str]:
+        run, writer, index = self._run, self._writer, delta.index
+        chunks: list[str] = []
         entries = run.entries(delta)
         if delta.thoughts and run.shows_thoughts:
-            chunks.append(writer.thoughts(delta.index, delta.thoughts))
+            chunks.append(writer.thoughts(index, delta.thoughts))
+        spoken = "" if run.spoken is None or delta.refused else run.spoken.name(index)
         if delta.text or entries:
-            chunks.append(writer.text(delta.index, delta.text, entries, refused=delta.refused))
-        told = run.calls[delta.index].deltas(delta.calls)
-        chunks += [writer.calls(delta.index, member) for member in told]
-        if collected:
-            collected.add(delta, entries)
+            chunks.append(
+                writer.text(index, delta.text, entries, refused=delta.refused, spoken=spoken)
+            )
+        told = run.calls[index].deltas(delta.calls)
+        chunks += [writer.calls(index, member) for member in told]
+        if self._collected:
+            self._collected.add(delta, entries)
         if (reason := run.reason(delta)) is not None:
-            chunks.append(writer.finish(delta.index, reason))
-    return chunks
+            if spoken:
+                self._reasons[index] = reason
+            else:
+                chunks += self._ended(index, reason)
+        return chunks
+
+    async def _sound(self, sound: Sound) -> list[str]:
+        run, writer, index = self._run, self._writer, sound.index
+        if run.spoken is None:
+            raise RuntimeError("there is sound of what is not spoken")
+        data = await run.spoken.take(sound)
+        name = run.spoken.name(index)
+        chunks = [writer.audio(index, {"id": name, "data": data})] if data else []
+        if sound.samples is None:
+            ending = {"id": name, "expires_at": run.spoken.expires(index)}
+            chunks.append(writer.audio(index, ending))
+            chunks += self._ended(index, self._reasons.pop(index))
+        return chunks
+
+    def _ended(self, index: int, reason: str) -> list[str]:
+        annotations = self._run.annotations(index)
+        told = [self._writer.annotations(index, annotations)] if annotations else []
+        return [*told, self._writer.finish(index, reason)]
 
 
 def _joined(chunks: list[str]) -> bytes:

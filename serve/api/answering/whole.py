@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from serve.api.answering.collected import Collected
 from serve.api.answering.failures import constraint_failed, unavailable
 from serve.api.answering.run import Run
+from serve.api.answering.spoken import Sound
 from serve.api.settings import ApiSettings
 from serve.engine.types import ConstraintError, EngineUnavailableError
 
@@ -44,11 +45,18 @@ async def joined(body: str | AsyncIterator[bytes]) -> str:
 
 async def _collect(run: Run) -> str:
     collected = Collected(run)
-    async for batch in run.generation:
-        for delta in await run.feed(batch):
-            run.calls[delta.index].deltas(delta.calls)
-            collected.add(delta, run.entries(delta))
-        if run.answer.finished:
-            break
-    run.check_finished()
-    return collected.completion()
+    try:
+        async for item in run.source:
+            if isinstance(item, Sound):
+                await collected.hear(item)
+            else:
+                for delta in await run.feed(item):
+                    run.calls[delta.index].deltas(delta.calls)
+                    collected.add(delta, run.entries(delta))
+            if run.is_last(item):
+                break
+        run.check_finished()
+        return await collected.completion()
+    finally:
+        if run.spoken is not None:
+            await run.spoken.aclose()

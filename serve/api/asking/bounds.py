@@ -26,10 +26,13 @@ def check_choices(wire: ChatRequest, allowed: int, fitting: int) -> None:
         )
 
 
+CONTEXT_EXCEEDED = "context_length_exceeded"
+
+
 def context_exceeded(given: str, limit: int) -> ApiError:
     """A prompt of `given` tokens leaves no room for an answer: 400."""
     return invalid(
-        "context_length_exceeded",
+        CONTEXT_EXCEEDED,
         f"This model's maximum context length is {limit} tokens. However, your messages "
         f"resulted in {given} tokens. Input tokens exceed the configured limit "
         f"of {limit} tokens, which must also hold the answer. Please reduce the length "

@@ -12,15 +12,18 @@ from typing import Any
 from serve.api.asking.answer_form import AnswerForm
 from serve.api.asking.asked_tools import AskedTools
 from serve.api.asking.bounds import context_exceeded
-from serve.api.asking.media import Piece, Shown, part_place
+from serve.api.asking.media import SEARCH, Piece, Shown, part_place
+from serve.api.asking.wanted import answer_place
+from serve.api.wire.audio import AudioPart
 from serve.api.wire.errors import invalid
-from serve.api.wire.media import FilePart
+from serve.api.wire.media import FilePart, MediaPart
 from serve.api.wire.messages import (
     AssistantMessage,
     Message,
     RefusalPart,
     TextPart,
     ToolMessage,
+    UserMessage,
 )
 from serve.text.calls.format import CallFormat
 from serve.text.calls.history import with_system, with_system_of_user
@@ -28,6 +31,8 @@ from serve.text.pictures import Views
 from serve.text.render import Renderer, TooLongError
 from serve.text.template import ConversationError
 from serve.text.verbosity import VERBOSITY, said_in_words
+
+Part = TextPart | RefusalPart | MediaPart
 
 _OF_CALLS = ("tool_calls", "function_call", "tool_call_id")
 _NOTHING: Shown = {}
@@ -160,10 +165,17 @@ def template_messages(
     Args:
         messages: of the request.
         thoughts: the field in which the template takes what an assistant thought, if any.
-        shown: what stands for parts that are pictures or files.
+        shown: what stands for what is no text; what was found comes before the words of the
+            user's last message.
     """
+    before = dict[int, Sequence[Piece]]()
+    if SEARCH in shown:
+        asking = (n for n, each in enumerate(messages) if isinstance(each, UserMessage))
+        before[max(asking)] = shown[SEARCH]
     return [
-        _for_template(message, thoughts, _shown_content(index, message, shown))
+        _for_template(
+            message, thoughts, _shown_content(index, message, shown, before.get(index, ()))
+        )
         for index, message in enumerate(messages)
     ]
 
@@ -184,13 +196,20 @@ def _for_template(message: Message, thoughts: str, content: object) -> dict[str,
     return fields
 
 
-def _shown_content(index: int, message: Message, shown: Shown) -> str | list[dict[str, str]]:
+def _shown_content(
+    index: int, message: Message, shown: Shown, before: Sequence[Piece]
+) -> str | list[dict[str, str]]:
     content = message.content
-    refusal = (isinstance(message, AssistantMessage) and message.refusal) or ""
+    refusal = ""
+    if isinstance(message, AssistantMessage):
+        refusal = message.refusal or ""
+        if message.audio is not None:
+            content = "".join(map(str, shown[answer_place(index)]))
     if not isinstance(content, list):
-        return (content or "") + refusal
-    pieces: list[Piece] = []
-    after_file = False
+        # What was found is whole lines.
+        return "\n".join([*map(str, before), (content or "") + refusal])
+    pieces: list[Piece] = [*before]
+    after_block = bool(before)
     for number, part in enumerate(content):
         if isinstance(part, TextPart):
             added: Sequence[Piece] = [part.text]
@@ -198,18 +217,25 @@ def _shown_content(index: int, message: Message, shown: Shown) -> str | list[dic
             added = [part.refusal]
         else:
             added = shown[part_place(index, number)]
-        is_file = isinstance(part, FilePart)
-        if is_file or after_file:
+        is_block = _is_block(part, added)
+        if is_block or after_block:
             _add_lines(pieces, added)
         else:
             pieces += added
-        after_file = is_file
+        after_block = is_block
     if refusal:
         pieces.append(refusal)
     return [
         {"type": "text", "text": piece} if isinstance(piece, str) else {"type": "image"}
         for piece in pieces
     ]
+
+
+def _is_block(part: Part, added: Sequence[Piece]) -> bool:
+    """Whether it is whole lines."""
+    if isinstance(part, FilePart):
+        return True
+    return isinstance(part, AudioPart) and str(added[-1]).endswith("\n")
 
 
 def _add_lines(pieces: list[Piece], added: Sequence[Piece]) -> None:

@@ -20,16 +20,20 @@ from serve.api.asking.content_coding import Body, decoded
 from serve.api.asking.conversation import ConversationRenderer, Ending
 from serve.api.asking.filtered import check_texts, texts
 from serve.api.asking.json_body import parse_object
-from serve.api.asking.media import AskedMedia, MediaRefusals, Shown, asked_media, views
+from serve.api.asking.media import MediaRefusals, Shown, asked_media, views
 from serve.api.asking.model_name import adapter_of
 from serve.api.asking.no_effect import without_effect
 from serve.api.asking.reasoning import UNASKED, AskedThoughts, asked_effort, begun
 from serve.api.asking.sampling_fields import check_tokens, sampling_params, without_token
+from serve.api.asking.searcher import no_search
+from serve.api.asking.speech import NO_SPEECH, SpeechOffer, check_answers, check_speech
 from serve.api.asking.to_store import ToStore, to_store
 from serve.api.asking.validation import first_fault
+from serve.api.asking.wanted import Wanted, asked_answers, asked_search
 from serve.api.settings import ApiSettings
 from serve.api.wire.guided import StructuredOutputs
 from serve.api.wire.request import ChatRequest
+from serve.api.wire.web_search import CitedSource
 from serve.engine.types import EngineInfo, GenerationRequest
 from serve.filter.content_filter import ContentFilter
 from serve.text.thoughts.format import ThoughtFormat
@@ -52,6 +56,8 @@ class Prepared:
         thoughts: what may be thought before the answers.
         to_moderate: texts that are to be judged elsewhere, each after its path.
         picture_starts: where in the prompt the tokens of each view of its pictures begin.
+        sources: that the prompt numbers, for answers to cite.
+        unsearched: why a search found nothing, in a word; "" where it did, or there was none.
     """
 
     wire: ChatRequest
@@ -64,22 +70,13 @@ class Prepared:
     thoughts: AskedThoughts = UNASKED
     to_moderate: Sequence[tuple[str, str]] = ()
     picture_starts: Sequence[int] = ()
+    sources: Sequence[CitedSource] = ()
+    unsearched: str = ""
 
     @property
     def may_refuse(self) -> bool:
         """Whether an answer may be a refusal instead of what is asked for."""
         return isinstance(self.form, AnswerSchema) and self.form.may_refuse
-
-
-@dataclass(frozen=True, slots=True)
-class MediaWanted:
-    """A request, as far as it can be read before its pictures and files are.
-
-    Attributes:
-        parts: these, in their order.
-    """
-
-    parts: Sequence[AskedMedia]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,9 @@ class Drafter:
         settings: of the HTTP side.
         thoughts: how the model marks them, if it has any.
         content_filter: what no request may say; None for anything.
-        media_refusals: why pictures and files are not taken, if so.
+        media_refusals: why pictures, files and sound are not taken, if so.
+        speech: which voices there are.
+        searches: whether there is somewhere to search.
     """
 
     conversations: ConversationRenderer
@@ -103,19 +102,21 @@ class Drafter:
     thoughts: ThoughtFormat | None = None
     content_filter: ContentFilter | None = None
     media_refusals: MediaRefusals = _ALL_TAKEN
+    speech: SpeechOffer = NO_SPEECH
+    searches: bool = False
 
     def draft(
         self, body: Body, completion_id: str, shown: Shown | None = None
-    ) -> Prepared | MediaWanted:
+    ) -> Prepared | Wanted:
         """The request in `body` but for its constraint, under the name `completion_id`.
 
         Args:
             body: of the request.
             completion_id: names the request.
-            shown: what stands for its pictures and files; None where they are not yet read.
+            shown: what stands for what it wants; None where that is not yet there.
 
         Returns:
-            the request; or, if it has pictures or files and they are not yet read, these.
+            the request; or, if it wants something that is not yet there, that.
 
         Raises:
             ApiError: 400 or 404, the first thing that is wrong with it; 413, it unfolds to more
@@ -148,8 +149,13 @@ class Drafter:
         if self.content_filter is not None:
             check_texts(wire.messages, self.content_filter, shown or {})
         media = asked_media(wire.messages, self.media_refusals)
-        if media and shown is None:
-            return MediaWanted(media)
+        wanted = Wanted(media, asked_answers(wire.messages), asked_search(wire))
+        check_answers(wanted.answers, self.speech)
+        check_speech(wire, self.speech)
+        if wanted.search is not None and not self.searches:
+            raise no_search()
+        if shown is None and wanted.anything:
+            return wanted
         shown = shown or {}
         pictures = views(media, shown)
         context = self.info.context_length

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from serve.api.asking.media import Shown
+from serve.api.asking.media import SEARCH, Shown
 from serve.api.wire.errors import ApiError
 from serve.api.wire.media import MediaPart
 from serve.api.wire.messages import AssistantMessage, Message, RefusalPart, TextPart
@@ -42,7 +42,7 @@ def check_texts(
     Args:
         messages: of the request.
         content_filter: what is kept out.
-        shown: what stands for parts that are files.
+        shown: what stands for what is no text.
 
     Raises:
         FilteredError: at the first message or file with a match.
@@ -68,6 +68,9 @@ def texts(messages: Sequence[Message], shown: Shown = _NOTHING) -> Iterator[tupl
                 if text := getattr(message, name):
                     yield f"{path}.{name}", text
     for place, pieces in shown.items():
+        # What was found is not said by whoever asks.
+        if place == SEARCH:
+            continue
         if text := "".join(piece for piece in pieces if isinstance(piece, str)):
             yield place, text
 

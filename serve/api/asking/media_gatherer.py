@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from serve.api.asking.bounds import context_exceeded
-from serve.api.asking.media import AskedMedia, Piece, Shown
+from serve.api.asking.media import AskedMedia, Piece
 from serve.api.asking.to_store import store_off
 from serve.api.asking.waiting_room import MOST_WAITING_BODIES, WaitingRoom
+from serve.api.asking.wanted import Gathered
 from serve.api.wire.errors import ApiError, invalid
 from serve.api.wire.faults import echo
-from serve.api.wire.media import FileContent, FilePart, ImagePart
+from serve.api.wire.media import FileContent, FilePart, ImagePart, MediaPart
 from serve.media.documents.block import block
 from serve.media.documents.document import Document
 from serve.media.documents.file_data import unpacked
@@ -36,19 +37,6 @@ MOST_FILES = 32
 _FILES_TOGETHER = 2
 # Requests whose pictures and files are worked at; the others wait for their turn.
 PLACES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """What was made of a request's pictures and files.
-
-    Attributes:
-        shown: what stands for each part in the prompt.
-        images: every view of every picture, in the order of the prompt.
-    """
-
-    shown: Shown
-    images: Sequence[PatchedImage]
 
 
 class FileSource(Protocol):
@@ -233,10 +221,13 @@ def _check_characters(characters: int, most: int) -> None:
 
 def _weight(parts: Sequence[AskedMedia]) -> int:
     """Characters that are kept while they wait."""
-    return sum(
-        len(part.image_url.url if isinstance(part, ImagePart) else part.file.file_data or "")
-        for part in (each.part for each in parts)
-    )
+    return sum(map(_length, (each.part for each in parts)))
+
+
+def _length(part: MediaPart) -> int:
+    if isinstance(part, ImagePart):
+        return len(part.image_url.url)
+    return len(part.file.file_data or "") if isinstance(part, FilePart) else 0
 
 
 _Made = Mapping[str, list[str | list[PatchedImage]]]

@@ -6,22 +6,22 @@ Knows nothing of HTTP beyond the body, nor of how generation goes on.
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+from serve.api.asking.bounds import CONTEXT_EXCEEDED
 from serve.api.asking.constraint import Constraints
 from serve.api.asking.content_coding import Body
-from serve.api.asking.draft import Drafter, MediaWanted, Prepared
+from serve.api.asking.draft import Drafter, Prepared
 from serve.api.asking.filtered import FilteredError
-from serve.api.asking.media import Shown, size
+from serve.api.asking.gatherer import Gatherer
+from serve.api.asking.media import SEARCH, Shown, size
+from serve.api.asking.wanted import Gathered, Wanted
 from serve.api.asking.worker_pool import WorkerPool
 from serve.api.settings import ApiSettings
+from serve.api.wire.errors import ApiError
 from serve.api.wire.moderation import not_judged
 from serve.engine.prompt_images import PromptImage
 from serve.filter.moderation import CATEGORY, Moderation, ModerationError
-
-if TYPE_CHECKING:
-    # It needs an extra.
-    from serve.api.asking.media_gatherer import Gathered, MediaGatherer
 
 # Arrays and objects of a body that is drafted on the event loop. A message is one, or two with
 # its parts, and rendering it is most of what a short body takes: 60 µs each.
@@ -38,7 +38,7 @@ class Preparer:
         settings: of the HTTP side.
         on_filtered: told of the category of what a request may not say.
         moderation: judges what requests say; None for nobody.
-        gatherer: reads pictures and files; None where the drafter refuses them.
+        gatherer: gets what requests want beside their text.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Preparer:
         settings: ApiSettings,
         on_filtered: Callable[[str], None],
         moderation: Moderation | None = None,
-        gatherer: "MediaGatherer | None" = None,
+        gatherer: Gatherer | None = None,
     ) -> None:
         self._drafter = drafter
         self._workers = workers
@@ -57,7 +57,7 @@ class Preparer:
         self._settings = settings
         self._on_filtered = on_filtered
         self._moderation = moderation
-        self._gatherer = gatherer
+        self._gatherer = gatherer or Gatherer()
         # Between two short bodies the event loop sees to the streams.
         self._one_by_one = asyncio.Lock()
 
@@ -70,7 +70,7 @@ class Preparer:
             body: of the request.
             completion_id: names the request.
             caller: whose it is; callers with long bodies, pictures or files take turns.
-            owner: whose uploaded files it may name.
+            owner: whose uploaded files and spoken answers it may name.
 
         Raises:
             ApiError: 400 or 404, the first thing that is wrong with it; 413, it or one of its files
@@ -102,22 +102,27 @@ class Preparer:
                 raise FilteredError(CATEGORY, param)
 
     async def _whole(self, body: Body, completion_id: str, caller: str, owner: str) -> Prepared:
-        """The request with its pictures and files, if it has any: it is drafted again with them."""
+        """The request with what it wants, if anything: it is drafted again with that."""
         drafted = await self._drafted(body, completion_id, caller, None)
         if isinstance(drafted, Prepared):
             return drafted
-        if self._gatherer is None:
-            raise RuntimeError("the drafter takes pictures or files, and nobody reads them")
-        gathered = await self._gatherer.gather(drafted.parts, owner, caller)
+        gathered = await self._gatherer.gather(drafted, owner, caller)
         # Of a picture its data is the larger part.
         del drafted
-        whole = await self._drafted(body, completion_id, caller, gathered.shown)
-        prepared = cast("Prepared", whole)
-        return _with_images(prepared, gathered)
+        try:
+            whole = await self._drafted(body, completion_id, caller, gathered.shown)
+        except ApiError as error:
+            if error.code != CONTEXT_EXCEEDED or SEARCH not in gathered.shown:
+                raise
+            # It may have room without what was found.
+            shown = {place: each for place, each in gathered.shown.items() if place != SEARCH}
+            gathered = replace(gathered, shown=shown, sources=(), unsearched="no_room")
+            whole = await self._drafted(body, completion_id, caller, shown)
+        return _with(cast("Prepared", whole), gathered)
 
     async def _drafted(
         self, body: Body, completion_id: str, caller: str, shown: Shown | None
-    ) -> Prepared | MediaWanted:
+    ) -> Prepared | Wanted:
         if not self._is_short(body, shown or {}):
             return await self._workers.draft(body, completion_id, caller, shown)
         async with self._one_by_one:
@@ -133,11 +138,17 @@ class Preparer:
         )
 
 
-def _with_images(prepared: Prepared, gathered: "Gathered") -> Prepared:
-    """The request, with its pictures at their places in the prompt."""
+def _with(prepared: Prepared, gathered: Gathered) -> Prepared:
+    """The request, with its pictures at their places in the prompt, and its sources."""
     images = [
         PromptImage(start, image.tokens, image.patches, image.grid, image.digest)
         for start, image in zip(prepared.picture_starts, gathered.images, strict=True)
     ]
     submission = replace(prepared.submission, images=images)
-    return replace(prepared, submission=submission, picture_starts=())
+    return replace(
+        prepared,
+        submission=submission,
+        picture_starts=(),
+        sources=gathered.sources,
+        unsearched=gathered.unsearched,
+    )

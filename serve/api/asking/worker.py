@@ -15,8 +15,9 @@ from array import array
 from dataclasses import dataclass, replace
 
 from serve.api.asking.content_coding import Body
-from serve.api.asking.draft import Drafter, MediaWanted, Prepared
+from serve.api.asking.draft import Drafter, Prepared
 from serve.api.asking.media import Shown
+from serve.api.asking.wanted import Wanted
 from serve.api.wire.errors import ApiError
 from serve.helper import settle_in, step_back
 
@@ -69,7 +70,7 @@ class Failed:
     reason: str
 
 
-Reply = Drafted | MediaWanted | ApiError | Failed
+Reply = Drafted | Wanted | ApiError | Failed
 
 
 def main() -> None:
@@ -111,7 +112,7 @@ def _reply(drafter: Drafter, body: Body, completion_id: str, shown: Shown | None
     # Whatever it is: the server answers and logs it, and this process goes on.
     except Exception:  # noqa: BLE001
         return Failed(traceback.format_exc())
-    if isinstance(prepared, MediaWanted):
+    if isinstance(prepared, Wanted):
         return prepared
     submission = prepared.submission
     prompt, prediction = array("i", submission.prompt), array("i", submission.prediction)

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import cast
 
 from serve.api.asking.content_coding import Body
-from serve.api.asking.draft import MediaWanted, Prepared
+from serve.api.asking.draft import Prepared
 from serve.api.asking.media import Shown
+from serve.api.asking.wanted import Wanted
 from serve.api.asking.worker import Drafted, Failed, Reply
 from serve.api.wire.errors import ApiError
 from serve.helper import Helper, is_of_memory
@@ -35,7 +36,7 @@ class Worker(KeptHelper):
 
     def draft(
         self, body: Body, completion_id: str, shown: Shown | None = None
-    ) -> Prepared | MediaWanted:
+    ) -> Prepared | Wanted:
         """As `Drafter.draft`, in the process. For one thread at a time; blocks.
 
         A body amid which the process ends for no reason of the body's is tried once more.

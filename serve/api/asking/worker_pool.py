@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from serve.api.asking.content_coding import Body
-from serve.api.asking.draft import Drafter, MediaWanted, Prepared
+from serve.api.asking.draft import Drafter, Prepared
 from serve.api.asking.media import Shown, size
 from serve.api.asking.waiting_room import MOST_WAITING_BODIES, WaitingRoom
+from serve.api.asking.wanted import Wanted
 from serve.api.asking.worker import WorkerLimits
 from serve.api.asking.worker_handle import Worker
 from serve.kept_helper import AbandonedError
@@ -64,7 +65,7 @@ class WorkerPool:
 
     async def draft(
         self, body: Body, completion_id: str, caller: str, shown: Shown | None = None
-    ) -> Prepared | MediaWanted:
+    ) -> Prepared | Wanted:
         """As `Drafter.draft`, in a process, when it is the caller's turn.
 
         Whoever is cancelled frees the place at once.

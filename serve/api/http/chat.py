@@ -33,6 +33,8 @@ from serve.engine.types import (
 
 # Names fields that were accepted and changed nothing; not there where everything had its effect.
 NO_EFFECT = "x-parlance-no-effect"
+# Why an answer that was to be searched for is not, in a word.
+NO_SEARCH = "x-parlance-no-search"
 
 
 class ChatEndpoint:
@@ -69,9 +71,8 @@ class ChatEndpoint:
         caller = Caller(exchange.key, address_of(request.scope))
         self._rate_limits.take_request(caller.counted(), exchange)
         body = await json_body(request)
-        prepared = await self._preparer.prepare(
-            body, completion_id, caller.counted(), owner_of(exchange)
-        )
+        owner = owner_of(exchange)
+        prepared = await self._preparer.prepare(body, completion_id, caller.counted(), owner)
         # A plain answer may take minutes: the body is not held meanwhile.
         del body
         exchange.body_used()
@@ -98,10 +99,13 @@ class ChatEndpoint:
             generation,
             exchange,
             tier,
+            owner=owner,
             may_refuse=prepared.may_refuse,
+            sources=prepared.sources,
         )
         keep = keeping and partial(keeping.keep, run.head.created)
-        headers = {NO_EFFECT: prepared.no_effect} if prepared.no_effect else {}
+        told = {NO_EFFECT: prepared.no_effect, NO_SEARCH: prepared.unsearched}
+        headers = {name: value for name, value in told.items() if value}
         if prepared.wire.stream:
             frames = stream_frames(run, self._settings, keep)
             response = Response(frames, headers={**sse.HEADERS, **headers})

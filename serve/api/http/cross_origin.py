@@ -39,6 +39,7 @@ _EXPOSED_HEADERS = ", ".join(
         "openai-version",
         "retry-after",
         "x-parlance-no-effect",
+        "x-parlance-no-search",
         *(
             f"x-ratelimit-{what}-{kind}"
             for kind in ("requests", "tokens")

@@ -234,6 +234,11 @@ _NO_EFFECT = {
     "description": "Paths of fields that were accepted and changed nothing, if there are any.",
     "schema": {"type": "string"},
 }
+_NO_SEARCH = {
+    "description": "Why the answer was not searched for, in a word, where that was asked and "
+    "failed.",
+    "schema": {"type": "string"},
+}
 
 
 def _chat_operation(settings: ApiSettings) -> dict[str, Any]:
@@ -248,7 +253,10 @@ def _chat_operation(settings: ApiSettings) -> dict[str, Any]:
     operation = _operation("createChatCompletion", "Answer a conversation.", content, errors)
     for answer in operation["responses"].values():
         answer["headers"] = {**answer["headers"], **_RATE_LIMITS}
-    operation["responses"]["200"]["headers"]["x-parlance-no-effect"] = _NO_EFFECT
+    operation["responses"]["200"]["headers"] |= {
+        "x-parlance-no-effect": _NO_EFFECT,
+        "x-parlance-no-search": _NO_SEARCH,
+    }
     return {
         **operation,
         "requestBody": {

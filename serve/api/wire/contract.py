@@ -9,15 +9,10 @@ from serve.api.wire.contract_row import Row
 
 # What a control does to real answers, in one test for each.
 _EFFECTS = "e2e/test_controls.py::test_"
-_LATER = "serve/api/test_later_fields.py::test_is_refused_unless_neutral"
 
 # What each form does to real answers.
 _FORMS = "serve/api/test_answer_forms.py::"
 _ONE_FORM = "One form at a time. See docs/structured-output.md."
-
-
-def _later(field: str, summary: str, neutral: str = "") -> Row:
-    return Row(field, "later", f"null{neutral and ' or ' + neutral}", summary, _LATER)
 
 
 CONTRACT: tuple[Row, ...] = (
@@ -28,7 +23,8 @@ CONTRACT: tuple[Row, ...] = (
         "The conversation. Roles `developer`, `system`, `user`, `assistant`, `tool` and "
         "`function`; content is a string or an array of up to 1,024 text parts, which are joined "
         "unless the model's template goes through parts. Among a user's parts may be images "
-        "(`image_url`, if the model sees: docs/images.md) and files (`file`: docs/documents.md). "
+        "(`image_url`, if the model sees: docs/images.md), recordings (`input_audio`, if the "
+        "server hears: docs/audio.md) and files (`file`: docs/documents.md). "
         "`developer` is `system` where the model's template knows only that. `name`, "
         "`tool_calls`, `function_call` and `tool_call_id` reach the template in the form that the "
         "model's format of calls wants; a refusal of the assistant is rendered as its text. "
@@ -192,9 +188,11 @@ CONTRACT: tuple[Row, ...] = (
     Row(
         "modalities",
         "honoured",
-        '["text"]',
-        "Text is what there is; `audio` is refused with `unsupported_parameter`.",
-        "serve/api/test_malformed.py::test_is_refused",
+        '["text"], ["audio"], or both; `audio` with the field `audio` only',
+        "With `audio` the answer is spoken: `message.audio` has the file and its transcript, and "
+        "`content` is null. A refusal and calls are not spoken. See docs/audio.md.",
+        "serve/api/test_spoken.py::test_an_answer_is_spoken",
+        default='["text"]',
     ),
     Row(
         "response_format",
@@ -326,8 +324,26 @@ CONTRACT: tuple[Row, ...] = (
         "serve/api/test_stored.py::test_store_keeps_the_answer_and_what_was_asked",
         default="false",
     ),
-    _later("audio", "Audio output."),
-    _later("web_search_options", "Search the web for the answer."),
+    Row(
+        "audio",
+        "honoured",
+        "`format` (`wav`, `mp3`, `flac`, `opus`, `aac` or `pcm16`; that alone with `stream`) and "
+        '`voice`, a name or `{"id": …}`; with `audio` among `modalities` only',
+        "How the answer is spoken. A stream tells the transcript as it is written, and the sound "
+        "as it is spoken. A later turn may name the answer by its id instead of repeating it. See "
+        "docs/audio.md.",
+        "serve/api/test_spoken.py::test_an_answer_is_spoken",
+    ),
+    Row(
+        "web_search_options",
+        "honoured",
+        "an object with `search_context_size` (`low`, `medium` or `high`) and `user_location` of "
+        "type `approximate`; where the server was started with somewhere to search",
+        "Searches for what the user asks before the answer. What is found is shown to the model "
+        "with numbers, and where the answer gives one, an annotation tells the page. Where nothing "
+        "can be found, `x-parlance-no-search` says why. See docs/web-search.md.",
+        "serve/api/test_web_search.py::test_sources_are_shown_and_cited",
+    ),
     Row(
         "top_k",
         "extension",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["honoured", "extension", "later"]
+State = Literal["honoured", "extension"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +12,7 @@ class Row:
 
     Attributes:
         field: its name.
-        state: `honoured`; `extension`: honoured, but the API's original does not have it;
-            `later`: not built, refused with `unsupported_parameter` unless null or neutral.
+        state: `honoured`; `extension`: honoured, but the API's original does not have it.
         allowed: the values that are accepted.
         summary: what the field does.
         test: the test that shows its effect, `file::function`, below `tests`.

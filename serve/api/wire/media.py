@@ -1,4 +1,4 @@
-"""The parts of a message that are no text: pictures and files.
+"""The parts of a message that are no text: pictures, sound and files.
 
 Shapes alone: whether the served model sees, and what is in a file, is found out where requests
 are read.
@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import MaxLen, MinLen
 from pydantic import model_validator
 
+from serve.api.wire.audio import AudioPart
 from serve.api.wire.faults import fault
 from serve.api.wire.files import LONGEST_FILENAME
 from serve.api.wire.no_effect import CacheMark
@@ -63,4 +64,4 @@ class FilePart(Strict):
     cache_control: CacheMark = None
 
 
-MediaPart = ImagePart | FilePart
+MediaPart = ImagePart | AudioPart | FilePart

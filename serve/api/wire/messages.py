@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, MaxLen, MinLen
 from pydantic import BeforeValidator, Tag, model_validator
 
+from serve.api.wire.audio import AudioPart, SpokenAnswer
 from serve.api.wire.faults import TAG, echo, fault
 from serve.api.wire.media import FilePart, ImagePart
 from serve.api.wire.most import Most
@@ -17,7 +18,7 @@ from serve.api.wire.no_effect import (
     EchoedValue,
 )
 from serve.api.wire.strict import Strict
-from serve.api.wire.validators import empty_is_none, kind, later, string_or_array, tag_of
+from serve.api.wire.validators import empty_is_none, kind, string_or_array, tag_of
 from serve.thought_fields import THOUGHTS
 
 # The API's original takes as many.
@@ -110,9 +111,10 @@ _Content = Annotated[
 _UserPart = Annotated[
     Annotated[TextPart, Tag(TAG + "text")]
     | Annotated[ImagePart, Tag(TAG + "image_url")]
+    | Annotated[AudioPart, Tag(TAG + "input_audio")]
     | Annotated[FilePart, Tag(TAG + "file")],
     tag_of("type"),
-    kind("type", ["text", "image_url", "file"], ["input_audio"]),
+    kind("type", ["text", "image_url", "input_audio", "file"]),
 ]
 _UserContent = Annotated[
     Annotated[str, Tag(TAG + "string")]
@@ -189,7 +191,7 @@ class AssistantMessage(_Message):
     ] = None
     function_call: FunctionSpec | None = None
     annotations: Annotations = None
-    audio: Annotated[object, *later()] = None
+    audio: SpokenAnswer | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     thinking: str | None = None
@@ -209,8 +211,14 @@ class AssistantMessage(_Message):
                     "one of type 'refusal'.",
                     at="content",
                 )
-        said = (self.content, self.refusal, self.tool_calls, self.function_call)
-        if said == (None,) * 4 and not self.thoughts:
+        if self.audio is not None and self.content:
+            raise fault(
+                "invalid_value",
+                "An answer that was spoken stands for its words: send 'content' or 'audio'.",
+                at="audio",
+            )
+        said = (self.content, self.refusal, self.tool_calls, self.function_call, self.audio)
+        if said == (None,) * len(said) and not self.thoughts:
             raise fault("missing_required_parameter", at="content")
         return self
 

@@ -10,6 +10,7 @@ import string
 _BASE62 = string.digits + string.ascii_letters
 _DIGITS = 22
 COMPLETION_ID = re.compile(rf"chatcmpl-[0-9A-Za-z]{{{_DIGITS}}}")
+AUDIO_ID = re.compile(rf"audio-[0-9A-Za-z]{{{_DIGITS}}}")
 FILE_ID = re.compile(rf"file-[0-9A-Za-z]{{{_DIGITS}}}")
 
 

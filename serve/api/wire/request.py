@@ -9,6 +9,7 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import AfterValidator, BeforeValidator, Tag, model_validator
 
 from sampling.params import LEAST_REPETITION_PENALTY, MAX_LOGIT_BIAS, MAX_STOP_IDS
+from serve.api.wire.audio import STREAMED_FORMAT, AudioOutput
 from serve.api.wire.faults import TAG, fault
 from serve.api.wire.guided import (
     BadWords,
@@ -40,12 +41,12 @@ from serve.api.wire.tools import (
 )
 from serve.api.wire.validators import (
     empty_is_none,
-    later,
     one_of,
     string_or_array,
     to_first_strange_key,
     token_id,
 )
+from serve.api.wire.web_search import WebSearchOptions
 
 # The highest `n` of the API; `--max-choices` may allow fewer.
 MOST_CHOICES = 128
@@ -106,12 +107,9 @@ class StreamOptions(Strict):
         return bool(self.include_usage or self.include_obfuscation)
 
 
-def _text_alone(value: list[str]) -> list[str]:
-    if "audio" in value:
-        raise fault(
-            "unsupported_parameter",
-            "This server does not take 'audio' yet. Supported values are: 'text'.",
-        )
+def _each_once(value: list[str]) -> list[str]:
+    if len(set(value)) < len(value):
+        raise fault("invalid_value", f"'{value[0]}' is there twice: name each modality once.")
     return value
 
 
@@ -157,7 +155,7 @@ class ChatRequest(Strict):
             list[Literal["text", "audio"]],
             MinLen(1),
             Most(MOST_MODALITIES),
-            AfterValidator(_text_alone),
+            AfterValidator(_each_once),
         ]
         | None
     ) = None
@@ -192,8 +190,8 @@ class ChatRequest(Strict):
         | None
     ) = None
     store: bool | None = None
-    audio: Annotated[object, *later()] = None
-    web_search_options: Annotated[object, *later()] = None
+    audio: AudioOutput | None = None
+    web_search_options: WebSearchOptions | None = None
     top_k: Annotated[int, Ge(-1)] | None = None
     min_p: Annotated[float, Ge(0), Le(1)] | None = None
     min_tokens: Annotated[int, Ge(0)] | None = None
@@ -238,6 +236,7 @@ class ChatRequest(Strict):
             )
         if self.continue_final_message:
             self._can_be_continued()
+        self._can_be_spoken()
         bounds = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(bounds) > 1:
             raise fault(
@@ -247,6 +246,23 @@ class ChatRequest(Strict):
                 at="max_tokens",
             )
         return self
+
+    def _can_be_spoken(self) -> None:
+        if self.audio is None and self.speaks:
+            raise fault("missing_required_parameter", at="audio")
+        if self.audio is not None and not self.speaks:
+            raise fault(
+                "invalid_value",
+                "The 'audio' parameter is only allowed when 'modalities' has 'audio'.",
+                at="audio",
+            )
+        if self.audio is not None and self.stream and self.audio.format != STREAMED_FORMAT:
+            raise fault(
+                "invalid_value",
+                f"With 'stream' the format is '{STREAMED_FORMAT}': what others begin or "
+                f"end with is known at the end alone.",
+                at="audio.format",
+            )
 
     def _can_be_continued(self) -> None:
         if self.add_generation_prompt:
@@ -267,6 +283,11 @@ class ChatRequest(Strict):
                 f"'continue_final_message' does not have: send one of the two.",
                 at=held[0],
             )
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the answer is to be spoken."""
+        return "audio" in (self.modalities or ())
 
     @property
     def choices(self) -> int:

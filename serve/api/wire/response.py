@@ -92,10 +92,42 @@ class CustomCall(_Answer):
     custom: CalledCustom
 
 
+class UrlCitation(_Answer):
+    """Where `content`, or the transcript, cites a page: from `start_index` to before `end_index`.
+
+    Both in code points.
+    """
+
+    start_index: int
+    end_index: int
+    title: str
+    url: str
+
+
+class Annotation(_Answer):
+    """Something that is said of a part of the message."""
+
+    type: Literal["url_citation"]
+    url_citation: UrlCitation
+
+
+class Audio(_Answer):
+    """A spoken answer: the file in base64, and what it says.
+
+    Until `expires_at`, in seconds since 1970, a later turn may name it by its id.
+    """
+
+    id: str
+    data: str
+    expires_at: int
+    transcript: str
+
+
 class AnswerMessage(_Answer):
     """What the model says. Content is null where tools are called without a word.
 
-    So it is beside a refusal, and where all of an answer is filtered.
+    So it is beside a refusal, where all of an answer is filtered, and where it is spoken: then
+    `audio` has it, or is null where there are no words to speak.
     With --show-reasoning `reasoning_content` is what it thought, if anything.
     """
 
@@ -105,7 +137,8 @@ class AnswerMessage(_Answer):
     tool_calls: Annotated[list[FunctionCall | CustomCall], MinLen(1)] | None = None
     function_call: CalledFunction | None = None
     refusal: str | None
-    annotations: list[object]
+    annotations: list[Annotation]
+    audio: Audio | None = None
 
 
 class TopLogprob(_Answer):
@@ -191,6 +224,19 @@ class CallPiece(_Answer):
     custom: CustomPiece | None = None
 
 
+class AudioPiece(_Answer):
+    """More of a spoken answer, of which each piece has the id.
+
+    `transcript` and `data` are to be appended; the end has `expires_at`. The pieces of `data` are
+    whole groups of base64: joined they are the base64 of the whole.
+    """
+
+    id: str
+    transcript: str | None = None
+    data: str | None = None
+    expires_at: int | None = None
+
+
 class ChunkDelta(_Answer):
     """What a chunk adds to a choice's message."""
 
@@ -200,6 +246,8 @@ class ChunkDelta(_Answer):
     refusal: str | None = None
     tool_calls: Annotated[list[CallPiece], MinLen(1)] | None = None
     function_call: FunctionPiece | None = None
+    annotations: Annotated[list[Annotation], MinLen(1)] | None = None
+    audio: AudioPiece | None = None
 
 
 class ChunkChoice(_Answer):

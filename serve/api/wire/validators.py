@@ -170,6 +170,20 @@ def string_or_array(of: str) -> tuple[Discriminator, BeforeValidator]:
     return Discriminator(choose), BeforeValidator(check)
 
 
+def string_or_object() -> tuple[Discriminator, BeforeValidator]:
+    """Chooses between the branches tagged `string` and `object`. Unpack into `Annotated`."""
+
+    def choose(value: object) -> str:
+        return TAG + ("string" if isinstance(value, str) else "object")
+
+    def check(value: object) -> object:
+        if not isinstance(value, str | dict):
+            raise fault("wrong_type", expected="a string or an object")
+        return cast("object", value)
+
+    return Discriminator(choose), BeforeValidator(check)
+
+
 def word_or_object(
     words: Sequence[str], key: str = "", kinds: Sequence[str] = ()
 ) -> tuple[Discriminator, BeforeValidator]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from serve.api.asking.content_coding import Body
-from serve.api.asking.draft import MediaWanted, Prepared
+from serve.api.asking.draft import Prepared
 from serve.api.asking.media import AskedMedia, Shown
-from serve.api.asking.media_gatherer import Gathered
+from serve.api.asking.wanted import Gathered, Wanted
 from serve.api.asking.prepare import MOST_CONTAINERS_HERE, Preparer
 from serve.api.asking.reasoning import UNASKED
 from serve.api.settings import ApiSettings
@@ -28,10 +28,10 @@ class Reader:
         self.given: list[tuple[object, ...]] = []
         self._parts = parts
 
-    def _drafted(self, shown: Shown | None, *given: object) -> Prepared | MediaWanted:
+    def _drafted(self, shown: Shown | None, *given: object) -> Prepared | Wanted:
         self.given.append(given)
         if self._parts and shown is None:
-            return MediaWanted(self._parts)
+            return Wanted(self._parts)
         submission = GenerationRequest(str(given[1]), [1], cast("Any", None), 1)
         starts = [3] if self._parts else []
         return Prepared(cast("Any", None), submission, None, None, picture_starts=starts)
@@ -123,7 +123,7 @@ async def test_pictures_and_files_are_read_between_two_drafts(characters: int, w
     prepared = await prepares.prepare(messages(1), "c", "me", "key")
     # A long text of a file is cut into tokens elsewhere, whatever the body's length.
     assert (len(here.given), len(there.given)) == (where, 2 - where)
-    assert gatherer.asked == [((part,), "key", "me")]
+    assert gatherer.asked == [(Wanted((part,)), "key", "me")]
     [image] = prepared.submission.images
     assert (image.start, image.tokens, image.grid) == (3, 1, (2, 2))
     assert image.digest == gatherer.image.digest

@@ -67,7 +67,7 @@ async def test_a_newer_store_ends_the_start_in_one_sentence(place: str) -> None:
 
     await store._database.write("age", age)
     await store.close()
-    with pytest.raises(StoreStartError, match=r"^the store has version 2 and .* or give another"):
+    with pytest.raises(StoreStartError, match=r"^the store has version 3 and .* or give another"):
         await Store(StoreSettings(place), StoreMetrics()).check()
 
 
@@ -77,7 +77,7 @@ def test_the_check_needs_no_loop(tmp_path: Path) -> None:
     check_settings(ApiSettings(model_id="tiny", store=str(file)))
     check_settings(ApiSettings(model_id="tiny", store="off"))
     with sqlite3.connect(file) as connection:
-        assert connection.execute("SELECT number FROM version").fetchall() == [(1,)]
+        assert connection.execute("SELECT number FROM version").fetchall() == [(2,)]
 
 
 @pytest.mark.parametrize(
