@@ -87,7 +87,7 @@ $(BASE): pyproject.toml
 		echo "make: $(PYTHON) cannot create a virtual environment; on Debian and Ubuntu install python3-venv" >&2; exit 1; }
 	@# As `parlance` it was installed before; uninstalled later, that would take the command with it.
 	@$(BIN)/python -m pip uninstall -qq --yes parlance
-	@$(PIP_INSTALL) --editable '.[media]'
+	@$(PIP_INSTALL) --editable '.[audio,media,piper]'
 	@touch $@
 
 $(DEV): pyproject.toml $(BASE)

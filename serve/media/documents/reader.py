@@ -1,25 +1,23 @@
 """Reads files of strangers without harm: in processes that may fail, while the event loop goes on.
 
-Owns who gets a process. Knows nothing of requests, nor of how a kind is read.
+Knows nothing of requests, nor of how a kind is read.
 """
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
+import json
+from dataclasses import asdict
 
+from serve.media.documents import transfer
 from serve.media.documents.document import Document
 from serve.media.documents.limits import DocumentLimits
 from serve.media.documents.names import shown_name
-from serve.media.documents.process import Errand, ReadingProcess
-from serve.media.documents.transfer import Asked, Refused, error_of
+from serve.media.documents.transfer import Asked, error_of
+from serve.media.file_process import FileProcesses, Link, Reading, Refused
 
 _NAME_CHARACTERS = 1000
 
 
-class DocumentReader:
+class DocumentReader(FileProcesses[Asked, Document]):
     """Processes that read files, one file each at a time. Belongs to one event loop.
-
-    Files wait for their turn in the order in which they came, with all their bytes: how many may,
-    bounds whoever takes requests.
 
     Args:
         limits: of each file.
@@ -28,20 +26,11 @@ class DocumentReader:
 
     def __init__(self, limits: DocumentLimits | None = None, count: int = 1) -> None:
         self.limits = limits or DocumentLimits()
-        self._processes = [ReadingProcess(self.limits) for _ in range(count)]
-        self._idle = list(self._processes)
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix="documents")
-
-    async def start(self) -> None:
-        """Have the processes started, so that no file waits for that.
-
-        Raises:
-            OSError: they do not start: the extra `media` is missing, or something else.
-        """
-        loop = asyncio.get_running_loop()
-        await asyncio.gather(
-            *(loop.run_in_executor(self._threads, each.start) for each in self._processes)
+        parts = json.dumps(asdict(self.limits)).encode()
+        reading = Reading(
+            "serve.media.documents.worker", parts, self.limits.seconds, self._exchange
         )
+        super().__init__(reading, count)
 
     async def read(
         self, name: str, data: bytes, *, declared: str = "", pictures: bool = False
@@ -64,25 +53,12 @@ class DocumentReader:
         if len(data) > self.limits.bytes:
             reason = f"has {len(data):,} bytes; {self.limits.bytes:,} are allowed."
             raise error_of(shown_name(name), Refused(reason, "file_too_large"))
-        errand = Errand(Asked(name, declared[:_NAME_CHARACTERS], pictures), data)
-        job = asyncio.get_running_loop().run_in_executor(self._threads, self._run, errand)
-        try:
-            return await job
-        except asyncio.CancelledError:
-            for each in self._processes:
-                each.give_up(errand)
-            raise
+        asked = Asked(name, declared[:_NAME_CHARACTERS], pictures)
+        answer = await self.ask(asked, data)
+        if isinstance(answer, Refused):
+            raise error_of(shown_name(name), answer)
+        return answer
 
-    def close(self) -> None:
-        """End the processes, whatever they do."""
-        for each in self._processes:
-            each.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _run(self, errand: Errand) -> Document:
-        # There are as many threads as processes.
-        process = self._idle.pop()
-        try:
-            return process.read(errand)
-        finally:
-            self._idle.append(process)
+    def _exchange(self, link: Link, asked: Asked, data: bytes) -> Document | Refused:
+        transfer.send_file(link, asked, data)
+        return transfer.receive_answer(link, self.limits)

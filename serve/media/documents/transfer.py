@@ -7,14 +7,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import prod
-from multiprocessing.connection import Connection
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from serve.media.documents.document import Document, Page
 from serve.media.documents.limits import DocumentLimits
 from serve.media.errors import MediaError
+from serve.media.file_process import Link, Refused, received
 
 _LINK_BYTES = 64 * 2**10
 _CHANNELS = 3
@@ -33,24 +32,6 @@ class Asked:
     name: str
     declared: str
     pictures: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A file that cannot be taken.
-
-    Attributes:
-        reason: as `MediaError` has it, without the file's name.
-        code: likewise.
-        unforeseen: where a library stumbled over it, for the log; or "".
-    """
-
-    reason: str
-    code: str
-    unforeseen: str = ""
-
-
-Link: TypeAlias = "Connection[Any, Any]"
 
 
 def send_file(link: Link, asked: Asked, data: bytes) -> None:
@@ -100,7 +81,7 @@ def receive_answer(link: Link, limits: DocumentLimits) -> Document | Refused:
         LookupError, RecursionError, TypeError, ValueError: what it says is no answer, or longer
             than any.
     """
-    told = json.loads(_received(link, limits.answer_bytes))
+    told = json.loads(received(link, limits.answer_bytes))
     if "refused" in told:
         return Refused(**told["refused"])
     shapes = [shape for _, _, shape in told["pages"] if shape is not None]
@@ -110,23 +91,13 @@ def receive_answer(link: Link, limits: DocumentLimits) -> Document | Refused:
     return Document(**told, pages=pages)
 
 
-def _received(link: Link, most: int) -> bytes:
-    try:
-        return link.recv_bytes(most)
-    except OSError as error:
-        # What the system tells has a number: this is a message that is too long.
-        if error.errno is None:
-            raise ValueError(str(error)) from error
-        raise
-
-
 def _page(
     link: Link, limits: DocumentLimits, text: str, unreadable: str, shape: Sequence[int] | None
 ) -> Page:
     if shape is None:
         return Page(text, unreadable=unreadable)
     # Both edges are rounded up, so that a picture may have more than the limit, but not twice that.
-    pixels = _received(link, 2 * _CHANNELS * (limits.picture_pixels + 1))
+    pixels = received(link, 2 * _CHANNELS * (limits.picture_pixels + 1))
     if len(shape) != 3 or shape[2] != _CHANNELS or prod(shape) != len(pixels):
         raise ValueError("a picture of another shape")
     return Page(picture=np.frombuffer(pixels, np.uint8).reshape(shape))

@@ -1,6 +1,6 @@
 """The process that reads files of strangers, so that only it can crash, hang or grow.
 
-`process.py` starts one with `main`. Takes `DocumentLimits`, then files one at a time, each
+`reader.py` starts one with `main`. Takes `DocumentLimits`, then files one at a time, each
 answered with a `Document` or with what is wrong. A file whose time is up ends the process with
 SIGPROF; one for which memory runs out ends it with a traceback.
 """
@@ -15,8 +15,9 @@ from serve.media.documents import transfer
 from serve.media.documents.document import Document
 from serve.media.documents.limits import DocumentLimits
 from serve.media.documents.readers import any_kind
-from serve.media.documents.transfer import Asked, Refused
+from serve.media.documents.transfer import Asked
 from serve.media.errors import MediaError
+from serve.media.file_process import Refused
 
 
 def main() -> None:

@@ -15,12 +15,13 @@ from support.documents import drawn_pdf, form_pdf, pdf, picture, stream, word, w
 from support.waiting import until
 
 from serve.kept_helper import AbandonedError
-from serve.media.documents import process, transfer, worker
+from serve.media import file_process
+from serve.media.documents import transfer, worker
 from serve.media.documents.document import Document
 from serve.media.documents.limits import DocumentLimits
-from serve.media.documents.process import ReadingProcess
 from serve.media.documents.reader import DocumentReader
 from serve.media.errors import MediaError
+from serve.media.file_process import FileProcess
 
 MiB = 2**20
 
@@ -237,7 +238,7 @@ async def test_several_processes_read_at_once() -> None:
 async def test_one_that_takes_too_much_time_is_refused_and_another_process_reads_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(process, "_PATIENCE", 1000.0)
+    monkeypatch.setattr(file_process, "_PATIENCE", 1000.0)
     reader = DocumentReader(DocumentLimits(seconds=0.1))
     endless = drawn_pdf(stream(b"0 0 200 200 re f 0 0 m 200 200 l S\n" * 400_000))
     with pytest.raises(MediaError, match="takes too much time to be read") as refused:
@@ -251,7 +252,7 @@ async def test_one_that_takes_too_much_time_is_refused_and_another_process_reads
 async def test_one_that_hangs_is_ended_by_the_clock(
     own: DocumentReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_PATIENCE", 0.2)
+    monkeypatch.setattr(file_process, "_PATIENCE", 0.2)
     await own.start()
     os.kill(helper_of(own)._process.pid, signal.SIGSTOP)
     with pytest.raises(MediaError, match="takes too much time"):
@@ -281,13 +282,13 @@ async def test_the_end_of_a_process_between_files_is_no_files_fault(own: Documen
 async def test_a_file_that_crashes_a_fresh_process_is_refused_and_logged(
     own: DocumentReader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def crashing(self: ReadingProcess) -> tuple[Any, bool]:
+    def crashing(self: FileProcess[Any, Any]) -> tuple[Any, bool]:
         helper = start(self)[0]
         os.kill(helper._process.pid, signal.SIGSEGV)
         return helper, True
 
-    start = ReadingProcess.start
-    monkeypatch.setattr(ReadingProcess, "start", crashing)
+    start = FileProcess.start
+    monkeypatch.setattr(FileProcess, "start", crashing)
     with pytest.raises(MediaError, match='"a" cannot be read: it is damaged, or takes'):
         await own.read("a", b"good")
     assert "a process that read a file ended with SIGSEGV" in caplog.text
@@ -329,7 +330,7 @@ async def test_a_process_that_answers_nonsense_is_replaced(
 async def test_whoever_leaves_frees_the_process_at_once(
     own: DocumentReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_PATIENCE", 1000.0)
+    monkeypatch.setattr(file_process, "_PATIENCE", 1000.0)
     await own.start()
     os.kill(helper_of(own)._process.pid, signal.SIGSTOP)
     reading = asyncio.create_task(own.read("a", b"left"))
@@ -346,7 +347,7 @@ async def test_whoever_leaves_frees_the_process_at_once(
 async def test_closing_ends_what_is_being_read(
     own: DocumentReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_PATIENCE", 1000.0)
+    monkeypatch.setattr(file_process, "_PATIENCE", 1000.0)
     await own.start()
     os.kill(helper_of(own)._process.pid, signal.SIGSTOP)
     reading = asyncio.create_task(own.read("a", b"left"))
