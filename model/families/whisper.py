@@ -6,7 +6,7 @@ Keys, defaults and meanings follow the configurations that openai/whisper-* are 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -102,31 +102,29 @@ def whisper_tokens(
         )
     if odd := [name for name in spoken if not _LANGUAGE.fullmatch(name)]:
         raise CheckpointError(f"{source} has {odd[0]!r} in lang_to_id; it must be like '<|en|>'")
-    tokens = SpeechTokens(
-        start=keys.take("decoder_start_token_id", int),
-        end=keys.take("eos_token_id", int),
-        no_timestamps=keys.take("no_timestamps_token_id", int),
-        transcribe=tasks.get("transcribe"),
-        languages={name[2:-2]: token for name, token in spoken.items()},
-        suppressed=frozenset(_ids(keys, "suppress_tokens")),
-        suppressed_first=frozenset(_ids(keys, "begin_suppress_tokens")),
+    start, end, no_timestamps = (
+        keys.take(name, int)
+        for name in ("decoder_start_token_id", "eos_token_id", "no_timestamps_token_id")
     )
-    for token in (
-        *(tokens.start, tokens.end, tokens.no_timestamps, *tokens.languages.values()),
-        *tokens.suppressed,
-        *tokens.suppressed_first,
-        *tasks.values(),
-    ):
+    never, at_first = (
+        keys.take(name, list, []) for name in ("suppress_tokens", "begin_suppress_tokens")
+    )
+    named = (start, end, no_timestamps, *spoken.values(), *tasks.values(), *never, *at_first)
+    for token in named:
         if type(token) is not int or not 0 <= token < config.vocab_size:
             raise CheckpointError(
                 f"{source} names the token {token!r}; tokens are below {config.vocab_size}: give "
                 "the file that belongs to the checkpoint"
             )
-    return tokens
-
-
-def _ids(keys: ConfigKeys, name: str) -> list[int]:
-    return cast("list[int]", keys.take(name, list, []))
+    return SpeechTokens(
+        start=start,
+        end=end,
+        no_timestamps=no_timestamps,
+        transcribe=tasks.get("transcribe"),
+        languages={name[2:-2]: token for name, token in spoken.items()},
+        suppressed=frozenset(never),
+        suppressed_first=frozenset(at_first),
+    )
 
 
 def whisper_weights(config: SpeechConfig) -> Mapping[str, Stored]:

@@ -8,9 +8,9 @@ tokenizer.json            its tokenizer
 """
 
 from pathlib import Path
+from typing import Any
 
 import jax
-from jax import Device
 from tqdm import tqdm
 
 from model.config import CheckpointError, read_json
@@ -51,7 +51,7 @@ def read_speech(directory: Path) -> SpeechConfig:
     return whisper_config(config, str(path))
 
 
-def load_speech(directory: Path, dtype: str = "auto", device: Device | None = None) -> LoadedSpeech:
+def load_speech(directory: Path, dtype: str = "auto", device: Any = None) -> LoadedSpeech:
     """Load a speech model.
 
     Args:
