@@ -9,8 +9,6 @@ third frame that its feature extractor made of the clips in windows of thirty se
 """
 
 import copy
-import io
-import subprocess
 import wave
 from pathlib import Path
 from typing import Any
@@ -24,10 +22,12 @@ from safetensors.numpy import save_file
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from tqdm import tqdm
 
+from tools.espeak import RATE, speak
 from tools.make_parity_fixtures import randomize
 
-RATE = 16_000
 SECONDS = 3
+# Words a minute, so that clips are small.
+_SPEED = 260
 # Name → voice and words.
 CLIPS = {
     "en-1": ("en-us", "the quick brown fox"),
@@ -60,29 +60,13 @@ CHECKPOINTS: dict[str, dict[str, Any]] = {
 }
 
 
-def speak(voice: str, words: str) -> np.ndarray:
-    """Samples of 16 kHz, as 16-bit integers."""
-    command = ["espeak-ng", "-v", voice, "-s", "260", "--stdout", words]
-    spoken = subprocess.run(command, capture_output=True, check=True).stdout  # noqa: S603
-    with wave.open(io.BytesIO(spoken)) as file:
-        rate, data = file.getframerate(), file.readframes(2**30)
-    samples = np.frombuffer(data[: len(data) // 2 * 2], np.int16).astype(np.float64)
-    loud = np.flatnonzero(np.abs(samples) > 100)
-    samples = samples[: loud[-1] + rate // 20]
-    # Band-limited, by cutting the spectrum off.
-    length = len(samples) * RATE // rate
-    spectrum = np.fft.rfft(samples)[: length // 2 + 1]
-    resampled = np.fft.irfft(spectrum, length) * length / len(samples)
-    return np.clip(np.round(resampled), -32768, 32767).astype(np.int16)
-
-
 def write_clip(path: Path, samples: np.ndarray) -> None:
-    """A wav file."""
+    """A wav file of 16 bits."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        file.writeframes(samples.astype("<i2").tobytes())
+        file.writeframes((samples * 32768).astype("<i2").tobytes())
 
 
 def frames_of(extractor: Any, samples: np.ndarray) -> np.ndarray:
@@ -90,7 +74,7 @@ def frames_of(extractor: Any, samples: np.ndarray) -> np.ndarray:
 
     With it they are computed in float32, which is up to 3e-5 from that.
     """
-    window = np.pad(samples / np.float32(32768), (0, extractor.n_samples - len(samples)))
+    window = np.pad(samples, (0, extractor.n_samples - len(samples)))
     return extractor._np_extract_fbank_features(window[None], "cpu")[0]  # noqa: SLF001
 
 
@@ -193,7 +177,7 @@ def record(name: str, model: Any, extractor: Any, clips: dict[str, np.ndarray]) 
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 def main(directory: Path) -> None:
     """Write the clips and the checkpoints into DIRECTORY."""
-    clips = {name: speak(*spoken) for name, spoken in CLIPS.items()}
+    clips = {name: speak(words, voice, _SPEED) for name, (voice, words) in CLIPS.items()}
     (directory / "clips").mkdir(parents=True, exist_ok=True)
     for name, samples in clips.items():
         write_clip(directory / "clips" / f"{name}.wav", samples)
