@@ -9,6 +9,7 @@ from model.axes import EMBED, POSITIONS, VOCAB
 from model.layers import looked_up, parameter, product
 from model.speech.config import SpeechConfig
 from model.speech.layers import Convolution, DecoderBlock, EncoderBlock, norm
+from model.vision.layers import run_block
 
 # Keys and values of each layer of the decoder: of what is heard, or of the text so far.
 Cache = tuple[jax.Array, ...]
@@ -36,7 +37,7 @@ class Encoder(nnx.Module):
             x = self.second(self.first(frames.astype(positions.dtype))) + positions
         for index, block in enumerate(self.blocks):
             with jax.named_scope(f"layer_{index}"):
-                x = block(x)
+                x = run_block(*nnx.split(block), x)
         return self.norm(x)
 
 

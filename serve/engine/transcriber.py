@@ -21,6 +21,7 @@ from model.speech.loading import load_speech
 from model.speech.recognizer import LoadedSpeech
 from model.speech.windows import windows
 from serve.engine.hearing import HearingError, Transcript, UnknownLanguageError
+from serve.engine.memory import refused_if_exhausted
 
 logger = logging.getLogger(__name__)
 
@@ -187,8 +188,10 @@ def load_transcriber(directory: Path, dtype: str = "auto", rows: int = 0) -> Tra
     Raises:
         CheckpointError: the directory has none that can be run.
         TokenizerError: its tokenizer cannot be read.
+        EngineConfigError: there is not enough memory for it.
     """
-    return Transcriber(load_speech(directory, dtype), rows)
+    with refused_if_exhausted("the speech model", "take a smaller one, or bfloat16 as its dtype"):
+        return Transcriber(load_speech(directory, dtype), rows)
 
 
 def _going_down() -> HearingError:

@@ -1,6 +1,7 @@
 """What is no speech model, or not one that we can run, is refused in a sentence."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from support.speech import FIXTURES, speech_model
 
 from model.config import CheckpointError
+from model.families.whisper import whisper_config, whisper_weights
 from model.speech.loading import load_speech, read_speech
 from model.speech.parameters import speech_specs
 from model.tokenizer import TokenizerError
@@ -44,7 +46,7 @@ def test_the_shape():
 def test_parameters_are_those_of_the_files():
     stored = load_file(FIXTURES / "tiny" / "model.safetensors")
     specs = speech_specs(read_speech(FIXTURES / "tiny"))
-    count = sum(int(np.prod(spec.shape)) for spec in specs.values())
+    count = sum(math.prod(spec.shape) for spec in specs.values())
     # Our zeros for biases of keys: two of the encoder, three and three of the decoder.
     assert count == sum(value.size for value in stored.values()) + 8 * 32
     model = speech_model("tiny")
@@ -56,7 +58,83 @@ def test_parameters_are_those_of_the_files():
     assert np.any(bias[:, 1])
 
 
-def test_in_few_bits_of_float(directory):
+# Width, layers of encoder and decoder, values of a frame, tokens, and how many parameters
+# transformers counts of a model of that shape.
+@pytest.mark.parametrize(
+    ("embed", "encoder", "decoder", "mels", "vocab", "parameters"),
+    [
+        (384, 4, 4, 80, 51_865, 37_760_640),
+        (384, 4, 4, 80, 51_864, 37_760_256),
+        (768, 12, 12, 80, 51_865, 241_734_912),
+        (1280, 32, 32, 128, 51_866, 1_543_490_560),
+        (1280, 32, 4, 128, 51_866, 808_878_080),
+    ],
+    ids=["tiny", "tiny.en", "small", "large-v3", "large-v3-turbo"],
+)
+def test_published_sizes(embed, encoder, decoder, mels, vocab, parameters):
+    config = published_config(embed, encoder, decoder, mels, vocab)
+    shape = whisper_config(config, "config.json")
+    assert (shape.window, shape.most_tokens) == (30 * 16_000, 224)
+    zeros = (encoder + 2 * decoder) * embed
+    specs = speech_specs(shape)
+    assert sum(math.prod(spec.shape) for spec in specs.values()) == parameters + zeros
+    assert set(whisper_weights(shape)) == set(specs)
+
+
+def published_config(embed: int, encoder: int, decoder: int, mels: int, vocab: int) -> Any:
+    """With the keys of openai/whisper-large-v3."""
+    both = {
+        f"{side}_{key}": value
+        for side, layers in (("encoder", encoder), ("decoder", decoder))
+        for key, value in (
+            ("layers", layers),
+            ("attention_heads", embed // 64),
+            ("ffn_dim", 4 * embed),
+            ("layerdrop", 0.0),
+        )
+    }
+    return both | {
+        "_name_or_path": "openai/whisper-large-v3",
+        "activation_dropout": 0.0,
+        "activation_function": "gelu",
+        "apply_spec_augment": False,
+        "architectures": ["WhisperForConditionalGeneration"],
+        "attention_dropout": 0.0,
+        "begin_suppress_tokens": [220, 50257],
+        "bos_token_id": 50257,
+        "classifier_proj_size": 256,
+        "d_model": embed,
+        "decoder_start_token_id": 50258,
+        "dropout": 0.0,
+        "eos_token_id": 50257,
+        "forced_decoder_ids": [[1, 50259], [2, 50359], [3, 50363]],
+        "init_std": 0.02,
+        "is_encoder_decoder": True,
+        "mask_feature_length": 10,
+        "mask_feature_min_masks": 0,
+        "mask_feature_prob": 0.0,
+        "mask_time_length": 10,
+        "mask_time_min_masks": 2,
+        "mask_time_prob": 0.05,
+        "max_length": 448,
+        "max_source_positions": 1500,
+        "max_target_positions": 448,
+        "median_filter_width": 7,
+        "model_type": "whisper",
+        "num_hidden_layers": encoder,
+        "num_mel_bins": mels,
+        "pad_token_id": 50256,
+        "scale_embedding": False,
+        "suppress_tokens": [1, 2, 7],
+        "torch_dtype": "float16",
+        "transformers_version": "4.36.0.dev0",
+        "use_cache": True,
+        "use_weighted_layer_sum": False,
+        "vocab_size": vocab,
+    }
+
+
+def test_in_bfloat16(directory):
     model = load_speech(directory, "bfloat16")
     assert {value.dtype for value in model.parameters.values()} == {jnp.dtype("bfloat16")}
     (heard,) = model([(np.zeros(100, np.float32), "de")])
