@@ -74,11 +74,14 @@ class Transcriber:
     Args:
         speech: the model.
         rows: windows that share a call at most; 0 for what suits the device.
+
+    Attributes:
+        rows: the same, resolved.
     """
 
     def __init__(self, speech: LoadedSpeech, rows: int = 0) -> None:
         cpu = speech.mesh.devices.flat[0].platform == "cpu"
-        self._speech, self._rows = speech, rows or (_ROWS_ON_CPU if cpu else _ROWS)
+        self._speech, self.rows = speech, rows or (_ROWS_ON_CPU if cpu else _ROWS)
         # None to end.
         self._arriving: queue.SimpleQueue[_Sound | None] = queue.SimpleQueue()
         self._closed = False
@@ -93,7 +96,7 @@ class Transcriber:
         Args:
             on_progress: called with (programs ready, programs in all, what is being done).
         """
-        sizes = sorted({1, self._rows})
+        sizes = sorted({1, self.rows})
         for done, size in enumerate(sizes):
             on_progress(done, len(sizes), f"compiling speech {size}")
             self._speech.compile(size)
@@ -138,7 +141,7 @@ class Transcriber:
         waiting: deque[_Sound] = deque()
         while self._take(waiting):
             batch: list[_Sound] = []
-            while waiting and len(batch) < self._rows:
+            while waiting and len(batch) < self.rows:
                 sound = waiting.popleft()
                 if sound.advance():
                     batch.append(sound)
@@ -164,7 +167,7 @@ class Transcriber:
         """Those whose window was heard; the others are told."""
         calls = [(sound.window, sound.language) for sound in batch if sound.window is not None]
         try:
-            heard = self._speech(calls, rows=1 if len(calls) == 1 else self._rows)
+            heard = self._speech(calls, rows=1 if len(calls) == 1 else self.rows)
         except Exception as error:
             if len(batch) > 1:
                 # It may be one's alone.
