@@ -12,7 +12,7 @@ Shapes in signatures and einsum strings use these letters and no others:
     X  bytes of an image's patch
 
 In a vision tower (`vision/`) a row is an image, or several side by side, and its tokens are
-patches.
+patches. In a speech model (`speech/`) it is a window of sound, and what is heard are moments.
 
 Parameters, caches and activations name the logical axes below; `mesh.py` maps those to mesh
 axes.
@@ -43,3 +43,5 @@ PATCHES = "patches"
 PIXELS = "pixels"
 POSITIONS = "positions"
 MERGED = "merged"
+MELS = "mels"
+TAPS = "taps"

@@ -214,16 +214,21 @@ def load_tokenizer(directory: Path, config: ModelConfig) -> Tokenizer:
         TokenizerError: no such file, or one that cannot be used.
         CheckpointError: it has more ids than the model.
     """
+    return tokenizer_of(directory, config.vocab_size)
+
+
+def tokenizer_of(directory: Path, vocab_size: int) -> Tokenizer:
+    """The same for a model of any kind with so many ids."""
     path = directory / "tokenizer.json"
     if path.is_file():
-        tokenizer: Tokenizer = HuggingFaceTokenizer(path, config.vocab_size)
+        tokenizer: Tokenizer = HuggingFaceTokenizer(path, vocab_size)
     elif (path := directory / "tokenizer.model").is_file():
-        tokenizer = SentencePieceTokenizer(path, config.vocab_size)
+        tokenizer = SentencePieceTokenizer(path, vocab_size)
     else:
         raise TokenizerError(_no_tokenizer(directory))
-    if tokenizer.vocab_size > config.vocab_size:
+    if tokenizer.vocab_size > vocab_size:
         raise CheckpointError(
-            f"{path} has {tokenizer.vocab_size} ids and the model only {config.vocab_size}; give "
+            f"{path} has {tokenizer.vocab_size} ids and the model only {vocab_size}; give "
             f"the tokenizer that belongs to the checkpoint"
         )
     return tokenizer

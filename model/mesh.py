@@ -24,6 +24,7 @@ from model.axes import (
     KEYS_VALUES,
     KV_HEADS,
     LAYERS,
+    MELS,
     MERGED,
     PAGE,
     PAGES,
@@ -34,6 +35,7 @@ from model.axes import (
     ROUTES,
     ROWS,
     SCORES,
+    TAPS,
     TOKENS,
     VOCAB,
     WITHIN_GROUP,
@@ -72,6 +74,8 @@ RULES: dict[str, str | None] = {
     PIXELS: None,
     POSITIONS: None,
     MERGED: None,
+    MELS: None,
+    TAPS: None,
 }
 
 

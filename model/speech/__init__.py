@@ -1,0 +1,1 @@
+"""Speech models: sound → text, beside the decoder. They know nothing of requests."""
