@@ -373,6 +373,25 @@ class ServeConfig:
         beyond="413 `image_too_large`",
         why="A small file may unfold to any size; a pixel takes up to 14 bytes while it does.",
     )
+    max_audio_bytes: int = setting(
+        25 * 1024 * 1024,
+        group="Limits",
+        help="Largest file of a recording, in bytes; it is bounded by max_body_bytes too, and "
+        "takes a third more there.",
+        metavar="BYTES",
+        low=1024,
+        beyond="413 `audio_too_large`",
+        why="It is held in memory while it is decoded.",
+    )
+    max_audio_seconds: int = setting(
+        600,
+        group="Limits",
+        help="Most seconds that the recordings of a request last together.",
+        metavar="SECONDS",
+        low=1,
+        beyond="413 `audio_too_large`",
+        why="Hearing them takes time; a small file may last for hours.",
+    )
     max_document_bytes: int = setting(
         16 * 1024 * 1024,
         group="Limits",
@@ -409,6 +428,74 @@ class ServeConfig:
         default_text="any number",
         beyond="429 `rate_limit_exceeded` with `Retry-After`",
         why="What a caller may have is agreed on with it, whatever the server could do.",
+    )
+
+    speech_model: str = setting(
+        "",
+        group="Sound",
+        help="Directory of a Whisper checkpoint, or a model on the hub, which hears the recordings "
+        "of requests.",
+        metavar="MODEL",
+        default_text="none: recordings answer 400",
+    )
+    voices: str = setting(
+        "",
+        group="Sound",
+        help="TOML file of the voices that speak answers, before those that espeak-ng brings; off "
+        "for none.",
+        metavar="FILE|off",
+        default_text="those of espeak-ng, where it is installed",
+    )
+    voice_processes: int = setting(
+        1,
+        group="Sound",
+        help="Processes that speak; each speaks one sentence at a time.",
+        metavar="COUNT",
+        low=1,
+        high=64,
+        beyond="waits for its turn",
+        why="They compute on the cores that serve.",
+    )
+    audio_seconds: int = setting(
+        3_600,
+        group="Sound",
+        help="Seconds for which a later turn may name a spoken answer by its id.",
+        metavar="SECONDS",
+        low=1,
+        beyond="400 `audio_not_found`",
+        why="What it said is kept for so long.",
+    )
+
+    search_url: str = setting(
+        "",
+        group="Search",
+        help="Address of a SearXNG server, for requests with web_search_options.",
+        metavar="URL",
+        default_text="none: such requests answer 400",
+    )
+    search_index: str = setting(
+        "",
+        group="Search",
+        help="Directory with an index that parlance index has made, or the file of one, to search "
+        "instead.",
+        metavar="PATH",
+        default_text="none",
+    )
+    search_seconds: float = setting(
+        5.0,
+        group="Search",
+        help="Most seconds that a search may take; then the request is answered without one.",
+        metavar="SECONDS",
+        low=0.1,
+        beyond="`x-parlance-no-search: timeout`",
+        why="Whoever asks waits for it.",
+    )
+    search_language: str = setting(
+        "",
+        group="Search",
+        help="Language that the SearXNG server is asked for, like de or de-AT.",
+        metavar="LANGUAGE",
+        default_text="its own",
     )
 
     flex_patience: int = setting(
@@ -655,6 +742,14 @@ class ServeConfig:
             raise ConfigError(
                 f"moderation_url is {self.moderation_url!r}; it must begin with http:// or https://"
             )
+        if self.search_url and not self.search_url.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"search_url is {self.search_url!r}; it must begin with http:// or https://"
+            )
+        if self.search_url and self.search_index:
+            raise ConfigError(
+                "search_url and search_index name two places to search; leave one of them out"
+            )
         _ = self.most_a_minute, self.thinking_budgets
         self._check_processes()
         self._check_adapters()
@@ -784,6 +879,15 @@ class ServeConfig:
             ConfigError: it begins with a home directory that is not there.
         """
         return expanded(self.content_filter) if self.content_filter else None
+
+    @property
+    def voices_file(self) -> Path | None:
+        """The file of the voices, if there is one.
+
+        Raises:
+            ConfigError: it begins with a home directory that is not there.
+        """
+        return None if self.voices in ("", "off") else expanded(self.voices)
 
     @property
     def page_directory(self) -> Path | None:

@@ -114,7 +114,9 @@ def speaking(
     # It needs an extra, which whoever has voices has.
     from serve.voice.formats import encode
 
-    app.before_serving(speaker.start)
+    if any(voice.model for voice in speaker.voices.values()):
+        # Models take seconds to load; espeak-ng is there at once when it is first asked.
+        app.before_serving(speaker.start)
     app.after_serving(speaker.close)
     speaking = SpeakingSettings(
         begin=lambda name: speaker.begin(speaker.voices[name]),

@@ -33,13 +33,14 @@ from serve.config import (
 )
 from serve.engine.bridge import EngineBridge
 from serve.engine.config import EngineConfigError
-from serve.engine.engine import Engine
 from serve.engine.loading import LoadedEngine, load_engine
 from serve.engine.page_files import PageDirectory
+from serve.engine.transcriber import Transcriber, load_transcriber
 from serve.environment import service_links
 from serve.filter.content_filter import ContentFilter, read_filter
 from serve.filter.errors import FilterError
 from serve.filter.moderation_settings import ModerationSettings
+from serve.gathering import Senses
 from serve.hosts.agreement import facts_of
 from serve.hosts.errors import HostsError
 from serve.hosts.follower import Follower
@@ -54,11 +55,13 @@ from serve.model_defaults import sampling_defaults
 from serve.model_places import find_model
 from serve.protocol.serving import UnknownHypercornError, check_hypercorn
 from serve.protocol.settings import HttpConfig
+from serve.senses import SensesError, check_sound, search_of, voices_of
 from serve.server import ListenError, Server, http_config, listen
-from serve.sight import Sight, SightError, sight_of
+from serve.sight import SightError, sight_of
 from serve.text.render import Renderer
 from serve.text.template import TemplateError
 from serve.text.template_files import load_chat_template
+from serve.voice.voices import VoicesFileError
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +74,13 @@ _CORRECTABLE = (
     HostsError,
     ListenError,
     MeshError,
+    SensesError,
     SightError,
     StoreStartError,
     TemplateError,
     TokenizerError,
     UnknownHypercornError,
+    VoicesFileError,
 )
 
 
@@ -95,7 +100,8 @@ class _Prepared:
     renderer: Renderer
     end_ids: frozenset[int]
     content_filter: ContentFilter | None
-    sight: Sight | None
+    senses: Senses
+    transcriber: Transcriber | None
 
 
 def launch(config: ServeConfig) -> int:
@@ -247,15 +253,33 @@ def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
     if directory is not None:
         # The same after a restart, as what it is for is.
         api = replace(api, cache_scope_key=directory.key, keeps_pages=True)
+    speaker, unspoken = voices_of(config)
+    search = search_of(config)
+    # The engine takes what memory is left.
+    transcriber = _transcriber(config)
     loaded = _load(config, followers, directory)
     tokenizer = loaded.tokenizer
     texts = config.tokenizer_directory
     template = load_chat_template(texts, tokenizer.named, config.chat_template)
     sight = sight_of(loaded.engine.info.vision, config.model, tokenizer)
-    api = _for_sight(api, config, sight)
+    senses = Senses(
+        sight=sight, hearing=transcriber, search=search, speaker=speaker, unspoken=unspoken
+    )
+    api = _for_senses(api, config, senses)
     renderer = Renderer(tokenizer, template, sight.form if sight else None)
     end_ids = renderer.end_ids(loaded.end_ids)
-    return _Prepared(config, api, http, port, loaded, renderer, end_ids, content_filter, sight)
+    return _Prepared(
+        *(config, api, http, port, loaded, renderer, end_ids, content_filter, senses, transcriber)
+    )
+
+
+def _transcriber(config: ServeConfig) -> Transcriber | None:
+    if not config.speech_model:
+        return None
+    check_sound()
+    place = find_model(config.speech_model).directory
+    logger.info("loading %s", place)
+    return load_transcriber(place, config.dtype)
 
 
 def _page_directory(config: ServeConfig) -> PageDirectory | None:
@@ -263,9 +287,9 @@ def _page_directory(config: ServeConfig) -> PageDirectory | None:
     return None if path is None else PageDirectory(path, config.cache_dir_bytes)
 
 
-def _for_sight(api: ApiSettings, config: ServeConfig, sight: Sight | None) -> ApiSettings:
-    """The settings, with room for photographs in bodies where the model sees them."""
-    if sight is None or config.max_body_bytes:
+def _for_senses(api: ApiSettings, config: ServeConfig, senses: Senses) -> ApiSettings:
+    """The settings, with room for photographs and recordings in bodies that are taken."""
+    if (senses.sight is None and senses.hearing is None) or config.max_body_bytes:
         return api
     return replace(api, max_body_bytes=SEEING_BODY_BYTES, text_body_bytes=api.max_body_bytes)
 
@@ -303,6 +327,9 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         max_images=config.max_images,
         max_image_bytes=config.max_image_bytes,
         max_image_pixels=config.max_image_pixels,
+        max_audio_bytes=config.max_audio_bytes,
+        max_audio_seconds=config.max_audio_seconds,
+        audio_seconds=config.audio_seconds,
         max_document_bytes=config.max_document_bytes,
         max_document_pages=config.max_document_pages,
         max_document_characters=config.max_document_characters,
@@ -342,12 +369,12 @@ async def _serve(prepared: _Prepared, followers: Leader | None, began: float) ->
         prepared.api,
         metrics,
         prepared.content_filter,
-        prepared.sight,
+        prepared.senses,
     )
 
     def start() -> None:
         try:
-            _start_with_progress(engine, bridge, metrics)
+            _start_with_progress(prepared, bridge, metrics)
         except EngineConfigError as error:
             # Found out by compiling. There is nothing to end in order: no request has been taken.
             _tell(error)
@@ -368,12 +395,17 @@ async def _serve(prepared: _Prepared, followers: Leader | None, began: float) ->
         followers.end(code)
     elif not server.started:
         leave_at_once(code)
+    if prepared.transcriber is not None:
+        prepared.transcriber.close()
     return code
 
 
-def _start_with_progress(engine: Engine, bridge: EngineBridge, metrics: Metrics) -> None:
+def _start_with_progress(prepared: _Prepared, bridge: EngineBridge, metrics: Metrics) -> None:
+    if prepared.transcriber is not None:
+        with _progress() as on_progress:
+            prepared.transcriber.start(on_progress)
     with _progress() as on_progress:
-        engine.start(bridge.on_step, metrics.observe_step, on_progress)
+        prepared.loaded.engine.start(bridge.on_step, metrics.observe_step, on_progress)
 
 
 @contextmanager

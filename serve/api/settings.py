@@ -140,7 +140,7 @@ class ApiSettings:
     max_document_pages: int = 100
     max_document_characters: int = 400_000
     max_audio_bytes: int = 25 * 2**20
-    max_audio_seconds: int = 1_800
+    max_audio_seconds: int = 600
     audio_seconds: int = 3_600
     share_cache_between_keys: bool = False
     keeps_pages: bool = False

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from serve.engine.hearing import HearingError, Transcript
 from serve.search.types import SearchError, Source, UserLocation
-from serve.voice.types import VoiceError
+from serve.voice.types import Voice, VoiceError
 
 # Of each character of what is said: an odd number, so that no piece is whole groups of base64.
 SAMPLES = 101
@@ -60,12 +59,15 @@ class FakeSpeaker:
     """Has two voices, each a name of itself."""
 
     def __init__(self, fault: str = "") -> None:
-        self.voices: Any = {"alloy": "alloy", "own_1": "own"}
+        self.voices = {
+            "alloy": Voice("espeak-ng", "alloy"),
+            "own_1": Voice("espeak-ng", "own"),
+        }
         self.speeches: list[FakeSpeech] = []
         self._fault = fault
 
-    def begin(self, voice: str) -> FakeSpeech:
-        self.speeches.append(FakeSpeech(voice, self._fault))
+    def begin(self, voice: Voice) -> FakeSpeech:
+        self.speeches.append(FakeSpeech(voice.voice, self._fault))
         return self.speeches[-1]
 
     async def start(self) -> None: ...

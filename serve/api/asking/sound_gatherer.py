@@ -37,7 +37,7 @@ Samples = Float32[np.ndarray, "samples"]
 class Reader(Protocol):
     """Decodes recordings."""
 
-    async def read(self, data: bytes, declared: InputFormat) -> Samples:
+    async def read(self, data: bytes, form: InputFormat) -> Samples:
         """One channel, 16,000 samples a second.
 
         Raises:

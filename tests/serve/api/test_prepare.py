@@ -10,9 +10,9 @@ import pytest
 from serve.api.asking.content_coding import Body
 from serve.api.asking.draft import Prepared
 from serve.api.asking.media import AskedMedia, Shown
-from serve.api.asking.wanted import Gathered, Wanted
 from serve.api.asking.prepare import MOST_CONTAINERS_HERE, Preparer
 from serve.api.asking.reasoning import UNASKED
+from serve.api.asking.wanted import Gathered, Wanted
 from serve.api.settings import ApiSettings
 from serve.api.wire.media import FileContent, FilePart
 from serve.engine.types import GenerationRequest

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
+from support.senses import FakeSpeaker, sound_of
 
 from serve.api.answering.choices import ChoiceDelta
 from serve.api.answering.spoken import Sound, SpeakingSettings, Spoken
 from serve.api.http.spoken_answers import HeldAnswers
 from serve.api.wire.audio import AudioOutput
 from serve.api.wire.response import ChatCompletion, ChatCompletionChunk, ErrorBody
-from support.senses import FakeSpeaker, sound_of
 
 WORDS = "One and two, and three."
 PCM16 = {"modalities": ["text", "audio"], "audio": {"format": "pcm16", "voice": "alloy"}}
@@ -63,9 +63,7 @@ async def test_text_alone_has_no_member_audio(speaking: Any, ask: Any) -> None:
         assert answer["choices"][0]["message"]["content"] == WORDS
 
 
-async def test_a_stream_tells_the_same_in_pieces(
-    speaking: Any, ask: Any, read_stream: Any
-) -> None:
+async def test_a_stream_tells_the_same_in_pieces(speaking: Any, ask: Any, read_stream: Any) -> None:
     response = await speaking.post(ask(stream=True, **PCM16))
     *chunks, done = read_stream(await response.get_data())
     assert done == "[DONE]"
@@ -240,7 +238,13 @@ async def test_a_stored_completion_has_its_sound(storing: Any, answering: Any, a
 async def test_whoever_leaves_stops_the_speech() -> None:
     """And whoever takes nothing is not spoken to."""
     speaker = FakeSpeaker()
-    settings = SpeakingSettings(speaker.begin, cast("Any", None), cast("Any", None), 60, 1)
+    settings = SpeakingSettings(
+        lambda name: speaker.begin(speaker.voices[name]),
+        cast("Any", None),
+        cast("Any", None),
+        60,
+        1,
+    )
     audio = AudioOutput(format="pcm16", voice="alloy")
     spoken = Spoken(settings, audio, "me", whole=False)
 
