@@ -21,7 +21,7 @@ from serve.media.documents.reader import DocumentReader
 from serve.media.errors import MediaError
 from serve.search.index_file import DEFAULT_NAME, Entry, IndexFileError, IndexWriter
 
-# Whoever makes an index may wait, and keeps books.
+# Whoever makes an index may wait, and may have books.
 _LIMITS = DocumentLimits(
     bytes=64 * 2**20,
     pages=5000,

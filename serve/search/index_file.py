@@ -6,7 +6,7 @@ file that they opened. Knows nothing of how documents are read.
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ DEFAULT_NAME = ".parlance-index.sqlite"
 
 # "PRLI": SQLite keeps it in the file's head, as it does the version.
 _APPLICATION = 0x50524C49
+# Of the tables, and of how texts are parted and put into terms.
 _VERSION = 1
 _SCHEMA = f"""
 PRAGMA journal_mode = OFF;
@@ -31,7 +32,7 @@ CREATE TABLE documents (
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, title TEXT NOT NULL
 );
 CREATE TABLE passages (
-    id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL, text TEXT NOT NULL
+    id INTEGER PRIMARY KEY, document INTEGER NOT NULL, text TEXT NOT NULL
 );
 CREATE INDEX of_document ON passages (document);
 CREATE VIRTUAL TABLE words USING fts5 (title, text, content = '', tokenize = '{TOKENIZER}');
@@ -54,14 +55,18 @@ def opened(path: Path) -> sqlite3.Connection:
         IndexFileError: there is none, or it is none of ours.
     """
     make = f"make one with parlance index {path.parent}"
-    if not path.is_file():
-        raise IndexFileError(f"there is no search index {path}: {make}")
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
+    connection = None
     try:
+        path.stat()
+        uri = f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1"
+        connection = sqlite3.connect(uri, uri=True)
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-    except sqlite3.Error as error:
-        connection.close()
+    except FileNotFoundError as error:
+        raise IndexFileError(f"there is no search index {path}: {make}") from error
+    except (OSError, sqlite3.Error) as error:
+        if connection is not None:
+            connection.close()
         raise IndexFileError(f"{path} is no search index ({error}): {make}") from error
     if (application, version) != (_APPLICATION, _VERSION):
         connection.close()
@@ -124,12 +129,12 @@ class IndexWriter:
             if found is None:
                 return False
             kept = self._old.execute(
-                "SELECT start, text FROM passages WHERE document = ? ORDER BY id", found[:1]
+                "SELECT text FROM passages WHERE document = ? ORDER BY id", found[:1]
             ).fetchall()
         # A damaged one is no help.
         except sqlite3.Error:
             return False
-        self._insert(path, stamp, found[1], kept)
+        self._insert(path, stamp, found[1], [text for (text,) in kept])
         return True
 
     def add(self, entry: Entry) -> None:
@@ -138,8 +143,7 @@ class IndexWriter:
         Raises:
             IndexFileError: the file cannot be written.
         """
-        text = "\n\n".join(entry.texts)
-        parts = [(start, text[start:end]) for start, end in passages(text)]
+        parts = passages("\n\n".join(entry.texts))
         self._insert(entry.path, entry.stamp, entry.title, parts)
 
     def __exit__(
@@ -163,15 +167,14 @@ class IndexWriter:
         finally:
             self._draft.unlink(missing_ok=True)
 
-    def _insert(self, path: str, stamp: str, title: str, parts: list[tuple[int, str]]) -> None:
+    def _insert(self, path: str, stamp: str, title: str, parts: Iterable[str]) -> None:
         try:
             document = self._new.execute(
                 "INSERT INTO documents (path, stamp, title) VALUES (?, ?, ?)", (path, stamp, title)
             ).lastrowid
-            for start, text in parts:
+            for text in parts:
                 passage = self._new.execute(
-                    "INSERT INTO passages (document, start, text) VALUES (?, ?, ?)",
-                    (document, start, text),
+                    "INSERT INTO passages (document, text) VALUES (?, ?)", (document, text)
                 ).lastrowid
                 self._new.execute(
                     "INSERT INTO words (rowid, title, text) VALUES (?, ?, ?)",

@@ -37,8 +37,9 @@ LIMIT {_PASSAGES}
 
 
 class LocalIndex:
-    """Searches; belongs to one event loop. The file is opened for each search, so that a new one in
-    its place is searched from then on.
+    """Searches; belongs to one event loop.
+
+    The file is opened for each search, so that a new one in its place is searched from then on.
 
     Args:
         path: of the index, or of the directory that it is of.

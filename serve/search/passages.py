@@ -11,8 +11,8 @@ _WORD = re.compile(r"\S+")
 _SENTENCE_ENDS = (".", "!", "?", "…", ":", "。", "！", "？")
 
 
-def passages(text: str) -> Iterator[tuple[int, int]]:
-    """Where the passages of a text are, as `[start, end)`, in order; white space is in none.
+def passages(text: str) -> Iterator[str]:
+    """The passages of a text, in order, without white space around them.
 
     Each has 150 words at most. It ends at the last paragraph's, else sentence's, else word's end
     that leaves it 70 words.
@@ -21,11 +21,11 @@ def passages(text: str) -> Iterator[tuple[int, int]]:
     for word in _pieces(text):
         if words and (len(words) == _MOST_WORDS or word[1] - words[0][0] > _MOST_CHARACTERS):
             count = _best_end(text, words)
-            yield words[0][0], words[count - 1][1]
+            yield text[words[0][0] : words[count - 1][1]]
             words = words[count:]
         words.append(word)
     if words:
-        yield words[0][0], words[-1][1]
+        yield text[words[0][0] : words[-1][1]]
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:

@@ -32,7 +32,7 @@ _NUMBERS = re.compile(r"[\[【]\s*(\d[\d\s,;–-]*)[\]】]")
 _KEPT = "\n\u200c\u200d"
 _GAPS = re.compile(r"[^\S\n]+")
 _EMPTY_LINES = re.compile(r"\s*\n\s*\n\s*")
-_TITLE_CHARACTERS = 200
+_LINE_CHARACTERS = 400
 _URL_CHARACTERS = 1000
 # Below that a result says nothing, and one fewer is shown.
 _LEAST_CHARACTERS = 120
@@ -137,8 +137,8 @@ def _place(location: UserLocation | None) -> str:
 
 def _quoted(text: str) -> str:
     """On one line, as JSON writes it: a quotation mark in it does not end it."""
-    line = " ".join(_plain(text[: 4 * _TITLE_CHARACTERS]).split())
-    return json.dumps(_shortened(line, 2 * _TITLE_CHARACTERS), ensure_ascii=False)
+    line = " ".join(_plain(text[: 2 * _LINE_CHARACTERS]).split())
+    return json.dumps(_shortened(line, _LINE_CHARACTERS), ensure_ascii=False)
 
 
 def _address(url: str) -> str:

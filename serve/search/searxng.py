@@ -65,11 +65,11 @@ class SearXNG:
             SearchError: it did not answer in time, or nothing that can be read.
         """
         near = location or UserLocation()
-        words = [_ORDERS.sub("", query)]
+        text = query
         for place in (near.city, near.region, near.country):
-            if place and place.lower() not in " ".join(words).lower():
-                words.append(_ORDERS.sub("", place))
-        asked = {"q": " ".join(words), "format": "json"}
+            if place and f" {place} " not in f" {text} ":
+                text = f"{text} {place}"
+        asked = {"q": _ORDERS.sub("", text).strip(), "format": "json"}
         if language := self._settings.language:
             asked["language"] = (
                 f"{language}-{near.country.upper()}"

@@ -153,6 +153,7 @@ async def test_what_is_no_index_is_said(tmp_path: Path, make: object, said: str)
     assert error.value.reason == "bad_index"
 
 
+@pytest.mark.timeout(60)
 async def test_one_that_takes_too_long_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

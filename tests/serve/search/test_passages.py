@@ -7,7 +7,7 @@ from serve.search.passages import passages
 
 
 def parts(text: str) -> list[str]:
-    return [text[start:end] for start, end in passages(text)]
+    return list(passages(text))
 
 
 def test_a_short_text_is_one_passage() -> None:

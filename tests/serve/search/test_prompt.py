@@ -1,6 +1,7 @@
 """What the model is shown of what was found, and that no page can write beyond its place."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -112,3 +113,13 @@ def test_less_room_makes_texts_shorter_before_it_makes_them_fewer() -> None:
     assert len(shorter.text) > 0.45 * len(whole.text)
     assert 1 <= len(fewer.sources) < 5
     assert show("q", pages, EXTENTS["medium"], most=100) == show("q", pages, SMALL, most=0)
+
+
+def test_the_docs_show_it_as_it_is() -> None:
+    told = (Path(__file__).parents[3] / "docs/web-search.md").read_text(encoding="utf-8")
+    text = "The Brocken is 1,141 metres high and the highest mountain of the Harz."
+    source = page(text, "Brocken", "https://example.org/brocken")
+    near = UserLocation("Graz", "AT")
+    assert show("How high is the Brocken?", [source], SMALL, near).text in told
+    for size, extent in EXTENTS.items():
+        assert re.search(rf"\| `{size}`.* \| {extent.sources} \| {extent.characters:,} \|", told)
