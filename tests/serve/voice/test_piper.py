@@ -1,5 +1,7 @@
 """Voices of Piper's form get the numbers that belong to a text, and their sound comes back."""
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +134,10 @@ def test_files_that_are_missing_or_no_models_are_named(tmp_path: Path) -> None:
     path.write_bytes(b"no model")
     with pytest.raises(VoiceError, match=r"tiny\.onnx cannot be loaded"):
         Piper(1).prepare(voice_of(path))
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "serve.voice.onnx_model")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r"pip install '\.\[piper\]'"):
+        importlib.import_module("serve.voice.onnx_model")
