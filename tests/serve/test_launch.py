@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 from support.seeing import QWEN
+from support.senses import FakeHearing
 from support.service_links import service_links
 
 from model import bundled
 from serve.config import ServeConfig
 from serve.engine.page_files import PageDirectory
-from serve.launch import _api_settings, _for_sight, _load, ready_message
+from serve.gathering import Senses
+from serve.launch import _api_settings, _for_senses, _load, ready_message
 from serve.server import listen
-from serve.sight import Sight
 
 
 def serve(*arguments: str, before: str = "", **variables: str) -> tuple[int, str, str]:
@@ -35,14 +36,20 @@ def serve(*arguments: str, before: str = "", **variables: str) -> tuple[int, str
 
 
 @pytest.mark.parametrize(
-    ("asked", "sight", "most", "text"),
-    [(0, None, 4, 0), (0, QWEN, 32, 4), (8, None, 8, 0), (8, QWEN, 8, 0)],
+    ("asked", "senses", "most", "text"),
+    [
+        (0, Senses(), 4, 0),
+        (0, Senses(sight=QWEN), 32, 4),
+        (0, Senses(hearing=FakeHearing("")), 32, 4),
+        (8, Senses(), 8, 0),
+        (8, Senses(sight=QWEN), 8, 0),
+    ],
 )
-def test_bodies_have_room_for_photographs_where_the_model_sees(
-    asked: int, sight: Sight | None, most: int, text: int
+def test_bodies_have_room_for_photographs_and_recordings_that_are_taken(
+    asked: int, senses: Senses, most: int, text: int
 ) -> None:
     config = ServeConfig(max_body_bytes=asked * 2**20)
-    made = _for_sight(_api_settings(config), config, sight)
+    made = _for_senses(_api_settings(config), config, senses)
     assert (made.max_body_bytes, made.text_body_bytes) == (most * 2**20, text * 2**20)
 
 
