@@ -2,7 +2,8 @@
 
 Marks are: those of headings, quotes and lists at the line's beginning; asterisks and underscores
 around words, backticks, tildes in pairs; brackets; the addresses of links and pictures; numbers in
-brackets, which cite. A bar of a table is a comma. A line of marks alone, such as a rule or a fence of code, says nothing.
+brackets, which cite. A bar of a table is a comma. A line of marks alone, such as a rule or a fence
+of code, says nothing.
 """
 
 import re

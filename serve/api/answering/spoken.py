@@ -19,7 +19,7 @@ from serve.api.wire.audio import AudioOutput, OutputFormat
 from serve.api.wire.errors import ApiError
 from serve.api.wire.names import new_id
 from serve.engine.types import TokenEvent
-from serve.voice.types import VoiceError
+from serve.voice.types import SAMPLE_RATE, VoiceError
 
 Samples = Int16[np.ndarray, "samples"]
 # Three bytes are four characters: so what is told in pieces is, joined, what is told at once.
@@ -61,6 +61,7 @@ class SpeakingSettings:
             since 1970; raises ApiError where that cannot be.
         seconds: for which answers are known.
         retry_after: seconds, for whoever got no sound.
+        on_spoken: told of the seconds of a piece of sound; None where it cannot go on.
     """
 
     begin: Callable[[str], Speech]
@@ -68,6 +69,7 @@ class SpeakingSettings:
     keep: Callable[[str, str, str, int], Awaitable[None]]
     seconds: int
     retry_after: int
+    on_spoken: Callable[[float | None], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,6 +210,7 @@ class Spoken:
             choice.expires = expires
             rest, choice.rest = choice.rest, b""
             return b64encode(rest).decode()
+        self._settings.on_spoken(len(sound.samples) / SAMPLE_RATE)
         if self._whole:
             choice.pieces.append(sound.samples)
         data = choice.rest + sound.samples.astype("<i2").tobytes()
@@ -264,6 +267,7 @@ class Spoken:
             self._items.put_nowait(Over())
 
     def _failed(self, error: VoiceError) -> ApiError:
+        self._settings.on_spoken(None)
         return ApiError(
             503,
             f"The answer could not be spoken: {error} Try again in {self._settings.retry_after} s.",
