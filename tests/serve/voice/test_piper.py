@@ -12,6 +12,7 @@ from support.espeak import needs_espeak
 from support.piper_voices import RATE, SAMPLES_EACH, write_voice
 
 from serve.voice import piper
+from serve.voice.espeak import pronounced
 from serve.voice.onnx_model import OnnxModel
 from serve.voice.piper import Piper
 from serve.voice.piper_config import read_config
@@ -87,7 +88,9 @@ def test_a_speaker_has_a_number_or_a_name(tmp_path: Path) -> None:
 def test_phonemes_are_those_of_espeak_with_marks_between_clauses(tmp_path: Path) -> None:
     config = read_config(write_voice(tmp_path))
     told = piper._phonemes('Hi, 3.5 "cats"… Yes! (No)', "en-us", config)
-    assert told == "hˈaɪ, θɹˈiː pɔɪnt fˈaɪv kˈæts.jˈɛs!nˈoʊ"
+    # How they sound is espeak-ng's affair, of whatever version.
+    hi, cats, yes, no = (pronounced(each, "en-us") for each in ("Hi", "3.5 cats", "Yes", "No"))
+    assert told == f"{hi}, {cats}.{yes}!{no}"
 
 
 @needs_espeak
