@@ -69,8 +69,9 @@ class Run:
 
     def is_last(self, item: Item) -> bool:
         """Whether nothing comes after it that has to be told."""
-        over = self.answer.finished or isinstance(item, Over)
-        return over and (self.spoken is None or self.spoken.finished)
+        if isinstance(item, Over) and not self.answer.finished:
+            return True
+        return self.answer.finished and (self.spoken is None or self.spoken.finished)
 
     async def aclose(self) -> None:
         """Nobody wants the rest."""

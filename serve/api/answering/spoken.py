@@ -225,6 +225,10 @@ class Spoken:
 
     async def aclose(self) -> None:
         """Stop what is still spoken."""
+        # A client that leaves ends its exchange and its handler: the second amid the first.
+        await asyncio.shield(asyncio.create_task(self._stop()))
+
+    async def _stop(self) -> None:
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait({self._reader})

@@ -73,13 +73,16 @@ class Gatherer:
     async def _transcripts(
         self, asked: Sequence[AskedAnswer], owner: str
     ) -> Mapping[str, Sequence[str]]:
-        told: dict[str, Sequence[str]] = {}
+        if self.answers is None:
+            return {}
+        # Whoever names one often gets no copies.
+        told: dict[str, str] = {}
         for each in asked:
-            text = None if self.answers is None else await self.answers.transcript(owner, each.id)
+            text = told.get(each.id) or await self.answers.transcript(owner, each.id)
             if text is None:
                 raise unknown_answer(each)
-            told[each.place] = [text]
-        return told
+            told[each.id] = text
+        return {each.place: [told[each.id]] for each in asked}
 
     async def _heard(self, parts: Sequence[AskedMedia], caller: str) -> Mapping[str, Heard]:
         recordings = [each for each in parts if isinstance(each.part, AudioPart)]

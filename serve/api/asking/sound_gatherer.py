@@ -8,6 +8,7 @@ written. Otherwise it is told what it is, between fences that nothing in it can 
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from serve.api.wire.errors import ApiError, invalid
 from serve.engine.hearing import SAMPLE_RATE, HearingError, Hears, Transcript
 from serve.media.data_url import decoded, decoded_bytes
 from serve.media.errors import MediaError
+
+_LOG = logging.getLogger("parlance.api")
 
 # Of a request.
 MOST_RECORDINGS = 32
@@ -141,6 +144,9 @@ class SoundGatherer:
                 samples = await self._read(_sent(each))
             except MediaError as error:
                 raise _refused(each.place, error) from error
+            except OSError as error:
+                _LOG.error("recordings cannot be decoded: %s", error)
+                raise self._unheard(each.place, "nothing decodes it at present") from error
             seconds = len(samples) / SAMPLE_RATE
             left -= seconds
             if left < 0:
@@ -150,7 +156,7 @@ class SoundGatherer:
                 transcript = await self.hearing.transcribe(samples)
             except HearingError as error:
                 self.on_heard(None)
-                raise self._unheard(each.place, error) from error
+                raise self._unheard(each.place, str(error)) from error
             self.on_heard(seconds)
             heard[each.place] = Heard(
                 transcript.text, _shown(transcript, seconds, alone=each.alone)
@@ -168,10 +174,10 @@ class SoundGatherer:
             raise MediaError(reason, "invalid_base64_audio") from error
         return await self.reader.read(data, sent.format)
 
-    def _unheard(self, place: str, error: Exception) -> ApiError:
+    def _unheard(self, place: str, why: str) -> ApiError:
         return ApiError(
             503,
-            f"Nobody could listen to '{place}': {error} Try again in {self.retry_after} s.",
+            f"Nobody could listen to '{place}': {why}. Try again in {self.retry_after} s.",
             type="server_error",
             code="hearing_failed",
             headers={"Retry-After": str(self.retry_after)},
@@ -199,6 +205,6 @@ def _refused(place: str, error: MediaError) -> ApiError:
     return ApiError(
         413 if error.code.endswith("too_large") else 400,
         f"Invalid '{place}': {error.reason.removesuffix('.')}.",
-        code=error.code,
+        code=error.code.replace("file_too_large", "audio_too_large"),
         param=place,
     )

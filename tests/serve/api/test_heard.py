@@ -130,7 +130,7 @@ async def test_what_is_no_recording_is_refused(
 
 LIMITS: list[tuple[dict[str, Any], list[float], int, int, str]] = [
     ({"max_audio_bytes": 2_000}, [0.5], 0, 413, "audio_too_large"),
-    ({"max_audio_seconds": 1}, [1.5], 0, 413, "file_too_large"),
+    ({"max_audio_seconds": 1}, [1.5], 0, 413, "audio_too_large"),
     ({"max_audio_seconds": 1}, [0.6, 0.6], 1, 413, "audio_too_large"),
     ({}, [0.01] * 33, 32, 400, "array_above_max_length"),
 ]
@@ -153,7 +153,21 @@ async def test_a_speech_model_that_fails_is_told(make_house: Any, ask: Any, reco
     response = await house.post(ask(**says(recording())))
     error = (await response.get_json())["error"]
     assert (response.status_code, error["code"]) == (503, "hearing_failed")
+    assert "the speech model failed. Try again" in error["message"]
     assert "Retry-After" in response.headers
+
+
+async def test_a_process_that_does_not_start_is_told(
+    house: Any, ask: Any, recording: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read(*_: object) -> None:
+        raise OSError("no memory is left")
+
+    monkeypatch.setattr("serve.media.sound.reader.SoundReader.read", read)
+    response = await house.post(ask(**says(recording())))
+    error = (await response.get_json())["error"]
+    assert (response.status_code, error["code"]) == (503, "hearing_failed")
+    assert "memory" not in error["message"]
 
 
 async def test_the_content_filter_hears_too(make_house: Any, ask: Any, recording: Any) -> None:

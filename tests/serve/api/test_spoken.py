@@ -162,6 +162,38 @@ async def test_what_fails_to_be_spoken_is_told(
     assert 'parlance_sound_failures_total{kind="spoken"} 2.0' in house.metrics.render().decode()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_engine_that_ends_too_soon_is_told(
+    make_house: Any, answering: Any, ask: Any, *, stream: bool
+) -> None:
+    """Nobody waits for the end of a speech whose text has none."""
+    plan = answering(WORDS)
+    house = make_house(speaker=FakeSpeaker(), plan=lambda request: plan(request)[:-1])
+    async with asyncio.timeout(10):
+        response = await house.post(ask(stream=stream, **PCM16))
+        body = await response.get_data()
+    assert response.status_code == (200 if stream else 500)
+    assert b'"type":"server_error"' in body.replace(b": ", b":")
+    assert b"[DONE]" not in body
+
+
+async def test_an_answer_that_is_named_often_is_looked_up_once(
+    speaking: Any, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audio = await audio_of(speaking, ask(**PCM16))
+    asked: list[str] = []
+    told = HeldAnswers.transcript
+
+    async def transcript(held: HeldAnswers, owner: str, answer_id: str) -> str | None:
+        asked.append(answer_id)
+        return await told(held, owner, answer_id)
+
+    monkeypatch.setattr(HeldAnswers, "transcript", transcript)
+    response = await speaking.post(ask(messages=3 * naming(audio["id"])))
+    assert response.status_code == 200
+    assert asked == [audio["id"]]
+
+
 async def test_a_later_turn_names_it(speaking: Any, ask: Any) -> None:
     audio = await audio_of(speaking, ask(**PCM16))
     for sent in ({"id": audio["id"]}, audio):
