@@ -456,6 +456,15 @@ class ServeConfig:
         beyond="waits for its turn",
         why="They compute on the cores that serve.",
     )
+    max_spoken_seconds: int = setting(
+        1_800,
+        group="Sound",
+        help="Most seconds of sound of all choices of an answer that is not streamed.",
+        metavar="SECONDS",
+        low=1,
+        beyond="400 `audio_too_large`",
+        why="It is held in memory until all of it is spoken.",
+    )
     audio_seconds: int = setting(
         3_600,
         group="Sound",

@@ -131,6 +131,7 @@ def speaking(
         encoded=encode,
         keep=answers.keep,
         seconds=settings.audio_seconds,
+        most_seconds=settings.max_spoken_seconds,
         retry_after=settings.retry_after_seconds,
         on_spoken=partial(metrics.count_sound, "spoken"),
     )

@@ -329,6 +329,7 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         max_image_pixels=config.max_image_pixels,
         max_audio_bytes=config.max_audio_bytes,
         max_audio_seconds=config.max_audio_seconds,
+        max_spoken_seconds=config.max_spoken_seconds,
         audio_seconds=config.audio_seconds,
         max_document_bytes=config.max_document_bytes,
         max_document_pages=config.max_document_pages,

@@ -16,7 +16,7 @@ from jaxtyping import Int16
 from serve.api.answering.choices import ChoiceDelta
 from serve.api.answering.json_text import compact
 from serve.api.wire.audio import AudioOutput, OutputFormat
-from serve.api.wire.errors import ApiError
+from serve.api.wire.errors import ApiError, invalid
 from serve.api.wire.names import new_id
 from serve.engine.types import TokenEvent
 from serve.voice.types import SAMPLE_RATE, VoiceError
@@ -60,6 +60,7 @@ class SpeakingSettings:
         keep: has an owner's answer of that id, and what it says, known until a time in seconds
             since 1970; raises ApiError where that cannot be.
         seconds: for which answers are known.
+        most_seconds: of sound that is held until it is told at once.
         retry_after: seconds, for whoever got no sound.
         on_spoken: told of the seconds of a piece of sound; None where it cannot go on.
     """
@@ -68,6 +69,7 @@ class SpeakingSettings:
     encoded: Callable[[OutputFormat, Sequence[Samples]], bytes]
     keep: Callable[[str, str, str, int], Awaitable[None]]
     seconds: int
+    most_seconds: int
     retry_after: int
     on_spoken: Callable[[float | None], None]
 
@@ -141,6 +143,7 @@ class Spoken:
         self._asked = asked
         self._owner = owner
         self._whole = whole
+        self._held = 0
         self._choices: dict[int, _Choice] = {}
         self._items: asyncio.Queue[Item | Exception] = asyncio.Queue()
         self._reader: asyncio.Task[None] | None = None
@@ -198,7 +201,7 @@ class Spoken:
             what of it may be told now, in base64.
 
         Raises:
-            ApiError: 503; its name cannot be kept.
+            ApiError: 400, there is too much to be told at once; 503, its name cannot be kept.
         """
         sound.taken.set()
         choice = self._choices.get(sound.index)
@@ -212,7 +215,7 @@ class Spoken:
             return b64encode(rest).decode()
         self._settings.on_spoken(len(sound.samples) / SAMPLE_RATE)
         if self._whole:
-            choice.pieces.append(sound.samples)
+            self._hold(choice, sound.samples)
         data = choice.rest + sound.samples.astype("<i2").tobytes()
         whole = len(data) - len(data) % _WHOLE_BYTES
         choice.rest = data[whole:]
@@ -244,6 +247,17 @@ class Spoken:
             "transcript": "".join(choice.said),
         }
         return compact(member)
+
+    def _hold(self, choice: _Choice, samples: Samples) -> None:
+        self._held += len(samples)
+        if self._held > self._settings.most_seconds * SAMPLE_RATE:
+            raise invalid(
+                "audio_too_large",
+                f"The sound of these answers lasts more than {self._settings.most_seconds} s: ask "
+                f"for fewer choices, for fewer tokens, or for a stream.",
+                "audio",
+            )
+        choice.pieces.append(samples)
 
     def _begun(self, index: int) -> _Choice:
         speech = self._settings.begin(self._asked.voice_name)

@@ -1,4 +1,4 @@
-"""Answers that are spoken to nobody: whoever leaves takes the speech along, whatever is on its way."""
+"""Whoever leaves takes the speech along, whatever is on its way."""
 
 import asyncio
 import json

@@ -194,6 +194,14 @@ async def test_an_answer_that_is_named_often_is_looked_up_once(
     assert asked == [audio["id"]]
 
 
+async def test_what_is_told_at_once_has_a_bound(make_house: Any, answering: Any, ask: Any) -> None:
+    long = "word " * 100
+    given = {"speaker": FakeSpeaker(), "plan": answering(long)}
+    house = make_house(settings={"max_spoken_seconds": 2}, **given)
+    assert await refusal(house, ask(**PCM16)) == (400, "audio", "audio_too_large")
+    assert (await house.post(ask(stream=True, **PCM16))).status_code == 200
+
+
 async def test_a_later_turn_names_it(speaking: Any, ask: Any) -> None:
     audio = await audio_of(speaking, ask(**PCM16))
     for sent in ({"id": audio["id"]}, audio):
@@ -277,7 +285,7 @@ async def test_whoever_leaves_stops_the_speech() -> None:
     speaker = FakeSpeaker()
     nobody = cast("Any", None)
     settings = SpeakingSettings(
-        lambda name: speaker.begin(speaker.voices[name]), nobody, nobody, 60, 1, lambda _: None
+        lambda name: speaker.begin(speaker.voices[name]), nobody, nobody, 60, 60, 1, lambda _: None
     )
     audio = AudioOutput(format="pcm16", voice="alloy")
     spoken = Spoken(settings, audio, "me", whole=False)
