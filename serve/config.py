@@ -8,6 +8,7 @@ the engine.
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from serve.model_names import BUNDLED_MODEL_ID, bundled_model, name_of
 from serve.setting_field import setting
@@ -38,6 +39,15 @@ def expanded(path: Path | str) -> Path:
             else f"{path} begins with the home directory of a user that is not there; write the "
             f"whole path"
         ) from error
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # Its port is read here, and may be none.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def default_compile_cache() -> str:
@@ -751,9 +761,9 @@ class ServeConfig:
             raise ConfigError(
                 f"moderation_url is {self.moderation_url!r}; it must begin with http:// or https://"
             )
-        if self.search_url and not self.search_url.startswith(("http://", "https://")):
+        if self.search_url and not _is_web_address(self.search_url):
             raise ConfigError(
-                f"search_url is {self.search_url!r}; it must begin with http:// or https://"
+                f"search_url is {self.search_url!r}; give an address such as http://searxng:8080"
             )
         if self.search_url and self.search_index:
             raise ConfigError(

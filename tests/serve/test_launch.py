@@ -42,10 +42,10 @@ def serve(*arguments: str, before: str = "", **variables: str) -> tuple[int, str
         (0, Senses(sight=QWEN), 32, 4),
         (0, Senses(hearing=FakeHearing("")), 32, 4),
         (8, Senses(), 8, 0),
-        (8, Senses(sight=QWEN), 8, 0),
+        (8, Senses(sight=QWEN, hearing=FakeHearing("")), 8, 0),
     ],
 )
-def test_bodies_have_room_for_photographs_and_recordings_that_are_taken(
+def test_bodies_have_room_for_photographs_and_recordings_where_they_are_taken(
     asked: int, senses: Senses, most: int, text: int
 ) -> None:
     config = ServeConfig(max_body_bytes=asked * 2**20)

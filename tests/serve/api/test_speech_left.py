@@ -1,4 +1,4 @@
-"""Whoever leaves takes the speech along, whatever is on its way."""
+"""Answers that are spoken to nobody: whoever leaves takes the speech along."""
 
 import asyncio
 import json
