@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 _FRAMES_A_SECOND = 100
+_BARS = {"written": GREY, "spoken": ORANGE, "played": BLUE}
 _TICKS = (250, 500, 1000, 2000, 4000, 7000)
 
 
@@ -87,18 +88,15 @@ def grid(rows: Sequence[Mapping[str, tuple[np.ndarray, str]]], title: str) -> Im
 def timeline(sentences: Sequence[Times], title: str) -> Image.Image:
     """When each sentence was written, spoken and played."""
     figure, axes = plt.subplots(figsize=(11, 0.75 * len(sentences) + 1.2), layout="constrained")
+    rows = np.arange(len(sentences))
+    for place, (label, colour) in enumerate(_BARS.items(), -1):
+        begins, ends = np.array([getattr(each, label) for each in sentences]).T
+        # What takes milliseconds is to be seen.
+        widths = np.maximum(ends - begins, 0.03)
+        axes.barh(rows + 0.27 * place, widths, 0.24, begins, color=colour, label=label)
     for row, each in enumerate(sentences):
-        bars = (("written", each.written, GREY), ("spoken", each.spoken, ORANGE))
-        for place, (label, (begin, end), colour) in enumerate(
-            (*bars, ("played", each.played, BLUE))
-        ):
-            # What takes milliseconds is to be seen.
-            width = max(end - begin, 0.03)
-            y = row + 0.27 * (place - 1)
-            axes.barh(y, width, 0.24, begin, color=colour, label=None if row else label)
-        axes.text(
-            each.played[0], row + 0.27, f" {each.text}", va="center", fontsize=8, color="white"
-        )
+        place = each.played[0], row + 0.27
+        axes.text(*place, f" {each.text}", va="center", fontsize=8, color="white")
     axes.invert_yaxis()
     axes.set_yticks([])
     axes.set_xlabel("seconds")
