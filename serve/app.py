@@ -195,7 +195,7 @@ def _chat_endpoint(
     )
     answers = HeldAnswers() if store is None else StoredAnswers(store.spoken, settings)
     refusals, gatherer = gathering(app, senses, settings, info, tokenizer, metrics, store, answers)
-    offer, speech = speaking(app, senses, settings, answers)
+    offer, speech = speaking(app, senses, settings, metrics, answers)
     drafter = Drafter(
         conversations,
         info,

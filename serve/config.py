@@ -443,9 +443,9 @@ class ServeConfig:
     speech_model: str = setting(
         "",
         group="Sound",
-        help="Directory of a Whisper checkpoint, or a model on the hub, which hears the recordings "
-        "of requests.",
-        metavar="MODEL",
+        help="Directory of a Whisper checkpoint as the hub has it, which hears the recordings of "
+        "requests.",
+        metavar="DIR",
         default_text="none: recordings answer 400",
     )
     voices: str = setting(
@@ -465,6 +465,15 @@ class ServeConfig:
         high=64,
         beyond="waits for its turn",
         why="They compute on the cores that serve.",
+    )
+    max_spoken_seconds: int = setting(
+        1_800,
+        group="Sound",
+        help="Most seconds of sound of all choices of an answer that is not streamed.",
+        metavar="SECONDS",
+        low=1,
+        beyond="400 `audio_too_large`",
+        why="It is held in memory until all of it is spoken.",
     )
     audio_seconds: int = setting(
         3_600,
@@ -889,6 +898,15 @@ class ServeConfig:
             ConfigError: it begins with a home directory that is not there.
         """
         return expanded(self.content_filter) if self.content_filter else None
+
+    @property
+    def speech_directory(self) -> Path | None:
+        """The directory of the speech model, if there is one.
+
+        Raises:
+            ConfigError: it begins with a home directory that is not there.
+        """
+        return expanded(self.speech_model) if self.speech_model else None
 
     @property
     def voices_file(self) -> Path | None:

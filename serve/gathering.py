@@ -5,6 +5,7 @@ Knows nothing of requests.
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from quart import Quart
@@ -94,11 +95,17 @@ def gathering(
         )
     if senses.hearing is None:
         refusals = replace(refusals, sound=senses.unheard)
-    return refusals, Gatherer(media, _sound(app, senses.hearing, settings), answers, searcher)
+    return refusals, Gatherer(
+        media, _sound(app, senses.hearing, settings, metrics), answers, searcher
+    )
 
 
 def speaking(
-    app: Quart, senses: Senses, settings: ApiSettings, answers: KnownAnswers
+    app: Quart,
+    senses: Senses,
+    settings: ApiSettings,
+    metrics: Metrics,
+    answers: KnownAnswers,
 ) -> tuple[SpeechOffer, SpeakingSettings | None]:
     """Which voices there are, and how they speak.
 
@@ -106,6 +113,7 @@ def speaking(
         app: starts and closes them.
         senses: of the server.
         settings: of the HTTP side.
+        metrics: told of what is spoken.
         answers: gets to know what they say.
     """
     speaker = senses.speaker
@@ -123,12 +131,16 @@ def speaking(
         encoded=encode,
         keep=answers.keep,
         seconds=settings.audio_seconds,
+        most_seconds=settings.max_spoken_seconds,
         retry_after=settings.retry_after_seconds,
+        on_spoken=partial(metrics.count_sound, "spoken"),
     )
     return SpeechOffer(sorted(speaker.voices)), speaking
 
 
-def _sound(app: Quart, hearing: Hears | None, settings: ApiSettings) -> SoundGatherer | None:
+def _sound(
+    app: Quart, hearing: Hears | None, settings: ApiSettings, metrics: Metrics
+) -> SoundGatherer | None:
     if hearing is None:
         return None
     # It needs an extra, which whoever has a speech model has.
@@ -144,6 +156,7 @@ def _sound(app: Quart, hearing: Hears | None, settings: ApiSettings) -> SoundGat
         most_seconds=settings.max_audio_seconds,
         most_body_bytes=settings.max_body_bytes,
         retry_after=settings.retry_after_seconds,
+        on_heard=partial(metrics.count_sound, "heard"),
     )
 
 

@@ -274,12 +274,12 @@ def _prepare(config: ServeConfig, followers: Leader | None) -> _Prepared:
 
 
 def _transcriber(config: ServeConfig) -> Transcriber | None:
-    if not config.speech_model:
+    directory = config.speech_directory
+    if directory is None:
         return None
     check_sound()
-    place = find_model(config.speech_model).directory
-    logger.info("loading %s", place)
-    return load_transcriber(place, config.dtype)
+    logger.info("loading %s", directory)
+    return load_transcriber(directory, config.dtype)
 
 
 def _page_directory(config: ServeConfig) -> PageDirectory | None:
@@ -329,6 +329,7 @@ def _api_settings(config: ServeConfig) -> ApiSettings:
         max_image_pixels=config.max_image_pixels,
         max_audio_bytes=config.max_audio_bytes,
         max_audio_seconds=config.max_audio_seconds,
+        max_spoken_seconds=config.max_spoken_seconds,
         audio_seconds=config.audio_seconds,
         max_document_bytes=config.max_document_bytes,
         max_document_pages=config.max_document_pages,

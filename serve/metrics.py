@@ -118,6 +118,12 @@ class Metrics:
         self._searches = self._counter(
             "searches", "Searches for requests, by what came of them.", "outcome"
         )
+        self._sound = self._counter(
+            "sound_seconds", "Seconds of recordings that were heard, and of spoken answers.", "kind"
+        )
+        self._sound_failures = self._counter(
+            "sound_failures", "Recordings that were not heard, answers not spoken.", "kind"
+        )
         self._host = self._histogram(
             "step_host_seconds",
             "Between having a step's tokens and having dispatched the next step's forward call.",
@@ -187,6 +193,13 @@ class Metrics:
     def count_filtered(self, side: Literal["input", "output"], category: str) -> None:
         """A request, or an answer, says what it may not."""
         self._filtered.labels(category, side).inc()
+
+    def count_sound(self, kind: Literal["heard", "spoken"], seconds: float | None) -> None:
+        """So much was heard or spoken; None if it failed."""
+        if seconds is None:
+            self._sound_failures.labels(kind).inc()
+        else:
+            self._sound.labels(kind).inc(seconds)
 
     def count_search(self, outcome: str) -> None:
         """A request was searched for."""

@@ -110,8 +110,10 @@ def generation(tokenizer: tokenizers.Tokenizer, *, multilingual: bool) -> dict[s
         "max_length": SHAPE["max_target_positions"],
         "is_multilingual": multilingual,
         "return_timestamps": False,
-        "begin_suppress_tokens": [tokenizer.encode(" ").ids[0], end],
-        "suppress_tokens": [1, 2, 7, 8, 9, *range(end + 1, token("notimestamps"))],
+        # What the checkpoints would begin with, among others.
+        "begin_suppress_tokens": [tokenizer.encode(" ").ids[0], end, 45, 214, 241],
+        # 36 is what `tiny` would write all along.
+        "suppress_tokens": [1, 2, 7, 8, 36, *range(end + 1, token("notimestamps"))],
     }
     if multilingual:
         config["lang_to_id"] = {f"<|{name}|>": token(name) for name in LANGUAGES}
@@ -125,11 +127,9 @@ def sharpen(model: Any) -> None:
     Factors are powers of two, or rounded after them: weights have the digits of bfloat16.
     """
     for name, value in model.named_parameters():
-        if name.endswith(
-            ("q_proj.weight", "k_proj.weight", "encoder_attn.out_proj.weight", "fc2.weight")
-        ):
+        if name.endswith(("encoder_attn.out_proj.weight", "fc2.weight")):
             value.data *= 4
-        elif name.endswith("decoder.embed_positions.weight"):
+        elif name.endswith(("q_proj.weight", "k_proj.weight", "decoder.embed_positions.weight")):
             value.data *= 2
     ends = model.model.decoder.embed_tokens.weight.data[model.config.eos_token_id]
     ends.copy_((ends * 1.5).to(torch.bfloat16))

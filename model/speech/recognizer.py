@@ -82,7 +82,7 @@ def write(
         given = prompt[:, jnp.minimum(position + 1, begin - 1)]
         known = (position + 1 < begin) & (given >= 0)
         token = jnp.where(known, given, best).astype(jnp.int32)
-        ended = state.ended | ((position + 1 >= begin) & (token == end))
+        ended = state.ended | (token == end)
         written = jax.lax.dynamic_update_slice_in_dim(
             state.written, token[:, None], position + 1, axis=1
         )

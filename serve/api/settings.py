@@ -82,6 +82,7 @@ class ApiSettings:
         max_document_characters: of such a file, and of all of a request.
         max_audio_bytes: of a recording's file.
         max_audio_seconds: of all recordings of a request.
+        max_spoken_seconds: of the sound of an answer that is told at once.
         audio_seconds: for which a later turn may name a spoken answer.
         share_cache_between_keys: find pages of a prompt also where another key sent it.
         keeps_pages: whether there is a directory of pages, for requests to be kept in.
@@ -141,6 +142,7 @@ class ApiSettings:
     max_document_characters: int = 400_000
     max_audio_bytes: int = 25 * 2**20
     max_audio_seconds: int = 600
+    max_spoken_seconds: int = 1_800
     audio_seconds: int = 3_600
     share_cache_between_keys: bool = False
     keeps_pages: bool = False

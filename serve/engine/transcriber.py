@@ -143,8 +143,11 @@ class Transcriber:
             batch: list[_Sound] = []
             while waiting and len(batch) < self.rows:
                 sound = waiting.popleft()
-                if sound.advance():
-                    batch.append(sound)
+                try:
+                    if sound.advance():
+                        batch.append(sound)
+                except Exception as error:  # noqa: BLE001  (it is logged, and the caller's alone)
+                    self._fail(sound, error)
             if batch:
                 waiting += self._hear(batch)
         for sound in waiting:
@@ -168,16 +171,19 @@ class Transcriber:
         calls = [(sound.window, sound.language) for sound in batch if sound.window is not None]
         try:
             heard = self._speech(calls, rows=1 if len(calls) == 1 else self.rows)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (as above)
             if len(batch) > 1:
                 # It may be one's alone.
                 return [each for sound in batch for each in self._hear([sound])]
-            logger.exception("a sound could not be recognized")
-            batch[0].fail(HearingError(f"the speech model failed: {error}"))
+            self._fail(batch[0], error)
             return []
         for sound, each in zip(batch, heard, strict=True):
             sound.hear(*each)
         return batch
+
+    def _fail(self, sound: _Sound, error: Exception) -> None:
+        logger.error("a sound could not be recognized", exc_info=error)
+        sound.fail(HearingError(f"the speech model failed: {error}"))
 
 
 def load_transcriber(directory: Path, dtype: str = "auto", rows: int = 0) -> Transcriber:

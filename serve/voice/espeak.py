@@ -4,6 +4,7 @@ Texts go through its standard input, so that none is taken for an option, and ha
 that it would take for a command.
 """
 
+import contextlib
 import functools
 import re
 import struct
@@ -92,8 +93,9 @@ def _sound(program: "subprocess.Popen[bytes]", text: str) -> Iterator[Samples]:
     assert written is not None  # noqa: S101  (for the types)
     assert read is not None  # noqa: S101
     # A sentence fits into the pipe.
-    written.write(_plain(text))
-    written.close()
+    with contextlib.suppress(BrokenPipeError):
+        written.write(_plain(text))
+        written.close()
     header = read.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES:
         raise VoiceError(f"espeak-ng gives no sound; it ended with {program.wait(_SECONDS)}")

@@ -13,6 +13,8 @@ from serve.voice.speech import Speech, Tell
 from serve.voice.transfer import Job
 from serve.voice.types import Voice, VoiceError
 
+_STOPPED = "The server is being stopped."
+
 
 class Speaker:
     """Processes that speak, one sentence each at a time. Belongs to one event loop.
@@ -72,6 +74,9 @@ class Speaker:
         """Have one sentence spoken. Who is cancelled stops it."""
         loop = asyncio.get_running_loop()
         process = await self._idle.get()
+        if self._closed:
+            self._idle.put_nowait(process)
+            raise VoiceError(_STOPPED)
         errand = Errand(job, partial(loop.call_soon_threadsafe, tell))
         spoken = loop.run_in_executor(self._threads, process.speak, errand)
         spoken.add_done_callback(partial(self._over, process))
@@ -81,7 +86,7 @@ class Speaker:
             process.give_up(errand)
             raise
         except AbandonedError as error:
-            raise VoiceError("The server is being stopped.") from error
+            raise VoiceError(_STOPPED) from error
 
     def _over(self, process: SpeakingProcess, spoken: "asyncio.Future[None]") -> None:
         self._idle.put_nowait(process)

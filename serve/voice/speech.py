@@ -32,6 +32,8 @@ class Speech:
         self._unheard = 0
         self._heard = asyncio.Event()
         self._task = asyncio.create_task(self._speak_all())
+        # One that is cancelled before it begins has no other end.
+        self._task.add_done_callback(lambda _: self._pieces.put_nowait(None))
 
     def feed(self, text: str) -> None:
         """The text's next piece."""
@@ -60,7 +62,6 @@ class Speech:
             return piece
         # Whoever asks again is told the same.
         self._pieces.put_nowait(None)
-        await asyncio.wait([self._task])
         if not self._task.cancelled():
             self._task.result()
         raise StopAsyncIteration
@@ -73,14 +74,11 @@ class Speech:
             self._task.exception()
 
     async def _speak_all(self) -> None:
-        try:
-            while (sentence := await self._wanted.get()) is not None:
-                await self._speak(sentence, self._take)
-                while self._unheard > self._ahead:
-                    self._heard.clear()
-                    await self._heard.wait()
-        finally:
-            self._pieces.put_nowait(None)
+        while (sentence := await self._wanted.get()) is not None:
+            await self._speak(sentence, self._take)
+            while self._unheard > self._ahead:
+                self._heard.clear()
+                await self._heard.wait()
 
     def _take(self, piece: Samples) -> None:
         self._unheard += len(piece)

@@ -36,7 +36,7 @@ def main() -> None:
         try:
             if job := transfer.receive_job(link):
                 transfer.send_end(link, _spoken(link, engines[job.voice.engine], job))
-        except (EOFError, BrokenPipeError):
+        except (EOFError, ConnectionError):
             return
 
 
@@ -67,7 +67,7 @@ def _spoken(link: Link, engine: Engine, job: Job) -> str:
                     transfer.send_sound(link, piece)
     except VoiceError as error:
         return str(error)
-    except BrokenPipeError:
+    except ConnectionError:
         raise
     except (OSError, subprocess.SubprocessError) as error:
         return f"a sentence could not be spoken: {error}"

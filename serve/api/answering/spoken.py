@@ -16,10 +16,10 @@ from jaxtyping import Int16
 from serve.api.answering.choices import ChoiceDelta
 from serve.api.answering.json_text import compact
 from serve.api.wire.audio import AudioOutput, OutputFormat
-from serve.api.wire.errors import ApiError
+from serve.api.wire.errors import ApiError, invalid
 from serve.api.wire.names import new_id
 from serve.engine.types import TokenEvent
-from serve.voice.types import VoiceError
+from serve.voice.types import SAMPLE_RATE, VoiceError
 
 Samples = Int16[np.ndarray, "samples"]
 # Three bytes are four characters: so what is told in pieces is, joined, what is told at once.
@@ -60,14 +60,18 @@ class SpeakingSettings:
         keep: has an owner's answer of that id, and what it says, known until a time in seconds
             since 1970; raises ApiError where that cannot be.
         seconds: for which answers are known.
+        most_seconds: of sound that is held until it is told at once.
         retry_after: seconds, for whoever got no sound.
+        on_spoken: told of the seconds of a piece of sound; None where it cannot go on.
     """
 
     begin: Callable[[str], Speech]
     encoded: Callable[[OutputFormat, Sequence[Samples]], bytes]
     keep: Callable[[str, str, str, int], Awaitable[None]]
     seconds: int
+    most_seconds: int
     retry_after: int
+    on_spoken: Callable[[float | None], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,6 +143,7 @@ class Spoken:
         self._asked = asked
         self._owner = owner
         self._whole = whole
+        self._held = 0
         self._choices: dict[int, _Choice] = {}
         self._items: asyncio.Queue[Item | Exception] = asyncio.Queue()
         self._reader: asyncio.Task[None] | None = None
@@ -196,7 +201,7 @@ class Spoken:
             what of it may be told now, in base64.
 
         Raises:
-            ApiError: 503; its name cannot be kept.
+            ApiError: 400, there is too much to be told at once; 503, its name cannot be kept.
         """
         sound.taken.set()
         choice = self._choices.get(sound.index)
@@ -208,8 +213,9 @@ class Spoken:
             choice.expires = expires
             rest, choice.rest = choice.rest, b""
             return b64encode(rest).decode()
+        self._settings.on_spoken(len(sound.samples) / SAMPLE_RATE)
         if self._whole:
-            choice.pieces.append(sound.samples)
+            self._hold(choice, sound.samples)
         data = choice.rest + sound.samples.astype("<i2").tobytes()
         whole = len(data) - len(data) % _WHOLE_BYTES
         choice.rest = data[whole:]
@@ -242,6 +248,17 @@ class Spoken:
         }
         return compact(member)
 
+    def _hold(self, choice: _Choice, samples: Samples) -> None:
+        self._held += len(samples)
+        if self._held > self._settings.most_seconds * SAMPLE_RATE:
+            raise invalid(
+                "audio_too_large",
+                f"The sound of these answers lasts more than {self._settings.most_seconds} s: ask "
+                f"for fewer choices, for fewer tokens, or for a stream.",
+                "audio",
+            )
+        choice.pieces.append(samples)
+
     def _begun(self, index: int) -> _Choice:
         speech = self._settings.begin(self._asked.voice_name)
         return _Choice(speech, new_id("audio"), asyncio.create_task(self._pump(index, speech)))
@@ -268,6 +285,7 @@ class Spoken:
             self._items.put_nowait(Over())
 
     def _failed(self, error: VoiceError) -> ApiError:
+        self._settings.on_spoken(None)
         return ApiError(
             503,
             f"The answer could not be spoken: {error} Try again in {self._settings.retry_after} s.",

@@ -10,7 +10,7 @@ written. Otherwise it is told what it is, between fences that nothing in it can 
 import asyncio
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,6 +73,7 @@ class SoundGatherer:
         most_bytes: of a recording's file.
         most_seconds: of a request's recordings together.
         retry_after: seconds, for whoever could not be heard.
+        on_heard: told of the seconds of a recording that was heard; None if it was not.
         waiting_room: requests wait there.
     """
 
@@ -81,6 +82,7 @@ class SoundGatherer:
     most_bytes: int
     most_seconds: float
     retry_after: int
+    on_heard: Callable[[float | None], None]
     waiting_room: WaitingRoom
 
     @classmethod
@@ -93,6 +95,7 @@ class SoundGatherer:
         most_seconds: float,
         most_body_bytes: int,
         retry_after: int,
+        on_heard: Callable[[float | None], None],
     ) -> "SoundGatherer":
         """One with its room.
 
@@ -103,9 +106,10 @@ class SoundGatherer:
             most_seconds: as above.
             most_body_bytes: of a request.
             retry_after: as above.
+            on_heard: as above.
         """
         room = WaitingRoom(PLACES, MOST_WAITING_BODIES * most_body_bytes)
-        return cls(reader, hearing, most_bytes, most_seconds, retry_after, room)
+        return cls(reader, hearing, most_bytes, most_seconds, retry_after, on_heard, room)
 
     async def gather(self, parts: Sequence[AskedMedia], caller: str) -> Mapping[str, Heard]:
         """What is said in each part, by its place, when it is the caller's turn.
@@ -151,7 +155,9 @@ class SoundGatherer:
             try:
                 transcript = await self.hearing.transcribe(samples)
             except HearingError as error:
+                self.on_heard(None)
                 raise self._unheard(each.place, str(error)) from error
+            self.on_heard(seconds)
             heard[each.place] = Heard(
                 transcript.text, _shown(transcript, seconds, alone=each.alone)
             )

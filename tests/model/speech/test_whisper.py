@@ -14,6 +14,7 @@ from model.speech.mel import log_mel
 from model.speech.parameters import whisper_with
 from model.speech.recognizer import LoadedSpeech, write
 
+pytestmark = pytest.mark.usefixtures("quickly")
 FIXTURES = ("tiny", "tiny-128", "tiny.en")
 
 
@@ -88,8 +89,21 @@ def test_a_language_that_is_told():
         model([(clip(CLIPS[0]), "xx")])
 
 
-def test_rows_that_fill_a_call_up_change_nothing(fixture):
-    model = speech_model(fixture)
-    names = CLIPS[:2]
+def test_nothing_is_written_in_rows_that_fill_a_call_up():
+    model = speech_model("tiny")
+    frames = np.zeros((2, model.config.frames, model.config.mels), np.float32)
+    prompt = np.full((2, 4), model.tokens.end, np.int32)
+    prompt[0] = model.tokens.prompt("en")
+    first, filling = np.asarray(
+        jax.jit(write, static_argnums=(0, 1))(
+            model.config, model.tokens.end, model.parameters, frames, prompt, model.biases
+        )
+    )
+    assert first[4] != model.tokens.end
+    assert set(filling.tolist()) == {model.tokens.end}
+
+
+def test_rows_that_fill_a_call_up_change_nothing():
+    model, names = speech_model("tiny"), CLIPS[:2]
     heard = model([(clip(each), None) for each in names], rows=4)
-    assert [each.text for each in heard] == [read_out(fixture, each) for each in names]
+    assert [each.text for each in heard] == [read_out("tiny", each) for each in names]

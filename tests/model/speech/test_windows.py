@@ -39,7 +39,9 @@ def test_windows_are_all_of_the_sound():
 def test_silence_is_left_out():
     assert lengths(np.zeros(50 * SECOND, np.float32), 12 * SECOND) == []
     assert lengths(np.zeros(0, np.float32), 12 * SECOND) == []
+    # Of a mean of 6e-4, and of twice that.
     assert lengths(noise(1, 1e-3), 12 * SECOND) == []
+    assert lengths(noise(1, 2e-3), 12 * SECOND) == [1.0]
     # A tenth of a second that can be heard.
     samples = np.concatenate([noise(5, 1e-4), noise(0.1, 0.1), noise(1, 1e-4)])
     assert lengths(samples, 12 * SECOND) == [6.1]

@@ -44,6 +44,7 @@ async def test_a_recording_alone_is_what_is_said(
 ) -> None:
     assert await shown(house, ask, recording(0.5)) == QUESTION
     [samples] = hearing.heard
+    assert 'parlance_sound_seconds_total{kind="heard"} 0.5' in house.metrics.render().decode()
     assert (samples.dtype, samples.shape) == (np.float32, (8_000,))
     assert 0.2 < float(np.abs(samples).max()) < 0.3
 

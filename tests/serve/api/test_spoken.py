@@ -48,6 +48,10 @@ async def test_an_answer_is_spoken(speaking: Any, ask: Any, speaker: FakeSpeaker
     assert audio["id"].startswith("audio-")
     assert 3_590 < audio["expires_at"] - time.time() <= 3_600
     assert (speaker.speeches[0].voice, speaker.speeches[0].closed) == ("alloy", True)
+    seconds = len(sound_of(WORDS)) / 24_000
+    metrics = speaking.metrics.registry
+    told = metrics.get_sample_value("parlance_sound_seconds_total", {"kind": "spoken"})
+    assert told == pytest.approx(seconds)
     own = {"format": "wav", "voice": {"id": "own_1"}}
     audio = await audio_of(speaking, ask(modalities=["audio"], audio=own))
     with wave.open(io.BytesIO(base64.b64decode(audio["data"]))) as file:
@@ -155,6 +159,7 @@ async def test_what_fails_to_be_spoken_is_told(
     assert last["error"]["code"] == "voice_failed"
     assert any("data" in chunk["choices"][0]["delta"].get("audio", {}) for chunk in chunks)
     assert all(each.closed for each in speaker.speeches)
+    assert 'parlance_sound_failures_total{kind="spoken"} 2.0' in house.metrics.render().decode()
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -187,6 +192,14 @@ async def test_an_answer_that_is_named_often_is_looked_up_once(
     response = await speaking.post(ask(messages=3 * naming(audio["id"])))
     assert response.status_code == 200
     assert asked == [audio["id"]]
+
+
+async def test_what_is_told_at_once_has_a_bound(make_house: Any, answering: Any, ask: Any) -> None:
+    long = "word " * 100
+    given = {"speaker": FakeSpeaker(), "plan": answering(long)}
+    house = make_house(settings={"max_spoken_seconds": 2}, **given)
+    assert await refusal(house, ask(**PCM16)) == (400, "audio", "audio_too_large")
+    assert (await house.post(ask(stream=True, **PCM16))).status_code == 200
 
 
 async def test_a_later_turn_names_it(speaking: Any, ask: Any) -> None:
@@ -270,12 +283,9 @@ async def test_a_stored_completion_has_its_sound(storing: Any, answering: Any, a
 async def test_whoever_leaves_stops_the_speech() -> None:
     """And whoever takes nothing is not spoken to."""
     speaker = FakeSpeaker()
+    nobody = cast("Any", None)
     settings = SpeakingSettings(
-        lambda name: speaker.begin(speaker.voices[name]),
-        cast("Any", None),
-        cast("Any", None),
-        60,
-        1,
+        lambda name: speaker.begin(speaker.voices[name]), nobody, nobody, 60, 60, 1, lambda _: None
     )
     audio = AudioOutput(format="pcm16", voice="alloy")
     spoken = Spoken(settings, audio, "me", whole=False)

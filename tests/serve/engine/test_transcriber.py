@@ -14,9 +14,12 @@ from model.config import CheckpointError
 from model.mesh import make_mesh
 from model.speech.config import SpeechConfig
 from model.speech.recognizer import Heard
+from model.speech.windows import windows
+from serve.engine import transcriber as transcriber_module
 from serve.engine.hearing import HearingError, Hears, Transcript, UnknownLanguageError
 from serve.engine.transcriber import Transcriber, load_transcriber
 
+pytestmark = pytest.mark.usefixtures("quickly")
 SECOND = 16_000
 
 
@@ -158,6 +161,20 @@ async def test_what_fails_is_one_callers_alone():
     assert isinstance(second, HearingError)
     assert str(second) == "the speech model failed: out of smoke"
     assert await transcriber.transcribe(sound(400)) == Transcript("400", "en")
+    transcriber.close()
+
+
+async def test_whatever_fails_the_thread_goes_on(monkeypatch):
+    def broken(samples, size):
+        yield from windows(samples[: 3 * SECOND], size)
+        raise OSError("no windows left")
+
+    monkeypatch.setattr(transcriber_module, "windows", broken)
+    transcriber = running(Script(), 1)
+    with pytest.raises(HearingError, match="the speech model failed: no windows left"):
+        await transcriber.transcribe(sound(100))
+    monkeypatch.undo()
+    assert (await transcriber.transcribe(sound(100))).text == "100"
     transcriber.close()
 
 

@@ -86,12 +86,19 @@ def test_voices_that_there_are(voice: str) -> None:
         ("xx", "has no voice 'xx'"),
         ("en-us+nobody", r"has no voice 'en-us\+nobody'"),
         ("-w/tmp/x", "has no voice"),
-        ("en-gb+f3", r"speaks 'en-gb\+f3' no other than 'en-gb'"),
     ],
 )
 def test_voices_that_there_are_not(voice: str, wrong: str) -> None:
     with pytest.raises(VoiceError, match=wrong):
         check_voice(voice)
+
+
+def test_a_variant_that_changes_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_voice("en+f3")
+    # As it is with en-gb+f3.
+    monkeypatch.setattr(espeak, "_run", lambda command, text: b"a sound")
+    with pytest.raises(VoiceError, match=r"speaks 'en\+f3' no other than 'en'"):
+        check_voice("en+f3")
 
 
 def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

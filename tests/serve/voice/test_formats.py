@@ -1,6 +1,8 @@
 """Sound in each of the six formats is as long as it was, and sounds as it did."""
 
+import importlib
 import io
+import sys
 import wave
 
 import av
@@ -74,3 +76,10 @@ def test_how_it_is_cut_changes_nothing_and_no_sound_is_a_file_too(form: Format) 
         assert len(nothing) == (44 if form == "wav" else 0)
     else:
         assert len(decoded(nothing, FILES[form])[0]) <= 0.1 * SAMPLE_RATE
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "serve.pyav")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ImportError, match=r"pip install '\.\[audio\]'"):
+        importlib.import_module("serve.pyav")

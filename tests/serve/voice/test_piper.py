@@ -1,5 +1,7 @@
 """Voices of Piper's form get the numbers that belong to a text, and their sound comes back."""
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from support.espeak import needs_espeak
 from support.piper_voices import RATE, SAMPLES_EACH, write_voice
 
 from serve.voice import piper
+from serve.voice.espeak import pronounced
 from serve.voice.onnx_model import OnnxModel
 from serve.voice.piper import Piper
 from serve.voice.piper_config import read_config
@@ -85,7 +88,9 @@ def test_a_speaker_has_a_number_or_a_name(tmp_path: Path) -> None:
 def test_phonemes_are_those_of_espeak_with_marks_between_clauses(tmp_path: Path) -> None:
     config = read_config(write_voice(tmp_path))
     told = piper._phonemes('Hi, 3.5 "cats"… Yes! (No)', "en-us", config)
-    assert told == "hˈaɪ, θɹˈiː pɔɪnt fˈaɪv kˈæts.jˈɛs!nˈoʊ"
+    # How they sound is espeak-ng's affair, of whatever version.
+    hi, cats, yes, no = (pronounced(each, "en-us") for each in ("Hi", "3.5 cats", "Yes", "No"))
+    assert told == f"{hi}, {cats}.{yes}!{no}"
 
 
 @needs_espeak
@@ -132,3 +137,10 @@ def test_files_that_are_missing_or_no_models_are_named(tmp_path: Path) -> None:
     path.write_bytes(b"no model")
     with pytest.raises(VoiceError, match=r"tiny\.onnx cannot be loaded"):
         Piper(1).prepare(voice_of(path))
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "serve.voice.onnx_model")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r"pip install '\.\[piper\]'"):
+        importlib.import_module("serve.voice.onnx_model")

@@ -36,6 +36,7 @@ def cut(*pieces: str) -> list[str]:
         ("| a | b |\n|---|:--:|\n| 1 | 2 |", ["a, b", "1, 2"]),
         ("```python\nprint('x')\n```\nDone", ["print('x')", "Done"]),
         ("[[h@loU]]", ["h@loU"]),
+        ("High [1]. In [2, 3][4] a[5] land [6](x.org).", ["High.", "In a land 6."]),
     ],
 )
 def test_a_text_is_cut(text: str, told: list[str] | str) -> None:

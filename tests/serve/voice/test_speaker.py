@@ -15,6 +15,7 @@ from support.piper_voices import write_voice
 from support.waiting import until
 
 from serve.kept_helper import KeptHelper
+from serve.voice import transfer
 from serve.voice.settings import VoiceSettings
 from serve.voice.speaker import Speaker
 from serve.voice.speech import Speech
@@ -57,7 +58,7 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Voice:
 
 @pytest.fixture
 async def speaker(letters: Voice) -> AsyncIterator[Speaker]:
-    made = Speaker({"letters": letters}, VoiceSettings(silence_seconds=1.0, threads=1))
+    made = Speaker({"letters": letters}, VoiceSettings(threads=1))
     await made.start()
     yield made
     made.close()
@@ -143,16 +144,19 @@ async def test_the_end_of_a_process_between_sentences_is_not_noticed(
     assert np.array_equal(before, await said(speaker, "Aha.", voice=letters))
 
 
-async def test_one_that_hangs_fails_its_speech_alone_and_is_replaced(
-    speaker: Speaker, letters: Voice, stopped: int
-) -> None:
+async def test_one_that_hangs_fails_its_speech_alone_and_is_replaced(letters: Voice) -> None:
+    speaker = Speaker({"": letters}, VoiceSettings(silence_seconds=2.0, threads=1))
+    await speaker.start()
+    stopped = pid_of(speaker)
+    os.kill(stopped, signal.SIGSTOP)
     hanging = asyncio.create_task(said(speaker, "Aha.", voice=letters))
     await until(speaker._idle.empty)
     waiting = asyncio.create_task(said(speaker, "Haha.", voice=letters))
-    with pytest.raises(VoiceError, match=r"gave no sound for 1 seconds\. .* ask again\.$"):
+    with pytest.raises(VoiceError, match=r"gave no sound for 2 seconds\. .* ask again\.$"):
         await hanging
     assert len(await waiting)
     assert pid_of(speaker) != stopped
+    speaker.close()
 
 
 async def test_one_that_ends_amid_a_sentence_fails_it_and_is_replaced(
@@ -193,18 +197,37 @@ async def test_one_that_ends_at_its_beginning_again_fails_the_speech(
     assert len(await said(speaker, "Aha.", voice=letters))
 
 
-async def test_closing_a_speech_frees_its_process_at_once(speaker: Speaker, letters: Voice) -> None:
+async def test_closing_a_speech_frees_its_process_at_once(
+    speaker: Speaker, letters: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[object] = []
+
+    def received(link: transfer.Link) -> object:
+        pieces.append(receive_sound(link))
+        return pieces[-1]
+
+    receive_sound = transfer.receive_sound
+    monkeypatch.setattr(transfer, "receive_sound", received)
     pid = pid_of(speaker)
     speech = speaker.begin(letters, speed=0.01)
-    # Ten minutes of sound.
+    # Twenty minutes of sound, half a second in each piece.
     speech.feed("aha " * 70)
     speech.flush()
     await anext(speech)
     await speech.aclose()
     heard = speech._unheard
     assert len(await said(speaker, "Aha.", voice=letters))
-    assert speech._unheard == heard < 24_000 * 300
+    assert speech._unheard == heard
+    assert len(pieces) < 1_000
     assert pid_of(speaker) == pid
+
+
+async def test_whoever_listens_to_a_speech_that_is_closed_at_once_is_told(
+    speaker: Speaker, letters: Voice
+) -> None:
+    speech = speaker.begin(letters)
+    await speech.aclose()
+    assert not len(await rest_of(speech))
 
 
 async def test_a_speech_that_is_closed_before_its_turn_is_not_spoken(
@@ -243,9 +266,11 @@ async def test_closing_ends_what_is_being_spoken(
 ) -> None:
     speaking = asyncio.create_task(said(speaker, "Aha.", voice=letters))
     await until(speaker._idle.empty)
+    waiting = asyncio.create_task(said(speaker, "Aha.", voice=letters))
     speaker.close()
-    with pytest.raises(VoiceError, match="is being stopped"):
-        await speaking
+    for each in (speaking, waiting):
+        with pytest.raises(VoiceError, match="is being stopped"):
+            await each
 
 
 @pytest.mark.parametrize(
