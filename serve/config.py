@@ -295,7 +295,7 @@ class ServeConfig:
         help="Largest request body, in bytes; a larger one answers 413.",
         metavar="BYTES",
         low=0,
-        default_text=f"0: {BODY_BYTES:,}; {SEEING_BODY_BYTES:,} for a model that sees",
+        default_text=f"0: {BODY_BYTES:,}; {SEEING_BODY_BYTES:,} where it sees or hears",
         beyond="413 `request_too_large`",
         why="A body is held in memory while it is read.",
     )

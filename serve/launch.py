@@ -390,7 +390,13 @@ async def _serve(prepared: _Prepared, followers: Leader | None, began: float) ->
 
     for name, value in engine.info.description.items():
         logger.info("%s: %s", name, value)
-    server = Server(app, engine, lambda: bridge.open, config)
+    speaker = prepared.senses.speaker
+
+    def in_progress() -> int:
+        # Answers that are written may still be spoken.
+        return bridge.open or (speaker.open if speaker else 0)
+
+    server = Server(app, engine, in_progress, config)
     code = await server.run(prepared.http, start, on_ready)
     if followers is not None:
         followers.end(code)

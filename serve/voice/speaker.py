@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from weakref import WeakSet
 
 from serve.kept_helper import AbandonedError
 from serve.voice.process import Errand, SpeakingProcess
@@ -35,6 +36,7 @@ class Speaker:
         count = self._settings.processes
         self._processes = [SpeakingProcess(distinct, self._settings) for _ in range(count)]
         self._closed = False
+        self._speeches = WeakSet[Speech]()
         self._idle: asyncio.Queue[SpeakingProcess] = asyncio.Queue()
         for each in self._processes:
             self._idle.put_nowait(each)
@@ -59,9 +61,16 @@ class Speaker:
             speed: 1 is the voice's own.
         """
         spoken = replace(voice, speed=voice.speed * speed)
-        return Speech(
+        speech = Speech(
             lambda text, tell: self._speak(Job(text, spoken), tell), self._settings.ahead_seconds
         )
+        self._speeches.add(speech)
+        return speech
+
+    @property
+    def open(self) -> int:
+        """Speeches in progress."""
+        return sum(not speech.ended for speech in self._speeches)
 
     def close(self) -> None:
         """End the processes, whatever they say."""

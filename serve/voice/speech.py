@@ -66,6 +66,11 @@ class Speech:
             self._task.result()
         raise StopAsyncIteration
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more of it is to be spoken."""
+        return self._task.done()
+
     async def aclose(self) -> None:
         """Stop it, wherever it is."""
         self._task.cancel()

