@@ -38,8 +38,9 @@ class Said:
     pieces: Sequence[tuple[str, bool]]
 
     def text(self, heard: Mapping[str, str]) -> str:
-        """What it says, with what was recognized at each place."""
-        return "".join(heard[each] if recorded else each for each, recorded in self.pieces)
+        """What it says, with what was recognized at each place on a line of its own."""
+        lines = (f"\n{heard[each]}\n" if recorded else each for each, recorded in self.pieces)
+        return "".join(lines)
 
 
 @dataclass(frozen=True, slots=True)

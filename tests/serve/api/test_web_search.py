@@ -102,7 +102,7 @@ async def test_size_and_place_reach_the_search(
 async def test_what_is_said_aloud_is_searched(searching: Any, ask: Any, recording: Any) -> None:
     search = FakeSearch(SOURCES)
     house = searching(search, hearing=FakeHearing("How high is the Brocken in the Harz?"))
-    content = [recording(), {"type": "text", "text": " Tell me."}]
+    content = [recording(), {"type": "text", "text": "Tell me."}]
     response = await house.post(ask(messages=[{"role": "user", "content": content}], **SEARCHED))
     assert response.status_code == 200, await response.get_data()
     assert search.asked[0][0] == "How high is the Brocken in the Harz? Tell me."
