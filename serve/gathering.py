@@ -147,7 +147,7 @@ def _sound(
     from serve.media.sound.limits import SoundLimits
     from serve.media.sound.reader import SoundReader
 
-    reader = SoundReader(SoundLimits(settings.max_audio_bytes, settings.max_audio_seconds))
+    reader = SoundReader(SoundLimits.of(settings.max_audio_bytes, settings.max_audio_seconds))
     app.after_serving(reader.close)
     return SoundGatherer.of(
         reader,

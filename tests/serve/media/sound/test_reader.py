@@ -182,3 +182,12 @@ class Saying:
 def test_an_answer_that_is_none_is_noticed(nonsense: list[bytes]) -> None:
     with pytest.raises((TypeError, ValueError)):
         transfer.receive_answer(cast("Any", Saying(*nonsense)), SoundLimits(sound_seconds=1.0))
+
+
+async def test_who_allows_longer_ones_allows_what_they_take() -> None:
+    """Half an hour, for which what is enough for ten is not."""
+    file = wav_of(wav_form(rate=8_000, bits=8), chunk(b"data", bytes(1_800 * 8_000)))
+    reader = SoundReader(SoundLimits.of(len(file), 1_800.0))
+    assert len(await reader.read(file, "wav")) == 1_800 * RATE
+    reader.close()
+    assert SoundLimits.of(2**20, 60.0).memory == SoundLimits().memory
