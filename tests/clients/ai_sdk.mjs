@@ -26,10 +26,22 @@ import {
   THOUGHT,
   WEATHER,
   WEATHER_FOUND,
+  fails,
   report,
   works,
 } from "./cells.mjs";
-import { ABOUT, PDF, SEEING, checkFile, checkImages } from "./media_cells.mjs";
+import {
+  ABOUT,
+  CITED,
+  CITING,
+  HEIGHT,
+  PDF,
+  SEARCHED,
+  SEEING,
+  checkFile,
+  checkImages,
+  checkSounds,
+} from "./media_cells.mjs";
 
 // docs:begin
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
@@ -153,6 +165,21 @@ const files = works("PDF; of a text it sends the words", async function files() 
   await checkFile((file) => told(part(file)), PDF, "document.pdf");
 });
 
+const sound_in = works("as a `file`", async function sound_in() {
+  await checkSounds(({ data, kind }) => told({ type: "file", data, mediaType: kind }));
+});
+
+const citations = fails(
+  "no citation",
+  "its provider for compatible servers leaves out `annotations`",
+  async function citations() {
+    const providerOptions = { parlance: { ...SEARCHED, ...CITING } };
+    const { text, sources } = await generateText({ model: seeing, prompt: HEIGHT, providerOptions });
+    assert.match(text, /\[1\]/);
+    assert.equal(sources[0]?.url, CITED.url, "no citation");
+  },
+);
+
 const thoughts = works("as `reasoningText`", async function thoughts() {
   const { text, reasoningText, usage } = await generateText({ model, prompt: LONG_SUM });
   assert.match(reasoningText, THOUGHT);
@@ -200,6 +227,8 @@ await report(
   json_mode,
   images,
   files,
+  sound_in,
+  citations,
   thoughts,
   refusals,
 );
