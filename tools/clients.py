@@ -38,10 +38,11 @@ FEATURES = {
 # Those that a server has only with a flag, and that flag; they are tried at one with all flags.
 FLAGGED = {"thoughts": "--show-reasoning", "refusals": "--refusals"}
 FLAGS = tuple(FLAGGED.values())
-# Those that are tried at the server that sees, and what of it they need.
-SEEING = {
+# Others that not every server has.
+SPECIAL = {
     "images": "a server whose model sees",
     "sound in": "a server with `--speech-model`",
+    "sound out": "a server that has espeak-ng",
     "citations": "a server with `--search-index` or `--search-url`",
 }
 # Of the server that sees: its answers have no end of their own, and little is to be compiled.
@@ -172,7 +173,7 @@ def snippets() -> str:
 
 def features_list() -> str:
     """What the columns of the table mean."""
-    servers = SEEING | {name: f"a server with `{flag}`" for name, flag in FLAGGED.items()}
+    servers = SPECIAL | {name: f"a server with `{flag}`" for name, flag in FLAGGED.items()}
     wanted = {name: f"; of {server}" for name, server in servers.items()}
     return "".join(
         f"- *{name}*: {meaning}{wanted.get(name, '')}.\n" for name, meaning in FEATURES.items()
