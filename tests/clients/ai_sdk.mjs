@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 
+import { createOpenAI } from "@ai-sdk/openai";
 import {
   APICallError,
   NoObjectGeneratedError,
@@ -26,7 +27,6 @@ import {
   THOUGHT,
   WEATHER,
   WEATHER_FOUND,
-  fails,
   report,
   works,
 } from "./cells.mjs";
@@ -169,14 +169,27 @@ const sound_in = works("as a `file`", async function sound_in() {
   await checkSounds(({ data, kind }) => told({ type: "file", data, mediaType: kind }));
 });
 
-const citations = fails(
-  "no citation",
-  "its provider for compatible servers leaves out `annotations`",
+const citations = works(
+  "as `sources` of `@ai-sdk/openai`, with a `fetch` that adds `web_search_options`",
   async function citations() {
-    const providerOptions = { parlance: { ...SEARCHED, ...CITING } };
-    const { text, sources } = await generateText({ model: seeing, prompt: HEIGHT, providerOptions });
-    assert.match(text, /\[1\]/);
-    assert.equal(sources[0]?.url, CITED.url, "no citation");
+    const searching = createOpenAI({
+      baseURL: SEEING_URL,
+      apiKey: "none",
+      fetch: (url, asked) => {
+        const body = JSON.stringify({ ...JSON.parse(asked.body), ...SEARCHED, ...CITING });
+        return fetch(url, { ...asked, body });
+      },
+    });
+    const model = searching.chat(SEEING);
+    const streamed = streamText({ model, prompt: HEIGHT });
+    await streamed.consumeStream();
+    for (const sources of [
+      (await generateText({ model, prompt: HEIGHT })).sources,
+      await streamed.sources,
+    ]) {
+      const told = sources.map(({ url, title }) => ({ url, title }));
+      assert.deepEqual(told, [{ url: CITED.url, title: CITED.title }]);
+    }
   },
 );
 

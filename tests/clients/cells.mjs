@@ -19,11 +19,6 @@ export function works(note, feature) {
   return Object.assign(feature, { expected: { note } });
 }
 
-/** The feature, which ends with a fault in which `known` stands; the note says why. */
-export function fails(known, note, feature) {
-  return Object.assign(feature, { expected: { known, note } });
-}
-
 /** Try those features that were asked for, each a function of its name, and tell of each. */
 export async function report(...features) {
   for (const feature of features.filter(({ name }) => TRIED.includes(name))) {

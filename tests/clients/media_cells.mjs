@@ -1,5 +1,5 @@
-// What the programs for Node have in common where they send pictures, files and sound; media_cells.py
-// and sound_cells.py say what they ask.
+// What the programs for Node have in common where they send pictures, files and sound, and search;
+// media_cells.py and sound_cells.py say what they ask.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
