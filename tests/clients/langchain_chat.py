@@ -41,7 +41,7 @@ from media_cells import (
     data_url,
     kind,
 )
-from sound_cells import CITED, CITING, HEIGHT, SEARCHED, SPOKEN, check_sounds, check_wav
+from sound_cells import CITED, CITING, HEIGHT, SEARCHED, SPOKEN, check_sounds, check_wav, sound_part
 
 # isort: split
 # docs:begin
@@ -172,16 +172,11 @@ def files() -> None:
 @works("as a standard block of `audio/wav` or `audio/mp3`, or as `input_audio`")
 def sound_in() -> None:
     def standard(path: Path) -> Told:
-        return told_of(
-            create_audio_block(base64=as_base64(path), mime_type=f"audio/{path.suffix[1:]}")
-        )
+        form = f"audio/{path.suffix[1:]}"
+        return told_of(create_audio_block(base64=as_base64(path), mime_type=form))
 
-    def openais(path: Path) -> Told:
-        sound = {"data": as_base64(path), "format": path.suffix[1:]}
-        return told_of({"type": "input_audio", "input_audio": sound})
-
-    for ask in standard, openais:
-        check_sounds(ask)
+    check_sounds(standard)
+    check_sounds(lambda path: told_of(sound_part(path)))
 
 
 @works("in `additional_kwargs`, by `model_kwargs`")

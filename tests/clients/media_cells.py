@@ -19,13 +19,7 @@ PICTURES = (MEDIA / "stripes.png", MEDIA / "dots.png")
 # Each 8 × 8 of 48 × 32 pixels, and what begins and ends a picture.
 _PICTURE_TOKENS = 6 * 4 + 2
 PDF, TEXT = MEDIA / "anna.pdf", MEDIA / "ben.txt"
-_KINDS = {
-    ".mp3": "audio/mpeg",
-    ".pdf": "application/pdf",
-    ".png": "image/png",
-    ".txt": "text/plain",
-    ".wav": "audio/wav",
-}
+_KINDS = {".pdf": "application/pdf", ".png": "image/png", ".txt": "text/plain"}
 
 
 class Told(NamedTuple):

@@ -28,13 +28,12 @@ from media_cells import (
     SEEING,
     TEXT,
     Told,
-    as_base64,
     check_file,
     check_images,
     data_url,
 )
 from pydantic import BaseModel
-from sound_cells import CITED, CITING, HEIGHT, SEARCHED, SPOKEN, check_sounds, check_wav
+from sound_cells import CITED, CITING, HEIGHT, SEARCHED, SPOKEN, check_sounds, check_wav, sound_part
 
 # isort: split
 # docs:begin
@@ -166,11 +165,7 @@ def files() -> None:
 
 
 def sound_in() -> None:
-    def ask(path: Path) -> Told:
-        sound = {"data": as_base64(path), "format": path.suffix[1:]}
-        return told_of({"type": "input_audio", "input_audio": sound})
-
-    check_sounds(ask)
+    check_sounds(lambda path: told_of(sound_part(path)))
 
 
 def sound_out() -> None:

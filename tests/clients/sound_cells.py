@@ -7,6 +7,7 @@ sound. That server also searches, in a page about the Brocken.
 import io
 import wave
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from media_cells import MEDIA, Ask, as_base64, plain
@@ -24,6 +25,12 @@ CITED = {"start_index": 8, "end_index": 11, "title": "Brocken"}
 CITED |= {"url": "https://harz.example/brocken.md"}
 
 
+def sound_part(path: Path) -> dict[str, Any]:
+    """A sound as the API takes it."""
+    sound = {"data": as_base64(path), "format": path.suffix[1:]}
+    return {"type": "input_audio", "input_audio": sound}
+
+
 def check_sounds(ask: Ask, fields: Mapping[str, Any] = {}) -> None:
     """Sounds are heard as plain HTTP sends them, and each is answered otherwise.
 
@@ -32,8 +39,7 @@ def check_sounds(ask: Ask, fields: Mapping[str, Any] = {}) -> None:
         fields: those of its own that a request has, once it has asked.
     """
     told = [ask(path) for path in SOUNDS]
-    parts = [{"data": as_base64(path), "format": path.suffix[1:]} for path in SOUNDS]
-    assert told == [plain(fields, {"type": "input_audio", "input_audio": each}) for each in parts]
+    assert told == [plain(fields, sound_part(path)) for path in SOUNDS]
     assert told[0].text != told[1].text
     assert min(each.prompt_tokens for each in told) > plain(fields).prompt_tokens
 
