@@ -29,12 +29,22 @@ FEATURES = {
     "JSON mode": "JSON held to no schema",
     "images": "a picture in a message",
     "files": "a PDF or a text in a message",
+    "sound in": "speech in a message",
+    "sound out": "an answer that is spoken",
+    "citations": "which pages of a search the answer is from",
     "thoughts": "what the model thought, apart from the answer",
     "refusals": "that the model refuses what it was to answer by a schema, and in which words",
 }
 # Those that a server has only with a flag, and that flag; they are tried at one with all flags.
 FLAGGED = {"thoughts": "--show-reasoning", "refusals": "--refusals"}
 FLAGS = tuple(FLAGGED.values())
+# Others that not every server has.
+SPECIAL = {
+    "images": "a server whose model sees",
+    "sound in": "a server with `--speech-model`",
+    "sound out": "a server that has espeak-ng",
+    "citations": "a server with `--search-index` or `--search-url`",
+}
 # Of the server that sees: its answers have no end of their own, and little is to be compiled.
 SEEING_FLAGS = ("--max-answer-tokens", "32", "--rows", "2", "--prefill-chunk", "32")
 
@@ -115,7 +125,7 @@ class Servers(NamedTuple):
     Attributes:
         plain: of one with no flag of its own.
         flagged: of one with `FLAGS`.
-        seeing: of one whose model sees.
+        seeing: of one whose model sees, and that hears and searches.
     """
 
     plain: str
@@ -163,8 +173,8 @@ def snippets() -> str:
 
 def features_list() -> str:
     """What the columns of the table mean."""
-    wanted = {name: f"; of a server with `{flag}`" for name, flag in FLAGGED.items()}
-    wanted["images"] = "; of a server whose model sees"
+    servers = SPECIAL | {name: f"a server with `{flag}`" for name, flag in FLAGGED.items()}
+    wanted = {name: f"; of {server}" for name, server in servers.items()}
     return "".join(
         f"- *{name}*: {meaning}{wanted.get(name, '')}.\n" for name, meaning in FEATURES.items()
     )

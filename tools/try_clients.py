@@ -5,8 +5,8 @@
     python -m tools.try_clients --url URL --flagged-url URL --seeing-url URL
                                        asks servers that run
 
-`tools.clients` has the flags of the second and the third; the models are those of
-`tools.greedy_model` and, of the third, `tools.seeing_model`.
+`tools.clients` has the flags of the second and the third, which has those of `tools.client_senses`
+too; the models are those of `tools.greedy_model` and, of the third, `tools.seeing_model`.
 Fails if a client does otherwise than its program says.
 """
 
@@ -22,6 +22,7 @@ from typing import Any
 
 import click
 
+from tools.client_senses import write_sense_flags
 from tools.clients import (
     CLIENTS,
     FEATURES,
@@ -54,6 +55,8 @@ _OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 def missing(*, for_node: bool) -> str | None:
     """What is needed to run programs and is not there, or None."""
+    if shutil.which("espeak-ng") is None:
+        return "voices: apt-get install espeak-ng"
     there = shutil.which("node") and _NODE_MODULES.is_dir() if for_node else _PYTHON.is_file()
     return None if there else f"the clients for {'Node' if for_node else 'Python'}: make clients"
 
@@ -136,6 +139,7 @@ def main(url: str, flagged_url: str, seeing_url: str) -> None:
     with ExitStack() as stack:
         models = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         greedy, seeing = write_greedy_model(models), write_seeing_model(models / "seeing")
+        senses = write_sense_flags(models / "searched")
 
         def served(model: Path, *flags: str) -> str:
             return stack.enter_context(Served(model, flags)).url
@@ -143,7 +147,7 @@ def main(url: str, flagged_url: str, seeing_url: str) -> None:
         servers = Servers(
             url or served(greedy, *GREEDY_FLAGS),
             flagged_url or served(greedy, *GREEDY_FLAGS, *FLAGS),
-            seeing_url or served(seeing, *SEEING_FLAGS),
+            seeing_url or served(seeing, *SEEING_FLAGS, *senses),
         )
         for client in CLIENTS:
             seen[client] = try_client(client, servers)

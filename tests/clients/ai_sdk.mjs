@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 
+import { createOpenAI } from "@ai-sdk/openai";
 import {
   APICallError,
   NoObjectGeneratedError,
@@ -29,7 +30,18 @@ import {
   report,
   works,
 } from "./cells.mjs";
-import { ABOUT, PDF, SEEING, checkFile, checkImages } from "./media_cells.mjs";
+import {
+  ABOUT,
+  CITED,
+  CITING,
+  HEIGHT,
+  PDF,
+  SEARCHED,
+  SEEING,
+  checkFile,
+  checkImages,
+  checkSounds,
+} from "./media_cells.mjs";
 
 // docs:begin
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
@@ -153,6 +165,34 @@ const files = works("PDF; of a text it sends the words", async function files() 
   await checkFile((file) => told(part(file)), PDF, "document.pdf");
 });
 
+const sound_in = works("as a `file`", async function sound_in() {
+  await checkSounds(({ data, kind }) => told({ type: "file", data, mediaType: kind }));
+});
+
+const citations = works(
+  "as `sources` of `@ai-sdk/openai`, with a `fetch` that adds `web_search_options`",
+  async function citations() {
+    const searching = createOpenAI({
+      baseURL: SEEING_URL,
+      apiKey: "none",
+      fetch: (url, asked) => {
+        const body = JSON.stringify({ ...JSON.parse(asked.body), ...SEARCHED, ...CITING });
+        return fetch(url, { ...asked, body });
+      },
+    });
+    const model = searching.chat(SEEING);
+    const streamed = streamText({ model, prompt: HEIGHT });
+    await streamed.consumeStream();
+    for (const sources of [
+      (await generateText({ model, prompt: HEIGHT })).sources,
+      await streamed.sources,
+    ]) {
+      const told = sources.map(({ url, title }) => ({ url, title }));
+      assert.deepEqual(told, [{ url: CITED.url, title: CITED.title }]);
+    }
+  },
+);
+
 const thoughts = works("as `reasoningText`", async function thoughts() {
   const { text, reasoningText, usage } = await generateText({ model, prompt: LONG_SUM });
   assert.match(reasoningText, THOUGHT);
@@ -200,6 +240,8 @@ await report(
   json_mode,
   images,
   files,
+  sound_in,
+  citations,
   thoughts,
   refusals,
 );

@@ -14,10 +14,11 @@ from cells import (
     report,
     works,
 )
-from instructor import Image, Instructor, Mode
+from instructor import Audio, Image, Instructor, Mode
 from instructor.processing.multimodal import PDF
 from media_cells import ABOUT, SEEING, Told, check_file, check_images
 from media_cells import PDF as ANNA_PDF
+from sound_cells import CITED, HEIGHT, SEARCHED, check_sounds
 
 # isort: split
 # docs:begin
@@ -98,10 +99,10 @@ def keep(*, messages: object, **fields: object) -> None:
 
 
 class Words(BaseModel):
-    words: str = Field(max_length=2)
+    words: str = Field(max_length=6)
 
 
-def told_of(media: Image | PDF) -> Told:
+def told_of(media: Image | PDF | Audio) -> Told:
     messages = [{"role": "user", "content": [ABOUT, media]}]
     asked = {"response_model": Words, "messages": messages, "temperature": 0}
     _, made = seeing.create_with_completion(**asked)
@@ -118,6 +119,23 @@ def files() -> None:
     check_file(lambda path: told_of(PDF.from_path(path)), ANNA_PDF, fields=sent)
 
 
+@works("as an `Audio`, in the mode `JSON_SCHEMA`")
+def sound_in() -> None:
+    check_sounds(lambda path: told_of(Audio.from_path(path)), sent)
+
+
+@works("in the completion of `create_with_completion`, in the mode `JSON_SCHEMA`")
+def citations() -> None:
+    class Source(BaseModel):
+        number: Literal["[1]"]
+
+    question = [{"role": "user", "content": HEIGHT}]
+    asked = {"response_model": Source, "messages": question, **SEARCHED}
+    _, made = seeing.create_with_completion(**asked)
+    (told,) = made.choices[0].message.annotations
+    assert told.url_citation.url == CITED["url"]
+
+
 @works("in the completion of `create_with_completion`, in the mode `JSON_SCHEMA`")
 def thoughts() -> None:
     class Sum(BaseModel):
@@ -130,4 +148,15 @@ def thoughts() -> None:
     assert THOUGHT in made.choices[0].message.reasoning_content
 
 
-report(stream, usage, errors, structured_output, json_mode, images, files, thoughts)
+report(
+    stream,
+    usage,
+    errors,
+    structured_output,
+    json_mode,
+    images,
+    files,
+    sound_in,
+    citations,
+    thoughts,
+)

@@ -1,5 +1,6 @@
 """LangChain's `ChatOpenAI`."""
 
+import base64
 from pathlib import Path
 
 import openai
@@ -21,7 +22,11 @@ from cells import (
     works,
 )
 from langchain_core.messages import HumanMessage
-from langchain_core.messages.content import create_file_block, create_image_block
+from langchain_core.messages.content import (
+    create_audio_block,
+    create_file_block,
+    create_image_block,
+)
 from langchain_core.tools import tool
 from langchain_openai.chat_models.base import OpenAIRefusalError
 from media_cells import (
@@ -36,6 +41,7 @@ from media_cells import (
     data_url,
     kind,
 )
+from sound_cells import CITED, CITING, HEIGHT, SEARCHED, SPOKEN, check_sounds, check_wav, sound_part
 
 # isort: split
 # docs:begin
@@ -163,6 +169,36 @@ def files() -> None:
     check_file(openais, PDF)
 
 
+@works("as a standard block of `audio/wav` or `audio/mp3`, or as `input_audio`")
+def sound_in() -> None:
+    def standard(path: Path) -> Told:
+        form = f"audio/{path.suffix[1:]}"
+        return told_of(create_audio_block(base64=as_base64(path), mime_type=form))
+
+    check_sounds(standard)
+    check_sounds(lambda path: told_of(sound_part(path)))
+
+
+@works("in `additional_kwargs`, by `model_kwargs`")
+def sound_out() -> None:
+    speaking = ChatOpenAI(
+        base_url=BASE_URL, api_key="none", model="parlance-bundled", model_kwargs=SPOKEN
+    )
+    said = speaking.invoke(SUM)
+    audio = said.additional_kwargs["audio"]
+    assert "12" in audio["transcript"]
+    check_wav(base64.b64decode(audio["data"]))
+    again = speaking.invoke([HumanMessage(SUM), said, HumanMessage(LONG_SUM)])
+    assert again.additional_kwargs["audio"]["id"] != audio["id"]
+
+
+@fails("no citation", "`ChatOpenAI` leaves out `annotations`")
+def citations() -> None:
+    made = seeing.invoke(HEIGHT, **SEARCHED, extra_body=CITING)
+    assert "[1]" in made.text
+    assert CITED["url"] in str(made), "no citation"
+
+
 @fails("no thought", "`ChatOpenAI` leaves out `reasoning_content`, and says so")
 def thoughts() -> None:
     blocks = model.invoke(LONG_SUM).content_blocks
@@ -190,6 +226,9 @@ report(
     json_mode,
     images,
     files,
+    sound_in,
+    sound_out,
+    citations,
     thoughts,
     refusals,
 )

@@ -21,6 +21,9 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 BASE_URL, SEEING_URL = sys.argv[1:]
 MEDIA = Path(__file__).parent / "media"
+CLIP = MEDIA.parents[1] / "fixtures" / "speech" / "clips" / "en-1.wav"
+
+AT_SEEING = ("test_image_inputs", "test_anthropic_inputs", "test_audio_inputs")
 
 text_only = pytest.mark.xfail(
     raises=pytest.RaisesExc(openai.BadRequestError, match="Supported values are: 'text'"),
@@ -30,15 +33,14 @@ text_only = pytest.mark.xfail(
 
 
 class TestChatOpenAI(ChatModelIntegrationTests):
-    """All of them but those that need sound."""
-
     @pytest.fixture(autouse=True)
     def _nothing_is_fetched(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The tests fetch a picture and a PDF from the internet."""
+        """The tests fetch a picture, a PDF and a sound from the internet."""
+        ours = {".pdf": MEDIA / "anna.pdf", ".wav": CLIP}
 
         def get(url: str, **_: object) -> httpx.Response:
-            name = "anna.pdf" if url.endswith(".pdf") else "dots.png"
-            return httpx.Response(200, content=(MEDIA / name).read_bytes())
+            path = ours.get(Path(url).suffix, MEDIA / "dots.png")
+            return httpx.Response(200, content=path.read_bytes())
 
         monkeypatch.setattr(httpx, "get", get)
 
@@ -58,9 +60,9 @@ class TestChatOpenAI(ChatModelIntegrationTests):
 
     @pytest.fixture
     def model(self, request: pytest.FixtureRequest) -> BaseChatModel:
-        """The one that sees, where a picture is to be seen."""
+        """The one that sees and hears, where something is to be seen or heard."""
         more = getattr(request, "param", None) or {}
-        if request.node.name in ("test_image_inputs", "test_anthropic_inputs"):
+        if request.node.name in AT_SEEING:
             more = {"base_url": SEEING_URL, "model": "seeing"}
         return ChatOpenAI(**self.standard_chat_model_params | self.chat_model_params | more)
 
@@ -74,6 +76,10 @@ class TestChatOpenAI(ChatModelIntegrationTests):
 
     @property
     def supports_image_inputs(self) -> bool:
+        return True
+
+    @property
+    def supports_audio_inputs(self) -> bool:
         return True
 
     @property

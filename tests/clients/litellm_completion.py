@@ -1,5 +1,6 @@
 """LiteLLM's `completion`."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -21,7 +22,18 @@ from cells import (
     report,
     works,
 )
-from media_cells import ABOUT, PDF, SEEING, TEXT, Told, check_file, check_images, data_url, kind
+from media_cells import (
+    ABOUT,
+    PDF,
+    SEEING,
+    TEXT,
+    Told,
+    check_file,
+    check_images,
+    data_url,
+    kind,
+)
+from sound_cells import CITED, CITING, HEIGHT, SEARCHED, SPOKEN, check_sounds, check_wav, sound_part
 
 # isort: split
 # docs:begin
@@ -168,6 +180,32 @@ def files() -> None:
     check_file(lambda path: ask(file_data=data_url(path)), PDF, "my_file.pdf")
 
 
+def sound_in() -> None:
+    check_sounds(lambda path: told_of(sound_part(path)))
+
+
+def sound_out() -> None:
+    audio = ask(SUM, **SPOKEN).choices[0].message.audio
+    assert "12" in audio.transcript
+    check_wav(base64.b64decode(audio.data))
+    pcm16 = SPOKEN | {"audio": {"voice": "alloy", "format": "pcm16"}}
+    whole = ask(SUM, **pcm16).choices[0].message.audio
+    deltas = [chunk.choices[0].delta for chunk in ask(SUM, **pcm16, stream=True)]
+    told = [delta.audio for delta in deltas if getattr(delta, "audio", None)]
+    assert "".join(piece.get("data", "") for piece in told) == whole.data
+
+
+def citations() -> None:
+    asked = {"messages": [{"role": "user", "content": HEIGHT}], "extra_body": CITING}
+    message = completion(**asked, **SEARCHED, **seeing).choices[0].message
+    assert [each["url_citation"] for each in message.annotations] == [CITED]
+    deltas = [
+        chunk.choices[0].delta for chunk in completion(**asked, **SEARCHED, **seeing, stream=True)
+    ]
+    (streamed,) = [delta.annotations for delta in deltas if getattr(delta, "annotations", None)]
+    assert [each["url_citation"] for each in streamed] == [CITED]
+
+
 def thoughts() -> None:
     made = ask(LONG_SUM)
     message = made.choices[0].message
@@ -204,6 +242,9 @@ report(
     json_mode,
     images,
     files,
+    sound_in,
+    sound_out,
+    citations,
     thoughts,
     refusals,
 )

@@ -1,6 +1,7 @@
 """LlamaIndex's `OpenAILike`."""
 
 import asyncio
+import base64
 import json
 
 import openai
@@ -22,6 +23,7 @@ from cells import (
 )
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.llms import (
+    AudioBlock,
     ChatMessage,
     DocumentBlock,
     ImageBlock,
@@ -29,6 +31,7 @@ from llama_index.core.llms import (
 )
 from llama_index.core.tools import FunctionTool
 from media_cells import ABOUT, PDF, SEEING, TEXT, Told, check_file, check_images
+from sound_cells import CITED, CITING, HEIGHT, SEARCHED, SPOKEN, check_sounds, check_wav
 
 # isort: split
 # docs:begin
@@ -118,7 +121,7 @@ def json_mode() -> None:
 seeing = OpenAILike(model=SEEING, api_base=SEEING_URL, api_key="none", is_chat_model=True)
 
 
-def told_of(block: ImageBlock | DocumentBlock) -> Told:
+def told_of(block: ImageBlock | DocumentBlock | AudioBlock) -> Told:
     blocks = [TextBlock(text=ABOUT), block]
     made = seeing.chat([ChatMessage(role="user", blocks=blocks)], temperature=0)
     return Told(made.message.content, made.raw.usage.prompt_tokens)
@@ -136,6 +139,40 @@ def files() -> None:
         check_file(lambda path: told_of(DocumentBlock(path=path, title=path.name)), path)
         # It names a file that has no title.
         check_file(lambda path: told_of(DocumentBlock(path=path)), path, "input_document")
+
+
+@works("as an `AudioBlock`")
+def sound_in() -> None:
+    check_sounds(lambda path: told_of(AudioBlock(path=path, format=path.suffix[1:])))
+
+
+@works(
+    "as an `AudioBlock`, with `modalities` and `audio_config`; streamed it is refused by LlamaIndex"
+)
+def sound_out() -> None:
+    speaking = OpenAILike(
+        model="parlance-bundled",
+        api_base=BASE_URL,
+        api_key="none",
+        is_chat_model=True,
+        modalities=SPOKEN["modalities"],
+        audio_config=SPOKEN["audio"],
+    )
+    question = ChatMessage(role="user", content=SUM)
+    said = speaking.chat([question]).message
+    (block,) = said.blocks
+    check_wav(base64.b64decode(block.audio))
+    again = speaking.chat([question, said, ChatMessage(role="user", content=LONG_SUM)]).message
+    ids = [each.additional_kwargs["reference_audio_id"] for each in (said, again)]
+    assert len(set(ids)) == 2
+
+
+@works("in `raw`")
+def citations() -> None:
+    asked = [ChatMessage(role="user", content=HEIGHT)]
+    made = seeing.chat(asked, **SEARCHED, extra_body=CITING)
+    (told,) = made.raw.choices[0].message.annotations
+    assert told.url_citation.model_dump() == CITED
 
 
 @works("as a `ThinkingBlock`")
@@ -162,5 +199,8 @@ report(
     json_mode,
     images,
     files,
+    sound_in,
+    sound_out,
+    citations,
     thoughts,
 )

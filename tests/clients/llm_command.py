@@ -25,6 +25,7 @@ from cells import (
     works,
 )
 from media_cells import ABOUT, PDF, SEEING, Told, check_file, check_images
+from sound_cells import check_sounds
 
 HERE = Path(__file__).parent
 FUNCTION = f'''
@@ -122,6 +123,11 @@ def files() -> None:
     check_file(told_of, PDF, f"{hashlib.sha256(PDF.read_bytes()).hexdigest()}.pdf")
 
 
+@works("with `audio: true`")
+def sound_in() -> None:
+    check_sounds(told_of)
+
+
 @fails("no thought", "it reads thoughts of OpenAI's Responses API only")
 def thoughts() -> None:
     done = llm(LONG_SUM)
@@ -142,5 +148,6 @@ report(
     json_mode,
     images,
     files,
+    sound_in,
     thoughts,
 )

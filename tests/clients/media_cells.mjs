@@ -1,5 +1,5 @@
-// What the programs for Node have in common where they send pictures and files; media_cells.py
-// says what they ask.
+// What the programs for Node have in common where they send pictures, files and sound, and search;
+// media_cells.py and sound_cells.py say what they ask.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -12,11 +12,26 @@ const PICTURES = ["stripes.png", "dots.png"].map((name) => media(name, "image/pn
 const PICTURE_TOKENS = 6 * 4 + 2;
 export const PDF = media("anna.pdf", "application/pdf");
 export const TEXT = media("ben.txt", "text/plain");
+const SOUNDS = [
+  media("../../fixtures/speech/clips/en-1.wav", "audio/wav"),
+  media("window.mp3", "audio/mpeg"),
+];
+
+export const HEIGHT = "How high is the Brocken?";
+export const SEARCHED = { web_search_options: { search_context_size: "low" } };
+export const CITING = { guided_regex: "1,141 m \\[1\\]" };
+export const CITED = {
+  start_index: 8,
+  end_index: 11,
+  title: "Brocken",
+  url: "https://harz.example/brocken.md",
+};
 
 function media(name, kind) {
   const path = new URL(`media/${name}`, import.meta.url);
   const data = readFileSync(path);
-  return { name, path, kind, data, url: `data:${kind};base64,${data.toString("base64")}` };
+  const format = name.slice(-3);
+  return { name, path, kind, data, format, url: `data:${kind};base64,${data.toString("base64")}` };
 }
 
 /** Pictures are seen as plain HTTP sends them, and each is answered otherwise. */
@@ -40,6 +55,19 @@ export async function checkFile(ask, file, filename = file.name) {
   assert.deepEqual(told, await plain({ type: "file", file: { filename, file_data: file.url } }));
   assert.notEqual(told.text, without.text);
   assert(told.promptTokens > without.promptTokens + 20);
+}
+
+/** Sounds are heard as plain HTTP sends them, and each is answered otherwise. */
+export async function checkSounds(ask) {
+  const texts = new Set();
+  for (const sound of SOUNDS) {
+    const told = await ask(sound);
+    const input_audio = { data: sound.data.toString("base64"), format: sound.format };
+    assert.deepEqual(told, await plain({ type: "input_audio", input_audio }));
+    assert(told.promptTokens > (await plain()).promptTokens);
+    texts.add(told.text);
+  }
+  assert.equal(texts.size, SOUNDS.length);
 }
 
 async function plain(...parts) {

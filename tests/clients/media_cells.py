@@ -14,11 +14,11 @@ from cells import SEEING_URL
 
 SEEING = "seeing"
 ABOUT = "What is this?"
-_MEDIA = Path(__file__).parent / "media"
-PICTURES = (_MEDIA / "stripes.png", _MEDIA / "dots.png")
+MEDIA = Path(__file__).parent / "media"
+PICTURES = (MEDIA / "stripes.png", MEDIA / "dots.png")
 # Each 8 × 8 of 48 × 32 pixels, and what begins and ends a picture.
 _PICTURE_TOKENS = 6 * 4 + 2
-PDF, TEXT = _MEDIA / "anna.pdf", _MEDIA / "ben.txt"
+PDF, TEXT = MEDIA / "anna.pdf", MEDIA / "ben.txt"
 _KINDS = {".pdf": "application/pdf", ".png": "image/png", ".txt": "text/plain"}
 
 
@@ -56,10 +56,10 @@ def check_images(ask: Ask, fields: Mapping[str, Any] = {}) -> None:
     """
     told = [ask(path) for path in PICTURES]
     urls = [{"url": data_url(path)} for path in PICTURES]
-    assert told == [_plain(fields, {"type": "image_url", "image_url": url}) for url in urls]
+    assert told == [plain(fields, {"type": "image_url", "image_url": url}) for url in urls]
     (stripes, count), (dots, _) = told
     assert stripes != dots
-    assert count == _plain(fields).prompt_tokens + _PICTURE_TOKENS
+    assert count == plain(fields).prompt_tokens + _PICTURE_TOKENS
 
 
 def check_file(ask: Ask, path: Path, name: str = "", fields: Mapping[str, Any] = {}) -> None:
@@ -71,15 +71,15 @@ def check_file(ask: Ask, path: Path, name: str = "", fields: Mapping[str, Any] =
         name: by which it is sent, if that is not its own.
         fields: those of its own that a request has, once it has asked.
     """
-    told, without = ask(path), _plain(fields)
+    told, without = ask(path), plain(fields)
     file = {"filename": name or path.name, "file_data": data_url(path)}
-    assert told == _plain(fields, {"type": "file", "file": file})
+    assert told == plain(fields, {"type": "file", "file": file})
     assert told.text != without.text
     # Each character of what it says is a token.
     assert told.prompt_tokens > without.prompt_tokens + 20
 
 
-def _plain(fields: Mapping[str, Any], *parts: dict[str, Any]) -> Told:
+def plain(fields: Mapping[str, Any], *parts: dict[str, Any]) -> Told:
     """What is answered about these parts without a client."""
     messages = [{"role": "user", "content": [{"type": "text", "text": ABOUT}, *parts]}]
     body = {"model": SEEING, "messages": messages, "temperature": 0, **fields}

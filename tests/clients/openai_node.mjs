@@ -21,7 +21,19 @@ import {
   report,
   works,
 } from "./cells.mjs";
-import { ABOUT, PDF, SEEING, TEXT, checkFile, checkImages } from "./media_cells.mjs";
+import {
+  ABOUT,
+  CITED,
+  CITING,
+  HEIGHT,
+  PDF,
+  SEARCHED,
+  SEEING,
+  TEXT,
+  checkFile,
+  checkImages,
+  checkSounds,
+} from "./media_cells.mjs";
 
 // docs:begin
 import OpenAI from "openai";
@@ -148,6 +160,31 @@ const files = works("PDF and text, in the request or uploaded", async function f
   }
 });
 
+async function sound_in() {
+  await checkSounds(({ data, format }) =>
+    told({ type: "input_audio", input_audio: { data: data.toString("base64"), format } }),
+  );
+}
+
+async function sound_out() {
+  const spoken = { modalities: ["text", "audio"], audio: { voice: "alloy", format: "wav" } };
+  const fields = asked(SUM, spoken);
+  const { audio } = (await client.chat.completions.create(fields)).choices[0].message;
+  assert.match(audio.transcript, /12/);
+  assert.equal(Buffer.from(audio.data, "base64").toString("latin1", 0, 4), "RIFF");
+  fields.messages.push({ role: "assistant", audio: { id: audio.id } });
+  fields.messages.push({ role: "user", content: LONG_SUM });
+  const again = (await client.chat.completions.create(fields)).choices[0].message;
+  assert.notEqual(again.audio.id, audio.id);
+}
+
+async function citations() {
+  const messages = [{ role: "user", content: HEIGHT }];
+  const fields = { model: SEEING, messages, ...SEARCHED, ...CITING };
+  const { annotations } = (await seeing.chat.completions.create(fields)).choices[0].message;
+  assert.deepEqual(annotations, [{ type: "url_citation", url_citation: CITED }]);
+}
+
 const thoughts = works(
   "as `reasoning_content`, which its types do not name",
   async function thoughts() {
@@ -196,6 +233,9 @@ await report(
   json_mode,
   images,
   files,
+  sound_in,
+  sound_out,
+  citations,
   thoughts,
   refusals,
 );

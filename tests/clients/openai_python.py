@@ -1,5 +1,6 @@
 """The official client for Python."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -21,8 +22,18 @@ from cells import (
     report,
     works,
 )
-from media_cells import ABOUT, PDF, SEEING, TEXT, Told, check_file, check_images, data_url
+from media_cells import (
+    ABOUT,
+    PDF,
+    SEEING,
+    TEXT,
+    Told,
+    check_file,
+    check_images,
+    data_url,
+)
 from pydantic import BaseModel
+from sound_cells import CITED, CITING, HEIGHT, SEARCHED, SPOKEN, check_sounds, check_wav, sound_part
 
 # isort: split
 # docs:begin
@@ -153,6 +164,37 @@ def files() -> None:
         check_file(uploaded, path)
 
 
+def sound_in() -> None:
+    check_sounds(lambda path: told_of(sound_part(path)))
+
+
+def sound_out() -> None:
+    fields = asked(SUM, **SPOKEN)
+    audio = client.chat.completions.create(**fields).choices[0].message.audio
+    assert "12" in audio.transcript
+    check_wav(base64.b64decode(audio.data))
+    said = {"role": "assistant", "audio": {"id": audio.id}}
+    later = fields["messages"] + [said, {"role": "user", "content": LONG_SUM}]
+    again = client.chat.completions.create(**fields | {"messages": later})
+    assert again.choices[0].message.audio.id != audio.id
+
+    fields["audio"] = {"voice": "alloy", "format": "pcm16"}
+    whole = client.chat.completions.create(**fields).choices[0].message.audio
+    deltas = [
+        chunk.choices[0].delta for chunk in client.chat.completions.create(**fields, stream=True)
+    ]
+    told = [delta.audio for delta in deltas if getattr(delta, "audio", None)]
+    assert "".join(piece.get("data", "") for piece in told) == whole.data
+
+
+def citations() -> None:
+    fields = {"model": SEEING, "messages": [{"role": "user", "content": HEIGHT}], **SEARCHED}
+    message = seeing.chat.completions.create(**fields, extra_body=CITING).choices[0].message
+    (told,) = message.annotations
+    assert told.url_citation.model_dump() == CITED
+    assert message.content[told.url_citation.start_index :] == "[1]"
+
+
 @works("as `reasoning_content`, which its types do not name")
 def thoughts() -> None:
     made = client.chat.completions.create(**asked(LONG_SUM))
@@ -192,6 +234,9 @@ report(
     json_mode,
     images,
     files,
+    sound_in,
+    sound_out,
+    citations,
     thoughts,
     refusals,
 )

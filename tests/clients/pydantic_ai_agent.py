@@ -16,6 +16,7 @@ from cells import (
     WEATHER,
     WEATHER_FOUND,
     Person,
+    fails,
     refused,
     report,
     works,
@@ -24,6 +25,7 @@ from media_cells import ABOUT, PDF, SEEING, Told, check_file, check_images, kind
 from pydantic_ai import BinaryContent, ModelHTTPError, NativeOutput, PromptedOutput, UploadedFile
 from pydantic_ai.exceptions import ContentFilterError, UnexpectedModelBehavior
 from pydantic_ai.messages import ModelResponsePart, UserContent
+from sound_cells import CITED, CITING, HEIGHT, SEARCHED, check_sounds
 
 # isort: split
 # docs:begin
@@ -148,6 +150,18 @@ def files() -> None:
     check_file(lambda _: told_of(uploaded), PDF)
 
 
+@works("as a `BinaryContent`")
+def sound_in() -> None:
+    check_sounds(lambda path: told_of(BinaryContent.from_path(path)))
+
+
+@fails("no citation", "`OpenAIChatModel` leaves out `annotations`")
+def citations() -> None:
+    made = seeing.run_sync(HEIGHT, model_settings={"extra_body": SEARCHED | CITING})
+    assert "[1]" in made.output
+    assert CITED["url"] in str(made.all_messages()), "no citation"
+
+
 @works("as a `ThinkingPart`")
 def thoughts() -> None:
     async def streamed_parts() -> list[ModelResponsePart]:
@@ -194,6 +208,8 @@ report(
     json_mode,
     images,
     files,
+    sound_in,
+    citations,
     thoughts,
     refusals,
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.server_process import ServerProcess, end_server, start_server
 
+from tools.client_senses import write_sense_flags
 from tools.clients import CLIENTS, FLAGS, SEEING_FLAGS, Cell, Client, Servers, StandardTest
 from tools.greedy_model import GREEDY_FLAGS, write_greedy_model
 from tools.seeing_model import write_seeing_model
@@ -44,9 +45,10 @@ def flagged_server(compile_cache, greedy_model) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def seeing_server(compile_cache, tmp_path_factory) -> Iterator[ServerProcess]:
-    """A server whose model sees."""
-    model: Path = write_seeing_model(tmp_path_factory.mktemp("models") / "seeing")
-    running = start_server(compile_cache, "--model", str(model), *SEEING_FLAGS)
+    """A server whose model sees, and that hears and searches."""
+    directory: Path = tmp_path_factory.mktemp("models")
+    model, senses = write_seeing_model(directory / "seeing"), write_sense_flags(directory / "pages")
+    running = start_server(compile_cache, "--model", str(model), *SEEING_FLAGS, *senses)
     yield running
     assert end_server(running) == 0, "".join(running.lines)
 

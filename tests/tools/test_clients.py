@@ -90,7 +90,8 @@ def test_a_column_says_which_server_it_wants() -> None:
     columns = features_list().splitlines()
     assert len(columns) == len(FEATURES)
     assert columns[0] == "- *chat*: an answer in one piece."
-    assert columns[-4] == "- *images*: a picture in a message; of a server whose model sees."
+    assert "- *images*: a picture in a message; of a server whose model sees." in columns
+    assert "- *sound in*: speech in a message; of a server with `--speech-model`." in columns
     assert columns[-1].startswith("- *refusals*: ")
     assert columns[-1].endswith("; of a server with `--refusals`.")
 
@@ -121,5 +122,6 @@ def test_a_client_is_shown_as_it_is_tried(client) -> None:
 
 def test_every_program_is_a_clients() -> None:
     shared = {"cells.py", "cells.mjs", "langchain_standard.py", "media_cells.py", "media_cells.mjs"}
+    shared.add("sound_cells.py")
     programs = {path.name for pattern in ("*.py", "*.mjs") for path in PROGRAMS.glob(pattern)}
     assert programs - shared == {client.program for client in CLIENTS}
