@@ -21,11 +21,12 @@ _TOOLS = '"tools":[{"type":"function","function":{"name":"a"}}],'
 _FORM = ('"structured_outputs":{', '"regex":"a",')
 _SAYING = ('{"role":"assistant",', '"content":"a",')
 _OF_ANSWERS = (
-    *("annotations", "audio", "cache_control", "name", "parsed"),
+    *("annotations", "cache_control", "name", "parsed"),
     *("provider_specific_fields", "reasoning_details", "thinking_blocks"),
 )
 # What else a request needs to be valid with something in these places, and what that stands after.
 _COMPANIONS = {
+    "audio": ("{", '"modalities":["audio"],'),
     "function_call": ("{", '"functions":[{"name":"a"}],'),
     **{f"messages[assistant].{field}": _SAYING for field in _OF_ANSWERS},
     "messages[user].content[file].file.filename": ('"file":{', '"file_data":"YQ==",'),

@@ -40,6 +40,8 @@ def test_help_of_serve_groups_the_settings(capsys: pytest.CaptureFixture[str]) -
         "Access",
         "Content",
         "Limits",
+        "Sound",
+        "Search",
         "Engine",
         "Prompt cache",
         "Store",

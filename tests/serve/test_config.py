@@ -97,6 +97,7 @@ def test_every_setting_can_be_set_in_all_three_ways(name: str, tmp_path: Path) -
         "speculate": "ngram",
         "moderation_url": "http://one.example/v1/moderations",
         "moderation_unanswered": "allow",
+        "search_url": "http://one.example",
         "rate_limit": "60,1000",
     }.get(name)
     if other is None:

@@ -21,7 +21,7 @@ from support.seeing import (
     text,
 )
 
-from serve import app
+from serve import gathering
 from serve.api.asking import prepare
 from serve.media.fetcher import FetchLimits, ImageFetcher
 from serve.media.images import read_picture
@@ -150,13 +150,13 @@ async def test_fetched_pictures_come_from_where_the_fetcher_may_go(
         server.answers["/a.png"] = response(png(96, 64))
         url = f"http://pictures.example:{server.port}/a.png"
         part = {"type": "image_url", "image_url": {"url": url}}
-        monkeypatch.setattr(app, "FetchLimits", partial(FetchLimits, ports={server.port}))
+        monkeypatch.setattr(gathering, "FetchLimits", partial(FetchLimits, ports={server.port}))
         for public, answer in (
             (is_public, (400, "failed_to_download_image", "messages[0].content[0]")),
             (bool, (200, 6, 1)),
         ):
             fetcher = partial(ImageFetcher, resolve=here, public=public)
-            monkeypatch.setattr(app, "ImageFetcher", fetcher)
+            monkeypatch.setattr(gathering, "ImageFetcher", fetcher)
             house = seeing_house(make_house, settings={"fetch_images": True})
             got = await house.post({"model": "tiny", "messages": user(part)})
             if got.status_code == 200:
@@ -199,13 +199,13 @@ async def test_a_picture_that_never_fits_is_refused_before_the_engine_sees_it(
 
 async def test_what_waits_for_the_answer_keeps_no_picture(seeing: Any, monkeypatch: Any) -> None:
     kept: list[Any] = []
-    original = prepare._with_images
+    original = prepare._with
 
     def spy(prepared: Any, gathered: Any) -> Any:
         kept.append(original(prepared, gathered))
         return kept[-1]
 
-    monkeypatch.setattr(prepare, "_with_images", spy)
+    monkeypatch.setattr(prepare, "_with", spy)
     await seeing.prompt_of(user(image()))
     assert kept[0].wire.messages == []
     assert "base64" not in json.dumps(kept[0].wire.model_dump(mode="json"))

@@ -662,7 +662,6 @@ async def test_messages_name_what_was_given_and_what_is_allowed(house: Any, ask:
     assert await message_for(stream=True, prompt_logprobs=3) == (
         "The 'prompt_logprobs' parameter is not available when 'stream' is true."
     )
-    assert await message_for(audio={}) == (
-        "Unsupported parameter: 'audio'. This server does not honour it yet: leave it out, "
-        "or send null."
+    assert await message_for(audio={"format": "wav", "voice": "alloy"}) == (
+        "The 'audio' parameter is only allowed when 'modalities' has 'audio'."
     )

@@ -30,7 +30,8 @@ async def test_document(house: Any) -> None:
     assert schemas["ChatRequest"]["required"] == ["messages", "model"]
     assert schemas["ChatRequest"]["additionalProperties"] is False
     assert all("description" in p for p in schemas["ChatRequest"]["properties"].values())
-    assert schemas["ChatRequest"]["properties"]["audio"]["enum"] == [None]
+    formats = ["wav", "aac", "mp3", "flac", "opus", "pcm16"]
+    assert schemas["AudioOutput"]["properties"]["format"]["enum"] == formats
 
 
 async def test_every_route_is_described(house: Any) -> None:
