@@ -20,7 +20,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionAudio
 from openai.types.chat.chat_completion_message import Annotation
 from support.packaged_models import MUST_FETCH, whisper_tiny_en
-from support.processes import children, held
+from support.processes import children, held, memory
 from support.server_process import MODEL, ServerProcess, end_server, start_server
 from support.sounds import mp3, wav
 from support.waiting import until
@@ -323,7 +323,7 @@ async def test_nothing_is_left_of_those_who_leave(
 ) -> None:
     pid = server.process.pid
     await spoken(client, **saying("Hello."))
-    process, before = worker(server), None
+    process, before, took = worker(server), None, 0.0
     for _ in range(30):
         stream = await client.chat.completions.create(**saying(LONG, n=2), stream=True)
         async for chunk in stream:
@@ -332,8 +332,10 @@ async def test_nothing_is_left_of_those_who_leave(
         await stream.close()
         await until(lambda: not children(process))
         # What is kept for the next ones is there after the first.
-        before = before or held(pid)
+        before, took = before or held(pid), took or memory(pid)
     await until(lambda: held(pid) <= before)
+    # Of each client the sound would be five.
+    assert memory(pid) < took + 64
     server.wait_idle(10)
     assert worker(server) == process
 
@@ -360,6 +362,7 @@ async def test_whoever_reads_slowly_holds_nobody_up(
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [(FOUND, None), (b"", "unreachable"), (FOUND[:80], "unreachable"), (None, "timeout")],
+    ids=["found", "ended", "cut", "silent"],
 )
 async def test_answers_are_spoken_with_what_was_found_and_without(
     client: openai.AsyncOpenAI,

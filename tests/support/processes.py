@@ -1,5 +1,6 @@
 """Processes that a server has started, as Linux tells of them."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,3 +26,9 @@ def held(process: int) -> tuple[int, int]:
     """Its threads and its open files."""
     place = Path("/proc", str(process))
     return len(list((place / "task").iterdir())), len(list((place / "fd").iterdir()))
+
+
+def memory(process: int) -> float:
+    """MiB that it holds."""
+    pages = Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGESIZE") / 2**20
