@@ -17,7 +17,7 @@ PLACES = {(place.name, place.kind): place for place in WALK}
 INVALID = {
     *("messages[assistant]", "structured_outputs", "continue_final_message"),
     "tool_choice[allowed_tools].allowed_tools.tools[custom]",
-    "web_search_options.user_location.approximate.country",
+    "web_search_options.user_location[approximate].approximate.country",
 }
 
 
