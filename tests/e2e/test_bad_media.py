@@ -33,7 +33,7 @@ FLAGS = [
 PUBLIC = "127.0.0.3"
 BEFORE = f"""
 import functools, itertools, socket
-from serve import app
+from serve import gathering
 from serve.media.public import is_public
 
 changing = itertools.cycle([["{PUBLIC}"], ["127.0.0.1"]])
@@ -48,8 +48,8 @@ async def resolve(host, port):
 def public(address):
     return address == "{PUBLIC}" or is_public(address)
 
-app.ImageFetcher = functools.partial(app.ImageFetcher, resolve=resolve, public=public)
-app.FetchLimits = functools.partial(app.FetchLimits, ports={{80, 443, PORT}})
+gathering.ImageFetcher = functools.partial(gathering.ImageFetcher, resolve=resolve, public=public)
+gathering.FetchLimits = functools.partial(gathering.FetchLimits, ports={{80, 443, PORT}})
 """
 # A file may take four seconds of a core, which a busy machine may not have sooner.
 SECONDS = 180
