@@ -15,7 +15,7 @@ from support.documents import drawn_pdf, form_pdf, pdf, picture, stream, word, w
 from support.waiting import until
 
 from serve.kept_helper import AbandonedError
-from serve.media import file_process
+from serve.media import file_process, file_worker
 from serve.media.documents import transfer, worker
 from serve.media.documents.document import Document
 from serve.media.documents.limits import DocumentLimits
@@ -364,8 +364,9 @@ def test_a_library_that_stumbles_is_the_files_fault_and_its_words_are_not_logged
         raise KeyError("what the file says")
 
     monkeypatch.setattr(worker.any_kind, "read", stumble)
-    answer = worker._answer(worker.Asked("a", "", pictures=False), b"x", DocumentLimits())
-    assert isinstance(answer, worker.Refused)
+    asked = worker.Asked("a", "", pictures=False)
+    answer = file_worker._answer(worker._read, asked, b"x", DocumentLimits())
+    assert isinstance(answer, file_worker.Refused)
     assert answer.reason == "cannot be read: it is damaged."
     assert answer.unforeseen.startswith("KeyError in ")
     assert "what the file says" not in answer.unforeseen
