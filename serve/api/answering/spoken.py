@@ -194,11 +194,8 @@ class Spoken:
                 raise item
             yield item
 
-    async def take(self, sound: Sound) -> str:
+    async def take(self, sound: Sound) -> None:
         """More of a choice's sound.
-
-        Returns:
-            what of it may be told now, in base64.
 
         Raises:
             ApiError: 400, there is too much to be told at once; 503, its name cannot be kept.
@@ -206,16 +203,22 @@ class Spoken:
         sound.taken.set()
         choice = self._choices.get(sound.index)
         if choice is None:
-            return ""
+            return
         if sound.samples is None:
             expires = int(time.time()) + self._settings.seconds
             await self._settings.keep(self._owner, choice.id, "".join(choice.said), expires)
             choice.expires = expires
-            rest, choice.rest = choice.rest, b""
-            return b64encode(rest).decode()
+            return
         self._settings.on_spoken(len(sound.samples) / SAMPLE_RATE)
         if self._whole:
             self._hold(choice, sound.samples)
+
+    def told(self, sound: Sound) -> str:
+        """What of a choice's sound may be told in a stream now, in base64."""
+        choice = self._choices[sound.index]
+        if sound.samples is None:
+            rest, choice.rest = choice.rest, b""
+            return b64encode(rest).decode()
         data = choice.rest + sound.samples.astype("<i2").tobytes()
         whole = len(data) - len(data) % _WHOLE_BYTES
         choice.rest = data[whole:]

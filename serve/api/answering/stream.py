@@ -143,7 +143,8 @@ class _Teller:
         run, writer, index = self._run, self._writer, sound.index
         if run.spoken is None:
             raise RuntimeError("there is sound of what is not spoken")
-        data = await run.spoken.take(sound)
+        await run.spoken.take(sound)
+        data = run.spoken.told(sound)
         name = run.spoken.name(index)
         chunks = [writer.audio(index, {"id": name, "data": data})] if data else []
         if sound.samples is None:
