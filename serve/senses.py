@@ -10,7 +10,6 @@ from serve.config import ServeConfig, expanded
 from serve.search.local_index import LocalIndex
 from serve.search.searxng import SearXNG
 from serve.search.types import SearchError, SearchProvider, SearchSettings
-from serve.voice.process import SpeakingProcess
 from serve.voice.settings import VoiceSettings
 from serve.voice.speaker import Speaker
 from serve.voice.voices import read_voices
@@ -56,14 +55,12 @@ def voices_of(config: ServeConfig) -> tuple[Speaker | None, str]:
         return (None, missing) if missing else (Speaker(voices, settings), "")
     if missing:
         raise SensesError(missing)
-    trial = SpeakingProcess(set(voices.values()), settings)
+    speaker = Speaker(voices, settings)
     try:
-        trial.start()
+        speaker.try_out()
     except OSError as error:
         raise SensesError(f"voices {config.voices}: {error}") from error
-    finally:
-        trial.close()
-    return Speaker(voices, settings), ""
+    return speaker, ""
 
 
 def search_of(config: ServeConfig) -> SearchProvider | None:

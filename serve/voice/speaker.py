@@ -42,6 +42,14 @@ class Speaker:
             self._idle.put_nowait(each)
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="voices")
 
+    def try_out(self) -> None:
+        """Have the first process started, where there is no event loop yet; blocks.
+
+        Raises:
+            OSError: as by `start`.
+        """
+        self._processes[0].start()
+
     async def start(self) -> None:
         """Have the processes started, with all voices loaded.
 

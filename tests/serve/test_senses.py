@@ -9,7 +9,8 @@ from pathlib import Path
 
 from support.espeak import needs_espeak
 
-from serve.config import bundled_model
+from serve.config import ServeConfig, bundled_model
+from serve.senses import voices_of
 
 # In one process: to import the server takes longer than all that follows.
 STARTS = """
@@ -68,3 +69,18 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     for sentence, fault in zip(said, wrong.values(), strict=True):
         assert sentence.startswith("parlance: ")
         assert fault in sentence
+
+
+@needs_espeak
+def test_voices_that_were_tried_are_those_that_speak(tmp_path: Path) -> None:
+    """Models take seconds to load: once."""
+    path = tmp_path / "voices.toml"
+    path.write_text('[alloy]\nengine = "espeak-ng"\nvoice = "de"', encoding="utf-8")
+    speaker, _ = voices_of(ServeConfig(voices=str(path)))
+    assert speaker is not None
+    try:
+        assert speaker.voices["alloy"].voice == "de"
+        _, fresh = speaker._processes[0].start()
+        assert not fresh
+    finally:
+        speaker.close()
