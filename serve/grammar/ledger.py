@@ -11,6 +11,9 @@ import threading
 # Masks of large vocabularies and schemas take a millisecond of one core at most on average.
 _SECONDS_A_MASK = 0.005
 _GRACE_SECONDS = 0.5
+# A virtual machine that stood still may count that as work of whoever ran. The library's own
+# limits end a mask after tenths of a second.
+_MOST_SECONDS_AT_ONCE = 0.2
 # Few against the limit of automaton states, many against the cost of compiling.
 _LIFETIME_MASKS = 2_000
 
@@ -32,11 +35,12 @@ class Ledger:
         """Note what was spent.
 
         Args:
-            seconds: of one core, not of the clock: the machine may have other things to do.
+            seconds: of one core, not of the clock: the machine may have other things to do. No
+                more than a mask can take counts.
             masks: how many were made.
         """
         with self._lock:
-            self._seconds += seconds
+            self._seconds += min(seconds, _MOST_SECONDS_AT_ONCE)
             self._masks += masks
 
     @property

@@ -1,5 +1,6 @@
 """What matchers say of tokens to come: against what their masks and they themselves do."""
 
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -168,13 +169,14 @@ def test_what_looking_ahead_takes_is_counted(monkeypatch: pytest.MonkeyPatch) ->
     constraint = byte_compiler().begin().compile(Grammar.regex("hello"))
     matcher = constraint.matcher()
     for look in (matcher.copy, matcher.forced, lambda: matcher.allows(b"he")):
-        times = iter([1.0, 3.5])
+        times = itertools.count(1.0, 0.19)
         with monkeypatch.context() as patch:
             patch.setattr("time.thread_time", lambda times=times: next(times))
-            assert not constraint.ledger.overdrawn
-            look()
+            for _ in range(3):
+                assert not constraint.ledger.overdrawn
+                look()
         assert constraint.ledger.overdrawn
-        constraint.ledger.add(-2.5)
+        constraint.ledger.add(-3 * 0.19)
 
 
 def test_what_takes_too_much_to_look_into_does_not_end_the_answer() -> None:

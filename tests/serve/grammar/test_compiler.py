@@ -236,13 +236,23 @@ def test_what_answers_cost_is_counted_and_too_much_is_refused() -> None:
     constraint = compiler.begin().compile(grammar)
     # Half a second, and 5 ms for each of 4 masks.
     follow(constraint, WORDS.vocab_size, 4)
-    constraint.ledger.add(0.51)
+    for _ in range(3):
+        constraint.ledger.add(0.17)
     follow(constraint, WORDS.vocab_size, 1)
     constraint.ledger.add(0.02)
     with pytest.raises(ConstraintError, match="too much time to follow"):
         constraint.matcher().fill(np.zeros(9, np.uint32))
     with pytest.raises(GrammarError, match="too much time to follow"):
         compiler.begin().compile(grammar)
+
+
+def test_a_machine_that_stood_still_is_no_fault_of_a_grammar() -> None:
+    constraint = compiler_of(WORDS).begin().compile(Grammar.regex("a{9}"))
+    constraint.ledger.add(60.0, masks=1)
+    assert not constraint.ledger.overdrawn
+    constraint.ledger.add(60.0, masks=1)
+    constraint.ledger.add(60.0, masks=1)
+    assert constraint.ledger.overdrawn
 
 
 def test_the_least_recently_used_grammar_is_forgotten() -> None:
