@@ -55,9 +55,6 @@ __all__ = ["StoreStartError", "check_settings", "create_app"]
 
 logger = logging.getLogger(__name__)
 
-# Pictures that are decoded side by side, on cores that compute tokens too.
-_MOST_PICTURE_THREADS = 4
-
 
 def create_app(
     engine: EngineClient,

@@ -54,7 +54,8 @@ def opened(path: Path) -> sqlite3.Connection:
     Raises:
         IndexFileError: there is none, or it is none of ours.
     """
-    make = f"make one with parlance index {path.parent}"
+    where = path.parent if path.name == DEFAULT_NAME else f"DIR --out {path}"
+    make = f"make one with parlance index {where}"
     connection = None
     try:
         path.stat()

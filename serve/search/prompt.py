@@ -20,11 +20,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from serve.fences import fence_around
 from serve.search.cut import cut
 from serve.search.types import ContextSize, Source, UserLocation
 
-_SHORTEST_FENCE = 3
-_BACKTICKS = re.compile("`+")
 # There are never more than nine of ours.
 _OURS = re.compile(r"(?<!\d)[1-9](?!\d)")
 _NUMBERS = re.compile(r"[\[【]\s*(\d[\d\s,;–-]*)[\]】]")
@@ -117,8 +116,7 @@ def _block(
     near = _place(location)
     if not sources:
         return f"{heading[0].upper()}{heading[1:]} found nothing.\n{near}"
-    runs = (len(run) for text in texts for run in _BACKTICKS.findall(text))
-    fence = "`" * max(_SHORTEST_FENCE, 1 + max(runs, default=0))
+    fence = fence_around(texts)
     lines = [f"Results of {heading}:\n"]
     for number, (source, text) in enumerate(zip(sources, texts, strict=True), 1):
         body = f"{fence}\n{text}\n{fence}\n" if text else ""

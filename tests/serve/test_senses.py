@@ -57,7 +57,9 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         ("--speech-model", none): f"{none} is not a directory",
         ("--speech-model", empty): f"{empty} is empty",
         ("--speech-model", model): f"{model}/config.json names the architecture",
-        ("--search-index", empty): f"there is no search index {empty}",
+        ("--search-index", empty): f"there is no search index {empty}/.parlance-index.sqlite: "
+        f"make one with parlance index {empty}",
+        ("--search-index", none): f"there is no search index {none}: make one with parlance index ",
         ("--search-index", empty, "--search-url", "http://a"): "search_url and search_index name",
     }
     wrong |= {("--search-url", url): f"search_url is '{url}'" for url in NO_ADDRESS}

@@ -9,7 +9,6 @@ written. Otherwise it is told what it is, between fences that nothing in it can 
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +21,7 @@ from serve.api.asking.waiting_room import MOST_WAITING_BODIES, WaitingRoom
 from serve.api.wire.audio import AudioPart, InputAudio, InputFormat
 from serve.api.wire.errors import ApiError, invalid
 from serve.engine.hearing import SAMPLE_RATE, HearingError, Hears, Transcript
+from serve.fences import fence_around
 from serve.media.data_url import decoded, decoded_bytes
 from serve.media.errors import MediaError
 
@@ -31,8 +31,6 @@ _LOG = logging.getLogger("parlance.api")
 MOST_RECORDINGS = 32
 # Requests whose recordings are worked at; the others wait for their turn.
 PLACES = 8
-_BACKTICKS = re.compile("`+")
-_SHORTEST_FENCE = 3
 
 Samples = Float32[np.ndarray, "samples"]
 
@@ -195,8 +193,7 @@ def _shown(transcript: Transcript, seconds: float, *, alone: bool) -> str:
         return f"Recording ({seconds:.1f} s): nothing in it was understood.\n"
     if alone:
         return transcript.text
-    runs = (len(run) for run in _BACKTICKS.findall(transcript.text))
-    fence = "`" * max(_SHORTEST_FENCE, 1 + max(runs, default=0))
+    fence = fence_around([transcript.text])
     title = f"Recording ({seconds:.1f} s, {transcript.language}):"
     return f"{title}\n{fence}\n{transcript.text}\n{fence}\n"
 

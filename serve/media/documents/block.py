@@ -15,16 +15,13 @@ it: so nothing in it can end its place, nor look like the words around it.
 """
 
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from serve.media.documents.document import Document, Page
-
-_SHORTEST_FENCE = 3
-_BACKTICKS = re.compile("`+")
+from serve.fences import fence_around
+from serve.media.documents.document import Document
 
 Picture = npt.NDArray[np.uint8]
 
@@ -41,7 +38,7 @@ def block(document: Document) -> list[str | Picture]:
     """
     pieces: list[str | Picture] = []
     text = ""
-    for each in _lines(document, _fence(document.pages)):
+    for each in _lines(document, fence_around(page.text for page in document.pages)):
         if isinstance(each, str):
             text += f"{each}\n"
         else:
@@ -75,8 +72,3 @@ def _title(document: Document) -> str:
     pages = f", {count} page{'s' if count > 1 else ''}" if document.paged else ""
     colon = "" if document.paged else ":"
     return f"File {json.dumps(document.name, ensure_ascii=False)} ({document.kind}{pages}){colon}"
-
-
-def _fence(pages: Sequence[Page]) -> str:
-    runs = (len(run) for page in pages for run in _BACKTICKS.findall(page.text))
-    return "`" * max(_SHORTEST_FENCE, 1 + max(runs, default=0))

@@ -136,7 +136,10 @@ def damaged(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda path: None, "parlance index"),
+        (
+            lambda path: None,
+            r"there is no .*: make one with parlance index DIR --out .*/i\.sqlite$",
+        ),
         (lambda path: path.write_bytes(b"no database" * 1000), "is no search index"),
         (lambda path: sqlite3.connect(path).close(), "is no search index"),
         (other_version, "of this version"),
